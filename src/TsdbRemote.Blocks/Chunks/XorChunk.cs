@@ -1,0 +1,283 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Encoding;
+
+namespace TsdbRemote.Blocks.Chunks;
+
+/// <summary>Builds a Prometheus XOR chunk in a caller's buffer, sample by sample. Plain state, to live in an array of structs.</summary>
+/// <remarks>
+/// <code>
+/// be16 sample count │ bit stream, most significant bit first, zero padded to a byte
+/// sample 0   zigzag varint time                │ 64 raw value bits
+/// sample 1   uvarint time - time0              │ value
+/// sample n   delta of delta                    │ value
+///   dod      0 → 0 · 10+14 bits · 110+17 · 1110+20 · 1111+64      (n bits hold -(2^(n-1)-1) .. 2^(n-1))
+///   value    xor with the last: 0 → same · 10 → bits in the last window · 11 + 5 leading + 6 significant (0 = 64) + bits
+/// </code>
+/// Source: Pelkonen et al. 2015, §4.1, in Prometheus' form (tsdb/chunkenc/xor.go). The bytes are a valid chunk after each
+/// append. Not thread-safe. A default value is an empty chunk.
+/// </remarks>
+[StructLayout(LayoutKind.Sequential)]
+public struct XorChunkBuilder
+{
+    /// <summary>Room that one append may need beyond <see cref="ByteLength"/>: worst sample plus the word-wise writer's slack.</summary>
+    public const int AppendSlack = 36;
+
+    private const int CountBytes = 2;
+    private const byte NoWindow = 0xFF;
+
+    private long _lastTimeMs;
+    private ulong _lastDelta;
+    private ulong _lastValueBits;
+    private int _bitLength;
+    private ushort _count;
+    private byte _leading;
+    private byte _trailing;
+
+    /// <summary>Samples so far; at most 65,535.</summary>
+    public readonly int Count => _count;
+
+    /// <summary>Bytes of the chunk so far, the count included; 0 while empty.</summary>
+    public readonly int ByteLength => (_bitLength + 7) >> 3;
+
+    /// <summary>Time of the last sample in ms; undefined while empty.</summary>
+    public readonly long LastTimeMs => _lastTimeMs;
+
+    /// <summary>Value bits of the last sample; undefined while empty.</summary>
+    public readonly ulong LastValueBits => _lastValueBits;
+
+    /// <summary>Appends a sample whose time is above the last one's.</summary>
+    /// <param name="chunk">The chunk's buffer from its first byte, with <see cref="AppendSlack"/> bytes beyond <see cref="ByteLength"/>.</param>
+    /// <param name="timeMs">Milliseconds since the epoch.</param>
+    /// <param name="valueBits">Value bits.</param>
+    public void Append(Span<byte> chunk, long timeMs, ulong valueBits)
+    {
+        Debug.Assert(chunk.Length >= ByteLength + AppendSlack, "no room for a sample");
+        Debug.Assert(_count < ushort.MaxValue, "chunk is full");
+        ref byte start = ref MemoryMarshal.GetReference(chunk);
+        if (_count >= 2)
+        {
+            Debug.Assert(timeMs > _lastTimeMs, "times must ascend");
+            ulong delta = (ulong)timeMs - (ulong)_lastTimeMs;
+            AppendDeltaOfDelta(ref start, (long)(delta - _lastDelta));
+            _lastDelta = delta;
+            AppendValue(ref start, valueBits);
+        }
+        else
+        {
+            AppendFirstTwo(ref start, chunk, timeMs, valueBits);
+        }
+
+        _lastTimeMs = timeMs;
+        _lastValueBits = valueBits;
+        _count++;
+        BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
+    }
+
+    private void AppendFirstTwo(ref byte start, Span<byte> chunk, long timeMs, ulong valueBits)
+    {
+        if (_count == 0)
+        {
+            int length = CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs);
+            BinaryPrimitives.WriteUInt64BigEndian(chunk[length..], valueBits);
+            _bitLength = (length + sizeof(ulong)) * 8;
+            _leading = NoWindow;
+            return;
+        }
+
+        Debug.Assert(timeMs > _lastTimeMs, "times must ascend");
+        _lastDelta = (ulong)timeMs - (ulong)_lastTimeMs;
+        int at = _bitLength >> 3;
+        _bitLength = (at + Varint.Write(chunk[at..], _lastDelta)) * 8;
+        AppendValue(ref start, valueBits);
+    }
+
+    private void AppendDeltaOfDelta(ref byte start, long dod)
+    {
+        if (dod == 0) Put(ref start, 0, 1);
+        else if (Fits(dod, 14)) Put(ref start, (0b10UL << 14) | ((ulong)dod & 0x3FFF), 16);
+        else if (Fits(dod, 17)) Put(ref start, (0b110UL << 17) | ((ulong)dod & 0x1FFFF), 20);
+        else if (Fits(dod, 20)) Put(ref start, (0b1110UL << 20) | ((ulong)dod & 0xFFFFF), 24);
+        else
+        {
+            Put(ref start, 0b1111, 4);
+            Put(ref start, (ulong)dod >> 32, 32);
+            Put(ref start, (ulong)dod & 0xFFFFFFFF, 32);
+        }
+    }
+
+    private void AppendValue(ref byte start, ulong valueBits)
+    {
+        ulong xor = valueBits ^ _lastValueBits;
+        if (xor == 0)
+        {
+            Put(ref start, 0, 1);
+            return;
+        }
+
+        int leading = Math.Min(BitOperations.LeadingZeroCount(xor), 31);
+        int trailing = BitOperations.TrailingZeroCount(xor);
+        if (_leading != NoWindow && leading >= _leading && trailing >= _trailing)
+        {
+            int bits = 64 - _leading - _trailing;
+            Put(ref start, 0b10, 2);
+            PutWide(ref start, xor >> _trailing, bits);
+            return;
+        }
+
+        int significant = 64 - leading - trailing;
+        _leading = (byte)leading;
+        _trailing = (byte)trailing;
+        Put(ref start, (0b11UL << 11) | ((ulong)leading << 6) | ((ulong)significant & 0x3F), 13);
+        PutWide(ref start, xor >> trailing, significant);
+    }
+
+    private void PutWide(ref byte start, ulong value, int bits)
+    {
+        if (bits > 32)
+        {
+            Put(ref start, value >> 32, bits - 32);
+            Put(ref start, value & 0xFFFFFFFF, 32);
+        }
+        else
+        {
+            Put(ref start, value, bits);
+        }
+    }
+
+    /// <summary>Writes up to 32 bits: one read-modify-write of the 8 bytes at the current byte, the rest of which becomes zero.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Put(ref byte start, ulong value, int bits)
+    {
+        ref byte at = ref Unsafe.Add(ref start, _bitLength >> 3);
+        int used = _bitLength & 7;
+        ulong head = used == 0 ? 0 : (ulong)(at & (0xFF << (8 - used))) << 56;
+        Unsafe.WriteUnaligned(ref at, BinaryPrimitives.ReverseEndianness(head | (value << (64 - used - bits))));
+        _bitLength += bits;
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static bool Fits(long value, int bits) => value >= -((1L << (bits - 1)) - 1) && value <= 1L << (bits - 1);
+}
+
+/// <summary>Walks the samples of an XOR chunk. Any bytes are safe: what is not a chunk ends with <see cref="IsCorrupt"/>.</summary>
+/// <remarks>Use: <c>while (reader.MoveNext())</c> read <see cref="TimeMs"/> and <see cref="ValueBits"/>; then check <see cref="IsCorrupt"/>.</remarks>
+public ref struct XorChunkReader
+{
+    private const int HeaderBytes = 2;
+    private BitReader _bits;
+    private readonly int _count;
+    private int _read;
+    private ulong _delta;
+    private int _leading;
+    private int _significant;
+
+    /// <summary>Starts before the first sample.</summary>
+    public XorChunkReader(ReadOnlySpan<byte> chunk)
+    {
+        if (chunk.Length < HeaderBytes)
+        {
+            IsCorrupt = true;
+            return;
+        }
+
+        _count = BinaryPrimitives.ReadUInt16BigEndian(chunk);
+        _bits = new BitReader(chunk[HeaderBytes..]);
+        _significant = 64;
+    }
+
+    /// <summary>Samples that the chunk says it holds.</summary>
+    public readonly int Count => _count;
+
+    /// <summary>Time of the current sample in ms.</summary>
+    public long TimeMs { readonly get; private set; }
+
+    /// <summary>Value bits of the current sample.</summary>
+    public ulong ValueBits { readonly get; private set; }
+
+    /// <summary>True once the bytes turned out not to be an XOR chunk: they ended early, or times did not ascend.</summary>
+    public bool IsCorrupt { readonly get; private set; }
+
+    /// <summary>Steps to the next sample.</summary>
+    public bool MoveNext()
+    {
+        if (_read >= _count || IsCorrupt) return false;
+        bool ok = _read switch
+        {
+            0 => ReadFirst(),
+            1 => ReadSecond(),
+            _ => ReadNext(),
+        };
+        if (!ok) IsCorrupt = true;
+        _read++;
+        return ok;
+    }
+
+    private bool ReadFirst()
+    {
+        if (!_bits.TryReadVarint(out ulong time) || !_bits.TryRead(64, out ulong value)) return false;
+        TimeMs = Varint.UnZigZag(time);
+        ValueBits = value;
+        return true;
+    }
+
+    private bool ReadSecond() => _bits.TryReadVarint(out _delta) && Step() && ReadValue();
+
+    private bool ReadNext()
+    {
+        if (!_bits.TryReadBit(out bool set)) return false;
+        if (set)
+        {
+            if (!ReadDeltaOfDelta(out long dod)) return false;
+            _delta += (ulong)dod;
+        }
+
+        return Step() && ReadValue();
+    }
+
+    private bool Step()
+    {
+        long next = (long)((ulong)TimeMs + _delta);
+        if (next <= TimeMs) return false;
+        TimeMs = next;
+        return true;
+    }
+
+    private bool ReadDeltaOfDelta(out long dod)
+    {
+        dod = 0;
+        int bits = 14;
+        for (int prefix = 0; prefix < 3; prefix++)
+        {
+            if (!_bits.TryReadBit(out bool more)) return false;
+            if (!more) break;
+            bits = prefix switch { 0 => 17, 1 => 20, _ => 64 };
+        }
+
+        if (!_bits.TryRead(bits, out ulong raw)) return false;
+        dod = bits != 64 && raw > 1UL << (bits - 1) ? (long)raw - (1L << bits) : (long)raw;
+        return true;
+    }
+
+    private bool ReadValue()
+    {
+        if (!_bits.TryReadBit(out bool changed)) return false;
+        if (!changed) return true;
+        if (!_bits.TryReadBit(out bool window)) return false;
+        if (window)
+        {
+            if (!_bits.TryRead(11, out ulong header)) return false;
+            _leading = (int)(header >> 6);
+            _significant = (int)(header & 0x3F);
+            if (_significant == 0) _significant = 64;
+            if (_leading + _significant > 64) return false;
+        }
+
+        if (!_bits.TryRead(_significant, out ulong bits)) return false;
+        ValueBits ^= bits << (64 - _leading - _significant);
+        return true;
+    }
+}

@@ -1,0 +1,91 @@
+using TsdbRemote.Blocks.Encoding;
+
+namespace TsdbRemote.Blocks.Model;
+
+/// <summary>Walks the labels of one run (see <see cref="Labels"/>) on the stack; accepts every legal protobuf spelling of it.</summary>
+/// <remarks>Use: <c>while (labels.MoveNext())</c> read <see cref="Name"/> and <see cref="Value"/>; then check <see cref="IsMalformed"/>.</remarks>
+public ref struct LabelRunReader
+{
+    private readonly ReadOnlySpan<byte> _run;
+    private int _position;
+
+    /// <summary>Starts before the first label.</summary>
+    public LabelRunReader(ReadOnlySpan<byte> run) => _run = run;
+
+    /// <summary>Name of the current label; empty if the wire leaves it out.</summary>
+    public ReadOnlySpan<byte> Name { readonly get; private set; }
+
+    /// <summary>Value of the current label; empty if the wire leaves it out.</summary>
+    public ReadOnlySpan<byte> Value { readonly get; private set; }
+
+    /// <summary>True once the bytes turned out not to be label messages.</summary>
+    public bool IsMalformed { readonly get; private set; }
+
+    /// <summary>Steps to the next label.</summary>
+    public bool MoveNext()
+    {
+        if (IsMalformed || _position >= _run.Length) return false;
+        if (_run[_position] != Labels.LabelTag) return Malformed();
+        int at = _position + 1;
+        if (!TryReadBytes(_run, ref at, out ReadOnlySpan<byte> message)) return Malformed();
+        _position = at;
+        Name = default;
+        Value = default;
+        return ReadLabel(message) || Malformed();
+    }
+
+    private bool ReadLabel(scoped ReadOnlySpan<byte> message)
+    {
+        int messageStart = _position - message.Length;
+        ReadOnlySpan<byte> body = _run.Slice(messageStart, message.Length);
+        int at = 0;
+        while (at < body.Length)
+        {
+            if (!Varint.TryRead(body, ref at, out ulong tag)) return false;
+            switch (tag)
+            {
+                case Labels.NameTag:
+                    if (!TryReadBytes(body, ref at, out ReadOnlySpan<byte> name)) return false;
+                    Name = name;
+                    break;
+                case Labels.ValueTag:
+                    if (!TryReadBytes(body, ref at, out ReadOnlySpan<byte> value)) return false;
+                    Value = value;
+                    break;
+                default:
+                    if (!TrySkip(body, ref at, tag)) return false;
+                    break;
+            }
+        }
+
+        return true;
+    }
+
+    private static bool TrySkip(ReadOnlySpan<byte> source, ref int at, ulong tag)
+    {
+        if (tag >> 3 is 0 or > 0x1FFFFFFF) return false;
+        switch (tag & 7)
+        {
+            case 0: return Varint.TryRead(source, ref at, out _);
+            case 1: return (at += 8) <= source.Length;
+            case 2: return TryReadBytes(source, ref at, out _);
+            case 5: return (at += 4) <= source.Length;
+            default: return false;
+        }
+    }
+
+    private static bool TryReadBytes(ReadOnlySpan<byte> source, ref int at, out ReadOnlySpan<byte> bytes)
+    {
+        bytes = default;
+        if (!Varint.TryRead(source, ref at, out ulong length) || length > (ulong)(source.Length - at)) return false;
+        bytes = source.Slice(at, (int)length);
+        at += (int)length;
+        return true;
+    }
+
+    private bool Malformed()
+    {
+        IsMalformed = true;
+        return false;
+    }
+}

@@ -1,0 +1,172 @@
+using System.IO.Hashing;
+using System.Text;
+using TsdbRemote.Blocks.Encoding;
+
+namespace TsdbRemote.Blocks.Model;
+
+/// <summary>A series' labels as one run of bytes, exactly as remote write 1.0 sends them and remote read answers them.</summary>
+/// <remarks>
+/// <code>
+/// for each label, ascending by name bytes:   0A len │ 0A len name │ 12 len value        (repeated Label labels = 1)
+/// </code>
+/// Canonical form: minimal varints, name before value, names strictly ascending, no empty name or value, valid UTF-8. Two series are the
+/// same exactly if their canonical runs are equal byte by byte. Order is byte-wise over UTF-8, never UTF-16.
+/// </remarks>
+public static class Labels
+{
+    /// <summary>Wire tag of a label in its series.</summary>
+    public const byte LabelTag = 0x0A;
+
+    /// <summary>Wire tag of a label's name.</summary>
+    public const byte NameTag = 0x0A;
+
+    /// <summary>Wire tag of a label's value.</summary>
+    public const byte ValueTag = 0x12;
+
+    /// <summary>Hash of a run, by which series are looked up: XXH3, 64 bits.</summary>
+    public static ulong Hash(ReadOnlySpan<byte> run) => XxHash3.HashToUInt64(run);
+
+    /// <summary>Orders two runs as Prometheus orders label sets: label by label, name then value; the shorter set first if all common ones are equal.</summary>
+    public static int Compare(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right)
+    {
+        var a = new LabelRunReader(left);
+        var b = new LabelRunReader(right);
+        while (true)
+        {
+            bool moreA = a.MoveNext();
+            bool moreB = b.MoveNext();
+            if (!moreA || !moreB) return moreA.CompareTo(moreB);
+            int order = a.Name.SequenceCompareTo(b.Name);
+            if (order == 0) order = a.Value.SequenceCompareTo(b.Value);
+            if (order != 0) return order;
+        }
+    }
+
+    /// <summary>Finds a label's value.</summary>
+    /// <returns>False, with an empty value, if the run has no such label.</returns>
+    public static bool TryGet(ReadOnlySpan<byte> run, ReadOnlySpan<byte> name, out ReadOnlySpan<byte> value)
+    {
+        var labels = new LabelRunReader(run);
+        while (labels.MoveNext())
+        {
+            if (labels.Name.SequenceEqual(name))
+            {
+                value = labels.Value;
+                return true;
+            }
+        }
+
+        value = default;
+        return false;
+    }
+
+    /// <summary>Bytes that one label takes in a run.</summary>
+    public static int SizeOf(int nameLength, int valueLength)
+    {
+        int message = MessageSize(nameLength, valueLength);
+        return 1 + Varint.SizeOf((uint)message) + message;
+    }
+
+    /// <summary>Writes one label.</summary>
+    /// <returns>Bytes written, equal to <see cref="SizeOf"/>.</returns>
+    public static int Write(Span<byte> destination, ReadOnlySpan<byte> name, ReadOnlySpan<byte> value)
+    {
+        int at = 0;
+        destination[at++] = LabelTag;
+        at += Varint.Write(destination[at..], (uint)MessageSize(name.Length, value.Length));
+        destination[at++] = NameTag;
+        at += Varint.Write(destination[at..], (uint)name.Length);
+        name.CopyTo(destination[at..]);
+        at += name.Length;
+        destination[at++] = ValueTag;
+        at += Varint.Write(destination[at..], (uint)value.Length);
+        value.CopyTo(destination[at..]);
+        return at + value.Length;
+    }
+
+    /// <summary>Builds the canonical run of string labels: sorted, without empty values. For tests and tools.</summary>
+    public static byte[] Encode(params ReadOnlySpan<(string Name, string Value)> labels)
+    {
+        var sorted = new List<(byte[] Name, byte[] Value)>();
+        foreach ((string name, string value) in labels)
+        {
+            if (value.Length > 0) sorted.Add((System.Text.Encoding.UTF8.GetBytes(name), System.Text.Encoding.UTF8.GetBytes(value)));
+        }
+
+        sorted.Sort(static (a, b) => a.Name.AsSpan().SequenceCompareTo(b.Name));
+        byte[] run = new byte[sorted.Sum(static label => SizeOf(label.Name.Length, label.Value.Length))];
+        int at = 0;
+        foreach ((byte[] name, byte[] value) in sorted) at += Write(run.AsSpan(at), name, value);
+        return run;
+    }
+
+    /// <summary>The run in Go's label syntax, <c>{__name__="up", job="a"}</c>, cut after <paramref name="maxChars"/> characters.</summary>
+    public static string Print(ReadOnlySpan<byte> run, int maxChars = 512)
+    {
+        var text = new StringBuilder("{");
+        var labels = new LabelRunReader(run);
+        while (labels.MoveNext())
+        {
+            if (text.Length > 1) text.Append(", ");
+            if (IsLegacyName(labels.Name)) text.Append(System.Text.Encoding.UTF8.GetString(labels.Name));
+            else AppendQuoted(text, labels.Name);
+            text.Append('=');
+            AppendQuoted(text, labels.Value);
+            if (text.Length > maxChars) return text.ToString(0, maxChars) + "...}";
+        }
+
+        return text.Append('}').ToString();
+    }
+
+    private static int MessageSize(int nameLength, int valueLength) =>
+        2 + Varint.SizeOf((uint)nameLength) + nameLength + Varint.SizeOf((uint)valueLength) + valueLength;
+
+    private static bool IsLegacyName(ReadOnlySpan<byte> name)
+    {
+        if (name.IsEmpty || char.IsAsciiDigit((char)name[0])) return false;
+        foreach (byte b in name)
+        {
+            if (!char.IsAsciiLetterOrDigit((char)b) && b != '_') return false;
+        }
+
+        return true;
+    }
+
+    private static void AppendQuoted(StringBuilder text, ReadOnlySpan<byte> utf8)
+    {
+        text.Append('"');
+        while (!utf8.IsEmpty)
+        {
+            if (Rune.DecodeFromUtf8(utf8, out Rune rune, out int consumed) != System.Buffers.OperationStatus.Done)
+            {
+                for (int i = 0; i < consumed; i++) text.Append("\\x").Append(utf8[i].ToString("x2", null));
+            }
+            else
+            {
+                AppendRune(text, rune);
+            }
+
+            utf8 = utf8[consumed..];
+        }
+
+        text.Append('"');
+    }
+
+    private static void AppendRune(StringBuilder text, Rune rune)
+    {
+        switch (rune.Value)
+        {
+            case '"': text.Append("\\\""); break;
+            case '\\': text.Append("\\\\"); break;
+            case '\n': text.Append("\\n"); break;
+            case '\r': text.Append("\\r"); break;
+            case '\t': text.Append("\\t"); break;
+            case < 0x20 or 0x7F: text.Append("\\x").Append(rune.Value.ToString("x2", null)); break;
+            default:
+                if (Rune.IsControl(rune) || Rune.GetUnicodeCategory(rune) == System.Globalization.UnicodeCategory.Format)
+                    text.Append("\\u").Append(rune.Value.ToString("x4", null));
+                else text.Append(rune.ToString());
+                break;
+        }
+    }
+}
