@@ -31,13 +31,12 @@ public ref struct LabelRunReader
         _position = at;
         Name = default;
         Value = default;
-        return ReadLabel(message) || Malformed();
+        return ReadLabel(at - message.Length, message.Length) || Malformed();
     }
 
-    private bool ReadLabel(scoped ReadOnlySpan<byte> message)
+    private bool ReadLabel(int start, int length)
     {
-        int messageStart = _position - message.Length;
-        ReadOnlySpan<byte> body = _run.Slice(messageStart, message.Length);
+        ReadOnlySpan<byte> body = _run.Slice(start, length);
         int at = 0;
         while (at < body.Length)
         {
@@ -74,7 +73,7 @@ public ref struct LabelRunReader
         }
     }
 
-    private static bool TryReadBytes(ReadOnlySpan<byte> source, ref int at, out ReadOnlySpan<byte> bytes)
+    private static bool TryReadBytes(ReadOnlySpan<byte> source, scoped ref int at, out ReadOnlySpan<byte> bytes)
     {
         bytes = default;
         if (!Varint.TryRead(source, ref at, out ulong length) || length > (ulong)(source.Length - at)) return false;
