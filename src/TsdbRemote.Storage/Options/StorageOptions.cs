@@ -43,7 +43,7 @@ public sealed record StorageOptions : IOptionsSection
     public ReadOptions Read { get; init; } = new();
 
     /// <summary>What a request or a series may ask for at most.</summary>
-    public LimitOptions Limits { get; init; } = new();
+    public LimitsOptions Limits { get; init; } = new();
 
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
@@ -86,7 +86,7 @@ public sealed record LsmOptions : IOptionsSection
     /// <summary>Bits a series in a table's bloom filter. More: fewer useless look-ups in narrow reads, memory and disk.</summary>
     public int BloomFilterBits { get; init; } = 10;
 
-    /// <summary>Bytes that requests in flight may hold, compressed and decoded. Beyond them requests wait for their turn, then get a 503.</summary>
+    /// <summary>Bytes that requests in flight may hold: once for bodies as sent, once for decompressed ones. Beyond them requests wait their turn, then get a 503.</summary>
     public ByteSize WriteBufferSize { get; init; } = ByteSize.Mebibytes(32);
 
     /// <inheritdoc/>

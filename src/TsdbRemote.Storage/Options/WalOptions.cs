@@ -1,7 +1,7 @@
 namespace TsdbRemote.Storage.Options;
 
 /// <summary>What an acknowledgement promises.</summary>
-public enum DurabilityMode
+public enum WalDurability
 {
     /// <summary>On disk before the answer. A power cut loses nothing acknowledged.</summary>
     Fsync,
@@ -30,9 +30,9 @@ public sealed record WalOptions : IOptionsSection
     public bool Async { get; init; } = true;
 
     /// <summary>What an acknowledgement promises.</summary>
-    public DurabilityMode Durability { get; init; } = DurabilityMode.Fsync;
+    public WalDurability Durability { get; init; } = WalDurability.Fsync;
 
-    /// <summary>Time between syncs under <see cref="DurabilityMode.Interval"/>: at most this, plus one sync, is lost to a power cut.</summary>
+    /// <summary>Time between syncs under <see cref="WalDurability.Interval"/>: at most this, plus one sync, is lost to a power cut.</summary>
     public Duration SyncInterval { get; init; } = Duration.Seconds(1);
 
     /// <summary>Most requests in one group commit. More: fewer syncs under load, a longer wait for the first of the group.</summary>

@@ -17,7 +17,7 @@ public sealed class StorageOptionsTests
             Lsm = new LsmOptions { Stripes = 48, MemTableFlushThreshold = 1.5, MemTableSize = new ByteSize(1) },
             Wal = new WalOptions { MaxSize = ByteSize.Kibibytes(1) },
             Read = new ReadOptions { MaxConcurrent = 0 },
-            Limits = new LimitOptions { SamplesPerRequest = -1 },
+            Limits = new LimitsOptions { SamplesPerRequest = -1 },
         };
         Assert.Equal(
             [
