@@ -1,0 +1,58 @@
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
+
+namespace TsdbRemote.Storage.SSTables;
+
+/// <summary>Writes a new file front to back in pieces of about 1 MiB, and keeps the checksum of all that went in.</summary>
+/// <remarks>After an exception the file's contents are undefined: let it be. Owns the file. Not thread-safe.</remarks>
+internal sealed class FileAppender : IDisposable
+{
+    private const int PieceBytes = 1 << 20;
+
+    private readonly PooledBuffer _buffer = PooledBuffer.Rent(PieceBytes);
+    private uint _crcState = uint.MaxValue;
+    private long _written;
+
+    /// <summary>Starts at the front of an empty file.</summary>
+    public FileAppender(IFile file) => File = file;
+
+    /// <summary>The file.</summary>
+    public IFile File { get; }
+
+    /// <summary>Bytes appended.</summary>
+    public long Position => _written + _buffer.Length;
+
+    /// <summary>Appends bytes.</summary>
+    public void Append(ReadOnlySpan<byte> source)
+    {
+        while (!source.IsEmpty)
+        {
+            if (_buffer.Length == PieceBytes) Flush();
+            int part = Math.Min(source.Length, PieceBytes - _buffer.Length);
+            _buffer.Append(source[..part]);
+            source = source[part..];
+        }
+    }
+
+    /// <summary>Hands everything to the file system.</summary>
+    /// <returns>CRC-32C of all that was appended.</returns>
+    public uint Flush()
+    {
+        if (_buffer.Length > 0)
+        {
+            _crcState = Crc32C.Update(_crcState, _buffer.Span);
+            File.Write(_written, _buffer.Span);
+            _written += _buffer.Length;
+            _buffer.SetLength(0);
+        }
+
+        return ~_crcState;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _buffer.Dispose();
+        File.Dispose();
+    }
+}
