@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -27,6 +28,9 @@ public struct XorChunkBuilder
     public const int AppendSlack = 36;
 
     private const int CountBytes = 2;
+
+    // The second sample is the longest: uvarint of 10 bytes, then 2 + 5 + 6 + 64 bits of value.
+    private const int MaxSampleBytes = 20;
     private const byte NoWindow = 0xFF;
 
     private long _lastTimeMs;
@@ -53,10 +57,11 @@ public struct XorChunkBuilder
     /// <param name="chunk">The chunk's buffer from its first byte, with <see cref="AppendSlack"/> bytes beyond <see cref="ByteLength"/>.</param>
     /// <param name="timeMs">Milliseconds since the epoch.</param>
     /// <param name="valueBits">Value bits.</param>
+    /// <exception cref="InvalidOperationException">The buffer is too short, or the chunk holds 65,535 samples already.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits)
     {
-        Debug.Assert(chunk.Length >= ByteLength + AppendSlack, "no room for a sample");
-        Debug.Assert(_count < ushort.MaxValue, "chunk is full");
+        // The writer below stores whole words without bounds checks, so this one check stays on in release builds.
+        if (chunk.Length < ByteLength + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
         ref byte start = ref MemoryMarshal.GetReference(chunk);
         if (_count >= 2)
         {
@@ -76,6 +81,10 @@ public struct XorChunkBuilder
         _count++;
         BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
     }
+
+    /// <summary>Bytes of buffer that a chunk of so many samples can need while it is built, slack included.</summary>
+    /// <param name="samples">1 to 65,535.</param>
+    public static int MaxBytes(int samples) => CountBytes + MaxSampleBytes * samples + AppendSlack;
 
     private void AppendFirstTwo(ref byte start, Span<byte> chunk, long timeMs, ulong valueBits)
     {
@@ -159,6 +168,9 @@ public struct XorChunkBuilder
         _bitLength += bits;
     }
 
+    [DoesNotReturn]
+    private static void ThrowNoRoom() => throw new InvalidOperationException("no room for another sample in this chunk");
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static bool Fits(long value, int bits) => value >= -((1L << (bits - 1)) - 1) && value <= 1L << (bits - 1);
 }
@@ -168,8 +180,8 @@ public struct XorChunkBuilder
 public ref struct XorChunkReader
 {
     private const int HeaderBytes = 2;
-    private BitReader _bits;
     private readonly int _count;
+    private BitReader _bits;
     private int _read;
     private ulong _delta;
     private int _leading;
@@ -202,42 +214,63 @@ public ref struct XorChunkReader
     public bool IsCorrupt { readonly get; private set; }
 
     /// <summary>Steps to the next sample.</summary>
+    /// <returns>False behind the last one, and for bytes that are no chunk; time and value are then meaningless.</returns>
     public bool MoveNext()
     {
-        if (_read >= _count || IsCorrupt) return false;
+        if (_read >= _count) return false;
         bool ok = _read switch
         {
-            0 => ReadFirst(),
+            >= 2 => ReadNext(),
             1 => ReadSecond(),
-            _ => ReadNext(),
+            _ => ReadFirst(),
         };
-        if (!ok) IsCorrupt = true;
+        if (!ok || _bits.IsOverrun)
+        {
+            IsCorrupt = true;
+            _read = _count;
+            return false;
+        }
+
         _read++;
-        return ok;
+        return true;
     }
 
     private bool ReadFirst()
     {
-        if (!_bits.TryReadVarint(out ulong time) || !_bits.TryRead(64, out ulong value)) return false;
+        if (!_bits.TryReadVarint(out ulong time)) return false;
         TimeMs = Varint.UnZigZag(time);
-        ValueBits = value;
+        ValueBits = _bits.Read(64);
         return true;
     }
 
     private bool ReadSecond() => _bits.TryReadVarint(out _delta) && Step() && ReadValue();
 
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool ReadNext()
     {
-        if (!_bits.TryReadBit(out bool set)) return false;
-        if (set)
-        {
-            if (!ReadDeltaOfDelta(out long dod)) return false;
-            _delta += (ulong)dod;
-        }
-
+        ulong next = _bits.Peek();
+        if ((long)next >= 0) _bits.Skip(1);
+        else _delta += (ulong)ReadDeltaOfDelta(next);
         return Step() && ReadValue();
     }
 
+    private long ReadDeltaOfDelta(ulong next)
+    {
+        int ones = BitOperations.LeadingZeroCount(~next);
+        if (ones >= 4)
+        {
+            _bits.Skip(4);
+            return (long)_bits.Read(64);
+        }
+
+        int bits = 11 + 3 * ones;   // 14, 17, 20
+        long raw = (long)(next << (ones + 1) >> (64 - bits));
+        _bits.Skip(ones + 1 + bits);
+        return raw > 1L << (bits - 1) ? raw - (1L << bits) : raw;
+    }
+
+    /// <summary>Adds the delta modulo 2^64: the time ascends exactly if the sum does not wrap.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool Step()
     {
         long next = (long)((ulong)TimeMs + _delta);
@@ -246,38 +279,28 @@ public ref struct XorChunkReader
         return true;
     }
 
-    private bool ReadDeltaOfDelta(out long dod)
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool ReadValue()
     {
-        dod = 0;
-        int bits = 14;
-        for (int prefix = 0; prefix < 3; prefix++)
+        ulong next = _bits.Peek();
+        if ((long)next >= 0)
         {
-            if (!_bits.TryReadBit(out bool more)) return false;
-            if (!more) break;
-            bits = prefix switch { 0 => 17, 1 => 20, _ => 64 };
+            _bits.Skip(1);
+            return true;
         }
 
-        if (!_bits.TryRead(bits, out ulong raw)) return false;
-        dod = bits != 64 && raw > 1UL << (bits - 1) ? (long)raw - (1L << bits) : (long)raw;
+        if ((next & (1UL << 62)) == 0) _bits.Skip(2);
+        else if (!TakeWindow(next)) return false;
+        ValueBits ^= _bits.Read(_significant) << (64 - _leading - _significant);
         return true;
     }
 
-    private bool ReadValue()
+    private bool TakeWindow(ulong next)
     {
-        if (!_bits.TryReadBit(out bool changed)) return false;
-        if (!changed) return true;
-        if (!_bits.TryReadBit(out bool window)) return false;
-        if (window)
-        {
-            if (!_bits.TryRead(11, out ulong header)) return false;
-            _leading = (int)(header >> 6);
-            _significant = (int)(header & 0x3F);
-            if (_significant == 0) _significant = 64;
-            if (_leading + _significant > 64) return false;
-        }
-
-        if (!_bits.TryRead(_significant, out ulong bits)) return false;
-        ValueBits ^= bits << (64 - _leading - _significant);
-        return true;
+        _bits.Skip(13);
+        _leading = (int)(next >> 57) & 31;
+        _significant = (int)(next >> 51) & 63;
+        if (_significant == 0) _significant = 64;
+        return _leading + _significant <= 64;
     }
 }

@@ -1,61 +1,63 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
 
 namespace TsdbRemote.Blocks.Encoding;
 
-/// <summary>Reads a bit stream, most significant bit of each byte first, with bounds checked on every read.</summary>
+/// <summary>Reads a bit stream, most significant bit of each byte first.</summary>
+/// <remarks>
+/// Any bytes and any calls are safe: beyond the end the stream goes on with zeros and <see cref="IsOverrun"/> says so. So a decoder checks
+/// once for each item that it decoded instead of once for each field. The whole state is one position; a read is one unaligned load.
+/// </remarks>
 public ref struct BitReader
 {
+    /// <summary>Bits that one <see cref="Peek"/> is sure to show.</summary>
+    public const int PeekBits = 57;
+
     private readonly ReadOnlySpan<byte> _source;
-    private int _nextByte;
-    private ulong _buffer;
-    private int _valid;
+    private long _position;
 
     /// <summary>Starts at the first bit.</summary>
     public BitReader(ReadOnlySpan<byte> source) => _source = source;
 
-    /// <summary>Reads one bit.</summary>
-    public bool TryReadBit(out bool bit)
-    {
-        if (_valid == 0 && !Refill())
-        {
-            bit = false;
-            return false;
-        }
+    /// <summary>True once more bits were read than there are.</summary>
+    public readonly bool IsOverrun => _position > (long)_source.Length * 8;
 
-        _valid--;
-        bit = (long)_buffer < 0;
-        _buffer <<= 1;
-        return true;
+    /// <summary>The next bits, first one on top; only the upper <see cref="PeekBits"/> are meant to be looked at.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public readonly ulong Peek()
+    {
+        long at = _position >> 3;
+        if (at > _source.Length - sizeof(ulong)) return PeekTail(at);
+        ulong word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref MemoryMarshal.GetReference(_source), (nint)at));
+        if (BitConverter.IsLittleEndian) word = BinaryPrimitives.ReverseEndianness(word);
+        return word << (int)(_position & 7);
     }
 
-    /// <summary>Reads 1 to 64 bits as an unsigned number.</summary>
-    public bool TryRead(int bits, out ulong value)
-    {
-        if (bits <= _valid)
-        {
-            value = _buffer >> (64 - bits);
-            _buffer = bits == 64 ? 0 : _buffer << bits;
-            _valid -= bits;
-            return true;
-        }
+    /// <summary>Steps over bits.</summary>
+    /// <param name="bits">0 or more.</param>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public void Skip(int bits) => _position += bits;
 
-        int have = _valid;
-        value = have == 0 ? 0 : _buffer >> (64 - have);
-        int need = bits - have;
-        if (!Refill() || _valid < need) return false;
-        value = need == 64 ? _buffer : (value << need) | (_buffer >> (64 - need));
-        _buffer = need == 64 ? 0 : _buffer << need;
-        _valid -= need;
-        return true;
+    /// <summary>Reads 1 to 64 bits as an unsigned number.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public ulong Read(int bits)
+    {
+        if (bits > PeekBits) return (Read(bits - 32) << 32) | Read(32);
+        ulong value = Peek() >> (64 - bits);
+        _position += bits;
+        return value;
     }
 
     /// <summary>Reads an unsigned LEB128 value whose bytes need not be aligned.</summary>
+    /// <returns>False if the bits end early or the value exceeds 64 bits.</returns>
     public bool TryReadVarint(out ulong value)
     {
         value = 0;
         for (int shift = 0; shift < 70; shift += 7)
         {
-            if (!TryRead(8, out ulong b) || (shift == 63 && b > 1)) return false;
+            ulong b = Read(8);
+            if (IsOverrun || (shift == 63 && b > 1)) return false;
             value |= (b & 0x7F) << shift;
             if (b < 0x80) return true;
         }
@@ -63,21 +65,10 @@ public ref struct BitReader
         return false;
     }
 
-    private bool Refill()
+    private readonly ulong PeekTail(long at)
     {
-        int left = _source.Length - _nextByte;
-        if (left >= 8)
-        {
-            _buffer = BinaryPrimitives.ReadUInt64BigEndian(_source[_nextByte..]);
-            _valid = 64;
-            _nextByte += 8;
-            return true;
-        }
-
-        _buffer = 0;
-        _valid = left * 8;
-        for (int i = 0; i < left; i++) _buffer |= (ulong)_source[_nextByte + i] << (56 - 8 * i);
-        _nextByte += left;
-        return left > 0;
+        ulong word = 0;
+        for (int i = 0; i < sizeof(ulong) && at + i < _source.Length; i++) word |= (ulong)_source[(int)at + i] << (56 - 8 * i);
+        return word << (int)(_position & 7);
     }
 }

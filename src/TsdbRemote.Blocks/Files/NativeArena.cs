@@ -13,6 +13,7 @@ public sealed unsafe class NativeArena : IDisposable
     private readonly List<nint> _blocks = [];
     private byte* _next;
     private byte* _end;
+    private bool _disposed;
 
     /// <summary>An empty arena.</summary>
     /// <param name="blockBytes">Bytes taken from the system at a time, 4 KiB or more; larger requests get a block of their own.</param>
@@ -29,13 +30,14 @@ public sealed unsafe class NativeArena : IDisposable
     public long AllocatedBytes { get; private set; }
 
     /// <summary>Hands out <paramref name="length"/> bytes, aligned to 8. The contents are undefined.</summary>
+    /// <exception cref="ObjectDisposedException">The arena has been freed.</exception>
     public NativeBytes Allocate(int length)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(length);
         long rounded = ((long)length + 7) & ~7L;
-        if (_end - _next < rounded) TakeBlock(rounded);
         byte* result = _next;
-        _next += rounded;
+        if (_end - _next < rounded) result = TakeBlock(rounded);
+        else _next += rounded;
         return new NativeBytes(result, length);
     }
 
@@ -46,14 +48,25 @@ public sealed unsafe class NativeArena : IDisposable
         GC.SuppressFinalize(this);
     }
 
-    private void TakeBlock(long needed)
+    /// <summary>Takes a block from the system and hands out its beginning.</summary>
+    private byte* TakeBlock(long needed)
     {
-        long size = Math.Max(needed, _blockBytes);
+        ObjectDisposedException.ThrowIf(_disposed, this);
+
+        // A large request gets a block of its own, and the current one goes on serving small ones.
+        bool alone = needed > _blockBytes / 4;
+        long size = alone ? needed : _blockBytes;
+        _blocks.EnsureCapacity(_blocks.Count + 1);
         byte* block = (byte*)NativeMemory.AlignedAlloc((nuint)size, 64);
         _blocks.Add((nint)block);
         AllocatedBytes += size;
-        _next = block;
-        _end = block + size;
+        if (!alone)
+        {
+            _next = block + needed;
+            _end = block + size;
+        }
+
+        return block;
     }
 
     private void Free()
@@ -62,5 +75,6 @@ public sealed unsafe class NativeArena : IDisposable
         _blocks.Clear();
         AllocatedBytes = 0;
         _next = _end = null;
+        _disposed = true;
     }
 }

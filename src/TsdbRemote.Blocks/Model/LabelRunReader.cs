@@ -2,7 +2,7 @@ using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>Walks the labels of one run (see <see cref="Labels"/>) on the stack; accepts every legal protobuf spelling of it.</summary>
+/// <summary>Walks the labels of one run (see <see cref="Labels"/>) on the stack; accepts every legal protobuf spelling of it but groups.</summary>
 /// <remarks>Use: <c>while (labels.MoveNext())</c> read <see cref="Name"/> and <see cref="Value"/>; then check <see cref="IsMalformed"/>.</remarks>
 public ref struct LabelRunReader
 {
@@ -18,6 +18,9 @@ public ref struct LabelRunReader
     /// <summary>Value of the current label; empty if the wire leaves it out.</summary>
     public ReadOnlySpan<byte> Value { readonly get; private set; }
 
+    /// <summary>Bytes of the run up to the end of the current label.</summary>
+    public readonly int BytesRead => _position;
+
     /// <summary>True once the bytes turned out not to be label messages.</summary>
     public bool IsMalformed { readonly get; private set; }
 
@@ -25,8 +28,8 @@ public ref struct LabelRunReader
     public bool MoveNext()
     {
         if (IsMalformed || _position >= _run.Length) return false;
-        if (_run[_position] != Labels.LabelTag) return Malformed();
-        int at = _position + 1;
+        int at = _position;
+        if (!Varint.TryRead(_run, ref at, out ulong tag) || tag != Labels.LabelTag) return Malformed();
         if (!TryReadBytes(_run, ref at, out ReadOnlySpan<byte> message)) return Malformed();
         _position = at;
         Name = default;
@@ -66,11 +69,18 @@ public ref struct LabelRunReader
         switch (tag & 7)
         {
             case 0: return Varint.TryRead(source, ref at, out _);
-            case 1: return (at += 8) <= source.Length;
+            case 1: return TrySkipBytes(source, ref at, 8);
             case 2: return TryReadBytes(source, ref at, out _);
-            case 5: return (at += 4) <= source.Length;
+            case 5: return TrySkipBytes(source, ref at, 4);
             default: return false;
         }
+    }
+
+    private static bool TrySkipBytes(ReadOnlySpan<byte> source, ref int at, int count)
+    {
+        if (source.Length - at < count) return false;
+        at += count;
+        return true;
     }
 
     private static bool TryReadBytes(ReadOnlySpan<byte> source, scoped ref int at, out ReadOnlySpan<byte> bytes)

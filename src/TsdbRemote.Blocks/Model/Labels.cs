@@ -100,7 +100,8 @@ public static class Labels
         return run;
     }
 
-    /// <summary>The run in Go's label syntax, <c>{__name__="up", job="a"}</c>, cut after <paramref name="maxChars"/> characters.</summary>
+    /// <summary>The run in Go's label syntax, <c>{__name__="up", job="a"}</c>, cut after about <paramref name="maxChars"/> characters.</summary>
+    /// <remarks>Safe for messages and logs: what is not printable or not UTF-8 is escaped, and work is bounded by the cut, not by the run.</remarks>
     public static string Print(ReadOnlySpan<byte> run, int maxChars = 512)
     {
         var text = new StringBuilder("{");
@@ -108,14 +109,22 @@ public static class Labels
         while (labels.MoveNext())
         {
             if (text.Length > 1) text.Append(", ");
-            if (IsLegacyName(labels.Name)) text.Append(System.Text.Encoding.UTF8.GetString(labels.Name));
-            else AppendQuoted(text, labels.Name);
-            text.Append('=');
-            AppendQuoted(text, labels.Value);
-            if (text.Length > maxChars) return text.ToString(0, maxChars) + "...}";
+            if (!TryPrintName(text, labels.Name, maxChars)) return text.Append("...}").ToString();
+            text.Append("=\"");
+            if (!LabelText.AppendEscaped(text, labels.Value, maxChars)) return text.Append("...}").ToString();
+            text.Append('"');
         }
 
         return text.Append('}').ToString();
+    }
+
+    private static bool TryPrintName(StringBuilder text, ReadOnlySpan<byte> name, int maxChars)
+    {
+        bool quoted = !IsLegacyName(name);
+        if (quoted) text.Append('"');
+        if (!LabelText.AppendEscaped(text, name, maxChars)) return false;
+        if (quoted) text.Append('"');
+        return true;
     }
 
     private static int MessageSize(int nameLength, int valueLength) =>
@@ -130,43 +139,5 @@ public static class Labels
         }
 
         return true;
-    }
-
-    private static void AppendQuoted(StringBuilder text, ReadOnlySpan<byte> utf8)
-    {
-        text.Append('"');
-        while (!utf8.IsEmpty)
-        {
-            if (Rune.DecodeFromUtf8(utf8, out Rune rune, out int consumed) != System.Buffers.OperationStatus.Done)
-            {
-                for (int i = 0; i < consumed; i++) text.Append("\\x").Append(utf8[i].ToString("x2", null));
-            }
-            else
-            {
-                AppendRune(text, rune);
-            }
-
-            utf8 = utf8[consumed..];
-        }
-
-        text.Append('"');
-    }
-
-    private static void AppendRune(StringBuilder text, Rune rune)
-    {
-        switch (rune.Value)
-        {
-            case '"': text.Append("\\\""); break;
-            case '\\': text.Append("\\\\"); break;
-            case '\n': text.Append("\\n"); break;
-            case '\r': text.Append("\\r"); break;
-            case '\t': text.Append("\\t"); break;
-            case < 0x20 or 0x7F: text.Append("\\x").Append(rune.Value.ToString("x2", null)); break;
-            default:
-                if (Rune.IsControl(rune) || Rune.GetUnicodeCategory(rune) == System.Globalization.UnicodeCategory.Format)
-                    text.Append("\\u").Append(rune.Value.ToString("x4", null));
-                else text.Append(rune.ToString());
-                break;
-        }
     }
 }

@@ -1,0 +1,100 @@
+using System.Collections.Frozen;
+using System.Collections.Immutable;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.SSTables;
+
+namespace TsdbRemote.Storage.Levels;
+
+/// <summary>A table that the manifest names, and the reader that has it open.</summary>
+public sealed record LevelTable(TableEntry Entry, SSTableReader Reader);
+
+/// <summary>Which tables stand at which level of which window, at one instant.</summary>
+/// <remarks>
+/// Immutable, so thread-safe: a change makes a new set. It owns no reader: whoever publishes a set disposes the readers that fell out of it.
+/// A reader of the set takes all its tables with <see cref="TryAcquire"/>, or none.
+/// </remarks>
+public sealed class LevelSet
+{
+    private readonly Lazy<FrozenDictionary<long, ImmutableArray<LevelTable>>> _byWindow;
+    private readonly Lazy<FrozenDictionary<int, ImmutableArray<LevelTable>>> _byLevel;
+
+    private LevelSet(ImmutableArray<LevelTable> newestFirst)
+    {
+        Tables = newestFirst;
+        _byWindow = new(() => Group(newestFirst.SelectMany(table => table.Entry.Windows, (table, window) => (window, table))));
+        _byLevel = new(() => Group(newestFirst.Select(table => (table.Entry.Level, table))));
+    }
+
+    /// <summary>No tables.</summary>
+    public static LevelSet Empty { get; } = new([]);
+
+    /// <summary>All tables, newest first: by last sequence, then by number.</summary>
+    public ImmutableArray<LevelTable> Tables { get; }
+
+    /// <summary>Starts of all windows that some table holds, in ms, ascending.</summary>
+    public ImmutableArray<long> Windows => [.. _byWindow.Value.Keys.Order()];
+
+    /// <summary>Levels at which some table stands, ascending.</summary>
+    public ImmutableArray<int> Levels => [.. _byLevel.Value.Keys.Order()];
+
+    /// <summary>Bytes of all tables.</summary>
+    public long Bytes => Tables.Sum(table => table.Entry.Size);
+
+    /// <summary>Tables that hold a window, newest first; of level 0 also those that hold others besides.</summary>
+    public ImmutableArray<LevelTable> InWindow(long windowStartMs) => _byWindow.Value.GetValueOrDefault(windowStartMs, []);
+
+    /// <summary>Tables at a level, newest first.</summary>
+    public ImmutableArray<LevelTable> AtLevel(int level) => _byLevel.Value.GetValueOrDefault(level, []);
+
+    /// <summary>Tables at a level of a window, newest first.</summary>
+    public IEnumerable<LevelTable> At(int level, long windowStartMs) => InWindow(windowStartMs).Where(table => table.Entry.Level == level);
+
+    /// <summary>Tables that may hold samples of a range, newest first.</summary>
+    public IEnumerable<LevelTable> Overlapping(TimeRange range) =>
+        Tables.Where(table => range.Overlaps(new TimeRange(table.Entry.MinTimeMs, table.Entry.MaxTimeMs)));
+
+    /// <summary>This set and more tables.</summary>
+    /// <exception cref="InvariantViolatedException">A number is there already.</exception>
+    public LevelSet With(params IEnumerable<LevelTable> added)
+    {
+        ImmutableArray<LevelTable> all =
+        [
+            .. Tables.Concat(added).OrderByDescending(table => table.Entry.LastSequence).ThenByDescending(table => table.Entry.Id),
+        ];
+        Invariant.Check(all.Select(table => table.Entry.Id).Distinct().Count() == all.Length);
+        return new LevelSet(all);
+    }
+
+    /// <summary>This set without some tables.</summary>
+    /// <exception cref="InvariantViolatedException">A number is not there.</exception>
+    public LevelSet Without(params IEnumerable<long> tableIds)
+    {
+        HashSet<long> gone = [.. tableIds];
+        ImmutableArray<LevelTable> rest = [.. Tables.Where(table => !gone.Contains(table.Entry.Id))];
+        Invariant.Check(rest.Length + gone.Count == Tables.Length);
+        return new LevelSet(rest);
+    }
+
+    /// <summary>Counts one more reader on every table, or on none if one of them is closed already: then a newer set is published.</summary>
+    public bool TryAcquire()
+    {
+        for (int i = 0; i < Tables.Length; i++)
+        {
+            if (Tables[i].Reader.TryAcquire()) continue;
+            while (--i >= 0) Tables[i].Reader.Release();
+            return false;
+        }
+
+        return true;
+    }
+
+    /// <summary>Lets go of every table.</summary>
+    public void Release()
+    {
+        foreach (LevelTable table in Tables) table.Reader.Release();
+    }
+
+    private static FrozenDictionary<TKey, ImmutableArray<LevelTable>> Group<TKey>(IEnumerable<(TKey Key, LevelTable Table)> pairs)
+        where TKey : notnull =>
+        pairs.GroupBy(pair => pair.Key, pair => pair.Table).ToFrozenDictionary(group => group.Key, group => group.ToImmutableArray());
+}

@@ -1,0 +1,202 @@
+using System.Collections.Immutable;
+using System.Text.Json.Serialization;
+using TsdbRemote.Storage.SSTables;
+
+namespace TsdbRemote.Storage.Levels;
+
+/// <summary>Everything that exists in a data directory, at one instant: what <c>MANIFEST</c> holds. Immutable.</summary>
+public sealed record ManifestState
+{
+    /// <summary>The format that this code writes, and the newest that it reads.</summary>
+    public const int CurrentFormatVersion = 1;
+
+    /// <summary>Version of the format.</summary>
+    [JsonRequired]
+    public int FormatVersion { get; init; } = CurrentFormatVersion;
+
+    /// <summary>Counts commits, from 1.</summary>
+    public required long Generation { get; init; }
+
+    /// <summary>Random id of the data directory; goes into the salt of its logs and dictionaries.</summary>
+    public required Guid DirectoryId { get; init; }
+
+    /// <summary>Length of a window in ms. Fixed for the life of the directory.</summary>
+    public required long BlockDurationMs { get; init; }
+
+    /// <summary>Above every series id ever given.</summary>
+    public required ulong NextSeriesId { get; init; }
+
+    /// <summary>Above every table number ever committed.</summary>
+    public required long NextTableId { get; init; }
+
+    /// <summary>Above every segment that was known at this commit.</summary>
+    public required long NextSegment { get; init; }
+
+    /// <summary>Rank of the newest block made here; clocks go back, this does not.</summary>
+    public required long ConversionCounter { get; init; }
+
+    /// <summary>Tables, by number.</summary>
+    [JsonRequired]
+    public ImmutableArray<TableEntry> Tables { get; init; } = [];
+
+    /// <summary>Dictionary files, by number.</summary>
+    [JsonRequired]
+    public ImmutableArray<DictionaryEntry> Dictionaries { get; init; } = [];
+
+    /// <summary>Log segments that hold data no table has, by number.</summary>
+    [JsonRequired]
+    public ImmutableArray<SegmentEntry> Segments { get; init; } = [];
+
+    /// <summary>Deletes that were asked for and not yet carried out everywhere.</summary>
+    [JsonRequired]
+    public ImmutableArray<TombstoneEntry> Tombstones { get; init; } = [];
+
+    /// <summary>Blocks made here.</summary>
+    [JsonRequired]
+    public ImmutableArray<BlockEntry> Blocks { get; init; } = [];
+
+    /// <summary>The first thing in it that cannot be, or null. Asked before each commit and after each load.</summary>
+    public string? Problem()
+    {
+        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault) return "a list is missing";
+        if (Generation < 1) return $"generation is {Generation}";
+        if (BlockDurationMs < 1) return $"block_duration_ms is {BlockDurationMs}";
+        if (NextTableId < 0 || NextSegment < 0 || ConversionCounter < 0) return "a counter is negative";
+        return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments();
+    }
+
+    private string? ProblemOfTables()
+    {
+        HashSet<long> seen = [];
+        foreach (TableEntry table in Tables)
+        {
+            if (!seen.Add(table.Id)) return $"table {table.Id} is named twice";
+            if (table.Id < 0 || table.Id >= NextTableId) return $"table {table.Id} is not below next_table_id {NextTableId}";
+            if (table.Problem() is { } problem) return $"table {table.Id}: {problem}";
+            if (table.MaxSeriesId >= NextSeriesId) return $"table {table.Id}: max_series_id {table.MaxSeriesId} is not below next_series_id {NextSeriesId}";
+        }
+
+        return null;
+    }
+
+    private string? ProblemOfDictionaries()
+    {
+        HashSet<long> seen = [];
+        foreach (DictionaryEntry dictionary in Dictionaries)
+        {
+            if (!seen.Add(dictionary.Number)) return $"dictionary {dictionary.Number} is named twice";
+            if (dictionary.Number < 0 || dictionary.Length < 0 || dictionary.Entries < 0) return $"dictionary {dictionary.Number} has a negative number";
+        }
+
+        return null;
+    }
+
+    private string? ProblemOfSegments()
+    {
+        HashSet<long> seen = [];
+        foreach (SegmentEntry segment in Segments)
+        {
+            if (!seen.Add(segment.Number)) return $"segment {segment.Number} is named twice";
+            if (segment.Number < 0 || segment.Number >= NextSegment) return $"segment {segment.Number} is not below next_segment {NextSegment}";
+            if (segment.AcceptedEnd < 0) return $"segment {segment.Number} ends at {segment.AcceptedEnd}";
+        }
+
+        return null;
+    }
+}
+
+/// <summary>A table.</summary>
+/// <param name="Id">Its number.</param>
+/// <param name="Level">Its level; from 1 on it belongs to one window.</param>
+/// <param name="Windows">Starts of its windows in ms, ascending.</param>
+/// <param name="MinSeriesId">Lowest series id.</param>
+/// <param name="MaxSeriesId">Highest series id.</param>
+/// <param name="FirstSequence">First log sequence that it is complete for.</param>
+/// <param name="LastSequence">Last log sequence that it is complete for.</param>
+/// <param name="Series">Distinct series.</param>
+/// <param name="Chunks">Chunks.</param>
+/// <param name="Samples">Samples.</param>
+/// <param name="MinTimeMs">Time of its first sample in ms.</param>
+/// <param name="MaxTimeMs">Time of its last sample in ms.</param>
+/// <param name="Size">Bytes of the file.</param>
+/// <param name="Crc">Checksum of its footer, which covers all of it.</param>
+public sealed record TableEntry(
+    long Id,
+    int Level,
+    ImmutableArray<long> Windows,
+    ulong MinSeriesId,
+    ulong MaxSeriesId,
+    ulong FirstSequence,
+    ulong LastSequence,
+    long Series,
+    long Chunks,
+    long Samples,
+    long MinTimeMs,
+    long MaxTimeMs,
+    long Size,
+    uint Crc)
+{
+    /// <summary>The entry of a table just written.</summary>
+    public static TableEntry Of(SSTableInfo table)
+    {
+        ArgumentNullException.ThrowIfNull(table);
+        Protos.Tables.SSTableProperties properties = table.Properties;
+        return new TableEntry(
+            properties.TableId,
+            properties.Level,
+            [.. properties.Windows.Select(window => window.StartMs)],
+            properties.MinSeriesId,
+            properties.MaxSeriesId,
+            properties.FirstSequence,
+            properties.LastSequence,
+            properties.Series,
+            properties.Chunks,
+            properties.Samples,
+            properties.MinTimeMs,
+            properties.MaxTimeMs,
+            table.Size,
+            table.Crc);
+    }
+
+    /// <summary>What cannot be, or null.</summary>
+    internal string? Problem()
+    {
+        if (Windows.IsDefaultOrEmpty) return "it has no window";
+        if (Level < 0) return $"level is {Level}";
+        if (Level > 0 && Windows.Length > 1) return $"it stands at level {Level} and has {Windows.Length} windows";
+        for (int i = 1; i < Windows.Length; i++)
+        {
+            if (Windows[i] <= Windows[i - 1]) return "its windows do not ascend";
+        }
+
+        if (MinSeriesId > MaxSeriesId || FirstSequence > LastSequence || MinTimeMs > MaxTimeMs) return "a range is empty";
+        return Series < 1 || Chunks < Series || Samples < 0 || Size < SSTableFormat.HeaderBytes + SSTableFormat.FooterBytes ? "a count cannot be" : null;
+    }
+}
+
+/// <summary>A dictionary file.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="Length">Committed bytes; what lies beyond is the rest of an aborted flush.</param>
+/// <param name="Crc">Running checksum of the committed bytes.</param>
+/// <param name="Entries">Series in it.</param>
+public sealed record DictionaryEntry(long Number, long Length, uint Crc, long Entries);
+
+/// <summary>A log segment that holds what no table has.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="AcceptedEnd">Where a recovery found its end, in bytes; null if it is sealed, active or not replayed yet.</param>
+/// <param name="Inherited">
+/// A process that is gone left it: it may lack a seal although later segments hold records, for those are of a later process.
+/// </param>
+public sealed record SegmentEntry(long Number, long? AcceptedEnd, bool Inherited = false);
+
+/// <summary>A delete: samples in the range, of series that the matchers select, in sources with no sequence above this one.</summary>
+/// <param name="Sequence">Log sequence at which it was asked for.</param>
+/// <param name="MinTimeMs">First instant deleted, ms.</param>
+/// <param name="MaxTimeMs">Last instant deleted, ms.</param>
+/// <param name="Matchers">In the form of PromQL, such as <c>job=~"a.*"</c>.</param>
+public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTimeMs, ImmutableArray<string> Matchers);
+
+/// <summary>A block made here.</summary>
+/// <param name="Ulid">Name of its directory.</param>
+/// <param name="Rank">Conversion counter when it was made: the higher, the newer.</param>
+public sealed record BlockEntry(string Ulid, long Rank);

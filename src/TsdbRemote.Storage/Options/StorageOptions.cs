@@ -1,0 +1,139 @@
+namespace TsdbRemote.Storage.Options;
+
+/// <summary>Which value stays when one series has two values at one time.</summary>
+public enum ConflictPolicy
+{
+    /// <summary>The later arrival; the conflict is counted.</summary>
+    NewestWins,
+
+    /// <summary>The earlier one; the later is refused with a 400, as Prometheus does.</summary>
+    Reject,
+}
+
+/// <summary>All that the engine can be told. Frozen once it is open.</summary>
+/// <remarks>Keys in configuration: this record is <c>storage</c>. <c>config/tsdb-remote.yaml</c> explains each with its price.</remarks>
+public sealed record StorageOptions : IOptionsSection
+{
+    /// <summary>Directory of all data; relative to the working directory. Created when absent; one process at a time.</summary>
+    public string DataDir { get; init; } = "data";
+
+    /// <summary>Length of a window of time, aligned to the epoch. A chunk never crosses one. Written into the manifest: a change is refused.</summary>
+    public Duration BlockDuration { get; init; } = Duration.Hours(2);
+
+    /// <summary>How far behind a series' newest sample a sample may be. Null: any age.</summary>
+    [NullWord("unlimited")]
+    public Duration? OutOfOrderWindow { get; init; }
+
+    /// <summary>How far ahead of the receive time a sample may be; later ones are refused with a 400.</summary>
+    public Duration MaxFuture { get; init; } = Duration.Minutes(10);
+
+    /// <summary>What happens to a second value at the same time.</summary>
+    public ConflictPolicy Conflicts { get; init; } = ConflictPolicy.NewestWins;
+
+    /// <summary>How long a clean stop may flush. A stop that runs out of time is as safe as a kill: the log holds the rest.</summary>
+    public Duration ShutdownFlushTimeout { get; init; } = Duration.Seconds(30);
+
+    /// <summary>The log-structured merge tree.</summary>
+    public LsmOptions Lsm { get; init; } = new();
+
+    /// <summary>The write-ahead log.</summary>
+    public WalOptions Wal { get; init; } = new();
+
+    /// <summary>Reads.</summary>
+    public ReadOptions Read { get; init; } = new();
+
+    /// <summary>What a request or a series may ask for at most.</summary>
+    public LimitsOptions Limits { get; init; } = new();
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) =>
+    [
+        .. DataDirProblems(path),
+        .. OptionProblem.Range(path, "block_duration", BlockDuration, Duration.Minutes(1), Duration.Hours(31 * 24)),
+        .. OptionProblem.Range(path, "max_future", MaxFuture, Duration.Seconds(0), Duration.Parse("100y")),
+        .. OptionProblem.Range(path, "shutdown_flush_timeout", ShutdownFlushTimeout, Duration.Seconds(0), Duration.Hours(24)),
+        .. Lsm.Problems($"{path}.lsm"),
+        .. Wal.Problems($"{path}.wal"),
+        .. Read.Problems($"{path}.read"),
+        .. Limits.Problems($"{path}.limits"),
+    ];
+
+    private IEnumerable<string> DataDirProblems(string path)
+    {
+        if (string.IsNullOrWhiteSpace(DataDir) || DataDir.Contains('\0', StringComparison.Ordinal))
+            yield return $"{path}.data_dir: \"{DataDir}\" given, the name of a directory allowed";
+    }
+}
+
+/// <summary>MemTables and tables. Keys: <c>storage.lsm</c>.</summary>
+public sealed record LsmOptions : IOptionsSection
+{
+    /// <summary>Bytes of chunks and per-series state in one MemTable. Null: grows with the active series, from 64 MB to 1/16 of memory.</summary>
+    [OptionKey("memtable_size"), NullWord("auto")]
+    public ByteSize? MemTableSize { get; init; }
+
+    /// <summary>Fill of the MemTable, as a part of its size, that starts a flush. The rest is room for what arrives while the flush is prepared.</summary>
+    [OptionKey("memtable_flush_threshold")]
+    public double MemTableFlushThreshold { get; init; } = 0.8;
+
+    /// <summary>MemTables that may wait for their flush. Beyond them writers wait, then get a 503.</summary>
+    [OptionKey("max_immutable_memtables")]
+    public int MaxImmutableMemTables { get; init; } = 3;
+
+    /// <summary>Locks of a MemTable; a power of two. More: fewer waits among many cores, a few KB each.</summary>
+    public int Stripes { get; init; } = 64;
+
+    /// <summary>Bits a series in a table's bloom filter. More: fewer useless look-ups in narrow reads, memory and disk.</summary>
+    public int BloomFilterBits { get; init; } = 10;
+
+    /// <summary>Bytes that requests in flight may hold: once for bodies as sent, once for decompressed ones. Beyond them requests wait their turn, then get a 503.</summary>
+    public ByteSize WriteBufferSize { get; init; } = ByteSize.Mebibytes(32);
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path)
+    {
+        List<string> problems =
+        [
+            .. OptionProblem.Range(path, "max_immutable_memtables", MaxImmutableMemTables, 1, 64),
+            .. OptionProblem.Range(path, "stripes", Stripes, 1, 1024),
+            .. OptionProblem.Range(path, "bloom_filter_bits", BloomFilterBits, 1, 32),
+            .. OptionProblem.Range(path, "write_buffer_size", WriteBufferSize, ByteSize.Mebibytes(1), ByteSize.Gibibytes(64)),
+        ];
+        if (MemTableSize is { } size) problems.AddRange(OptionProblem.Range(path, "memtable_size", size, ByteSize.Kibibytes(64), ByteSize.Gibibytes(64)));
+        if (!(MemTableFlushThreshold is > 0 and <= 1))
+            problems.Add(FormattableString.Invariant($"{path}.memtable_flush_threshold: {MemTableFlushThreshold} given, above 0 and up to 1 allowed"));
+        if (!int.IsPow2(Stripes)) problems.Add(FormattableString.Invariant($"{path}.stripes: {Stripes} given, a power of two allowed"));
+        return problems;
+    }
+}
+
+/// <summary>Reads. Keys: <c>storage.read</c>.</summary>
+public sealed record ReadOptions : IOptionsSection
+{
+    /// <summary>Most bytes of one frame of a streamed answer, and the unit in which tables are read where they are not mapped.</summary>
+    public ByteSize ReadBufferSize { get; init; } = ByteSize.Mebibytes(1);
+
+    /// <summary>True: sparse index and bloom filter of each table stay in memory. False: they are read for each use.</summary>
+    public bool CacheSstableMetadata { get; init; } = true;
+
+    /// <summary>Reads at one time. More wait up to 30 s for a slot, then get a 503.</summary>
+    public int MaxConcurrent { get; init; } = 10;
+
+    /// <summary>Samples of one query of a SAMPLES read; beyond them the read gets a 400. 0: no limit. Streamed reads have none.</summary>
+    public long MaxSamples { get; init; } = 50_000_000;
+
+    /// <summary>Bytes of one SAMPLES answer, which has to be whole before its first byte can be sent; beyond them the read gets a 422.</summary>
+    public ByteSize Memory { get; init; } = ByteSize.Mebibytes(256);
+
+    /// <summary>True: tables are mapped into memory. False: they are read with pread, which counts against the process, not the page cache.</summary>
+    public bool Mmap { get; init; } = true;
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) =>
+    [
+        .. OptionProblem.Range(path, "read_buffer_size", ReadBufferSize, ByteSize.Kibibytes(4), ByteSize.Mebibytes(32)),
+        .. OptionProblem.Range(path, "max_concurrent", MaxConcurrent, 1, 10_000),
+        .. OptionProblem.Range(path, "max_samples", MaxSamples, 0, long.MaxValue),
+        .. OptionProblem.Range(path, "memory", Memory, ByteSize.Mebibytes(1), ByteSize.Gibibytes(2)),
+    ];
+}
