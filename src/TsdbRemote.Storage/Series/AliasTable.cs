@@ -68,7 +68,8 @@ internal sealed class AliasTable
 
         public long RunBytes { get; private set; }
 
-        public unsafe long MemoryBytes => _table.MemoryBytes + (_records.Length * (long)sizeof(AliasRecord)) + (_blocks.Length * (long)BlockBytes);
+        public unsafe long MemoryBytes =>
+            _table.MemoryBytes + (_records.Length * (long)sizeof(AliasRecord)) + (_blocks.Length * (long)BlockBytes);
 
         public bool TryFind(ReadOnlySpan<byte> run, uint bits, out uint ordinal)
         {

@@ -7,22 +7,31 @@ namespace TsdbRemote.Storage.Series;
 /// <summary>Sorts ordinals by labels: small sets by comparing, large ones by ranks that are computed once and extended.</summary>
 /// <remarks>
 /// Order:     <see cref="Labels.Compare"/>, then ordinal, so that it is total even where two ids carry equal labels.
-/// Ranks:     an immutable array, 4 bytes a series, published whole: a read in progress keeps the one that it began with. It covers the first
-///            so many ordinals; a set with a few younger ones is sorted in two parts and merged. Ranks are extended once the younger
-///            ones asked for are a sixteenth of all, so the work of extending is shared by as many additions.
+/// Ranks:     an immutable array, 4 bytes a series, published whole: a read in progress keeps the one that it began with. It covers the
+///            first so many ordinals; a set with a few younger ones is sorted in two parts and merged. Once the younger ones asked for are
+///            a sixteenth of all, the ranks are extended: many at once through the postings (<see cref="LabelRanking"/>), fewer by
+///            comparing and merging. What the postings do not hold yet has no rank and is always compared.
 /// Threads:   any. The lock guards extending only, and nothing is taken inside; it is held for the whole sort, as any second sorter needs its result.
 /// </remarks>
 internal sealed class LabelOrder
 {
     private const int DirectSortMax = 1024;
     private const int ExtendShare = 16;
+    private const int RebuildShare = 8;
 
     private readonly Lock _extending = new();
     private readonly LabelStorage _storage;
+    private readonly Postings _postings;
     private uint[] _ranks = [];
 
     /// <summary>No ranks yet.</summary>
-    public LabelOrder(LabelStorage storage) => _storage = storage;
+    /// <param name="storage">Label runs by ordinal.</param>
+    /// <param name="postings">Where complete, they rank all series many times faster than comparing would.</param>
+    public LabelOrder(LabelStorage storage, Postings postings)
+    {
+        _storage = storage;
+        _postings = postings;
+    }
 
     /// <summary>Bytes held.</summary>
     public long MemoryBytes => RankedCount * (long)sizeof(uint);
@@ -57,7 +66,7 @@ internal sealed class LabelOrder
         if (rest > DirectSortMax && rest > _storage.Count / ExtendShare)
         {
             ranks = Extend();
-            ranked = ordinals.Length;
+            ranked = MoveRankedFirst(ordinals, ranks.Length);
         }
 
         SortByRank(ordinals[..ranked], ranks);
@@ -138,17 +147,25 @@ internal sealed class LabelOrder
         lock (_extending)
         {
             int before = _ranks.Length;
-            int count = _storage.Count;
-            if (before == count) return _ranks;
-            uint[] order = new uint[count];
-            for (uint i = 0; i < before; i++) order[_ranks[i]] = i;
-            for (int i = before; i < count; i++) order[i] = (uint)i;
-            SortDirectly(order.AsSpan(before));
-            MergeParts(order, before);
+            int count = (int)_postings.IndexedCount;
+            if (count <= before) return _ranks;
+            uint[] order = count - before > before / RebuildShare
+                ? LabelRanking.Sort(_postings, (uint)count, Compare)
+                : OrderWithYounger(before, count);
             uint[] ranks = new uint[count];
             for (uint i = 0; i < count; i++) ranks[order[i]] = i;
             Volatile.Write(ref _ranks, ranks);
             return ranks;
         }
+    }
+
+    private uint[] OrderWithYounger(int before, int count)
+    {
+        uint[] order = new uint[count];
+        for (uint i = 0; i < before; i++) order[_ranks[i]] = i;
+        for (int i = before; i < count; i++) order[i] = (uint)i;
+        SortDirectly(order.AsSpan(before));
+        MergeParts(order, before);
+        return order;
     }
 }

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Hashing;
 using System.Numerics;
 using System.Runtime.CompilerServices;
@@ -79,7 +80,8 @@ public sealed unsafe class Postings : IDisposable
     }
 
     /// <summary>The series with a label pair; empty if there are none.</summary>
-    public PostingList Find(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) => TryFindName(name, out int number) ? Find(number, value) : default;
+    public PostingList Find(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value) =>
+        TryFindName(name, out int number) ? Find(number, value) : default;
 
     /// <summary>The series with a value of the name of this number; empty if there are none.</summary>
     public PostingList Find(int name, ReadOnlySpan<byte> value) =>
@@ -115,6 +117,20 @@ public sealed unsafe class Postings : IDisposable
 
         Volatile.Write(ref _indexed, ordinal + 1);
     }
+
+    /// <summary>The numbers of a name's values, ascending by their bytes.</summary>
+    internal uint[] SortedValues(int name)
+    {
+        var numbers = new List<uint>(ValueCount(name));
+        ValueReader values = ValuesOf(name);
+        while (values.MoveNext()) numbers.Add(values.Number);
+        uint[] sorted = [.. numbers];
+        SortByBytes(sorted);
+        return sorted;
+    }
+
+    /// <summary>The series that have the value of this number.</summary>
+    internal PostingList ListOf(uint value) => new(ref _values[value]);
 
     private static uint NameBits(ReadOnlySpan<byte> name) => OrdinalTable.BitsOf(XxHash3.HashToUInt64(name));
 
@@ -220,6 +236,33 @@ public sealed unsafe class Postings : IDisposable
         record.Tail = block;
     }
 
+    // Most values of a name begin alike: the eight bytes behind what all share are the key, and only values equal in those are compared.
+    private void SortByBytes(uint[] numbers)
+    {
+        if (numbers.Length < 2) return;
+        ReadOnlySpan<byte> shared = BytesOf(_values[numbers[0]]);
+        foreach (uint number in numbers) shared = shared[..shared.CommonPrefixLength(BytesOf(_values[number]))];
+        ulong[] keys = new ulong[numbers.Length];
+        for (int i = 0; i < keys.Length; i++) keys[i] = KeyOf(BytesOf(_values[numbers[i]])[shared.Length..]);
+        Array.Sort(keys, numbers);
+        int from = 0;
+        for (int i = 1; i <= keys.Length; i++)
+        {
+            if (i < keys.Length && keys[i] == keys[from]) continue;
+            if (i - from > 1) numbers.AsSpan(from, i - from).Sort((a, b) => BytesOf(_values[a]).SequenceCompareTo(BytesOf(_values[b])));
+            from = i;
+        }
+    }
+
+    private static ulong KeyOf(ReadOnlySpan<byte> rest)
+    {
+        if (rest.Length >= sizeof(ulong)) return BinaryPrimitives.ReadUInt64BigEndian(rest);
+        Span<byte> padded = stackalloc byte[sizeof(ulong)];
+        padded.Clear();
+        rest.CopyTo(padded);
+        return BinaryPrimitives.ReadUInt64BigEndian(padded);
+    }
+
     private static ReadOnlySpan<byte> BytesOf(in ValueRecord record) => new(record.Value, record.Length);
 
     private struct NameRecord
@@ -256,11 +299,15 @@ public sealed unsafe class Postings : IDisposable
         /// <summary>The series that have it.</summary>
         public readonly PostingList Series => new(ref _current);
 
+        /// <summary>The value's number among all pairs.</summary>
+        internal uint Number { readonly get; private set; }
+
         /// <summary>Steps to the next value.</summary>
         public bool MoveNext()
         {
             if (_next == 0) return false;
-            _current = ref _postings._values[_next - 1];
+            Number = _next - 1;
+            _current = ref _postings._values[Number];
             _next = _current.Older;
             return true;
         }

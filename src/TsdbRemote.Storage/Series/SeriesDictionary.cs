@@ -44,7 +44,7 @@ public sealed class SeriesDictionary : IDisposable
         ArgumentOutOfRangeException.ThrowIfZero(nextSeriesId);
         _nextSeriesId = nextSeriesId;
         _aliases = new AliasTable(maxAliases, maxAliasBytes);
-        _order = new LabelOrder(_storage);
+        _order = new LabelOrder(_storage, Postings);
     }
 
     /// <summary>Series held. Every ordinal below it may be asked about.</summary>
@@ -305,5 +305,6 @@ public sealed class SeriesDictionary : IDisposable
 
     private void EnsurePersistedBits(uint ordinal) => _persisted.EnsureThrough(ordinal >> 6);
 
-    private void CheckOrdinal(uint ordinal) => ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(ordinal, (uint)_storage.Count, nameof(ordinal));
+    private void CheckOrdinal(uint ordinal) =>
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual(ordinal, (uint)_storage.Count, nameof(ordinal));
 }

@@ -90,7 +90,8 @@ internal sealed class SeriesFileScan : IDisposable
         _window.SetLength(left + wanted);
         Span<byte> target = _window.Span[left..];
         int read = _file.Read(_windowStart + left, target);
-        if (read < wanted) throw new CorruptFileException(_file.Path, _windowStart + left + read, $"the file ends here; {_end} bytes are committed");
+        if (read < wanted)
+            throw new CorruptFileException(_file.Path, _windowStart + left + read, $"the file ends here; {_end} bytes are committed");
         _crcState = Crc32C.Update(_crcState, target);
         return true;
     }
