@@ -59,6 +59,7 @@ internal sealed class LogReplay
     public long SizeOf(long segment) => _sizes[Array.FindIndex(_segments, entry => entry.Number == segment)];
 
     /// <summary>Replays the next segment nobody has begun.</summary>
+    /// <param name="cancel">Stops between two frames.</param>
     /// <param name="memTable">Its samples; null if none was left to begin.</param>
     /// <param name="report">What was found in the file.</param>
     /// <returns>False if none was left.</returns>

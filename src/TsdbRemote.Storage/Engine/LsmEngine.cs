@@ -14,7 +14,7 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>The store: opens a data directory, takes writes, answers reads, flushes, closes. All that a host sees.</summary>
 /// <remarks>
-/// Use:       <see cref="Open"/>, then any thread calls <see cref="WriteAsync"/> and <see cref="AcquireSnapshot"/>; <see cref="StopAsync"/> at the end.
+/// Use:       <c>Open</c>, then any thread calls <see cref="WriteAsync"/> and <see cref="AcquireSnapshot"/>; <see cref="StopAsync"/> at the end.
 /// Promise:   a write answered <see cref="WriteStatus.Written"/> is durable as configured and seen by every snapshot taken after the answer, once
 ///            <see cref="WhenReady"/> is complete; before that, reads are refused rather than answered in part.
 /// Threads:   one for the log, one for switching and flushing, some for replay, all of this class. Nothing below starts any.

@@ -2,6 +2,7 @@ using CsCheck;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using Xunit;
 
 namespace TsdbRemote.Tests.Chunks;
 
@@ -91,7 +92,7 @@ public sealed unsafe class ChunkMergeTests : IDisposable
             Gen.Select(Gen.Int[0, 4], Gen.Int[-60, 60], Gen.Int[1, 40], Gen.Int[0, 2]).Array[0, 12],
             Gen.Long[-150, 150],
             Gen.Long[-150, 150],
-            Gen.OneOfConst(0L, 7L, 50L),
+            Gen.OneOf(0L, 7L, 50L),
             Gen.Int[1, 6]).Sample((specs, a, b, windowMs, maxSamples) =>
         {
             using var arena = new NativeArena(4096);
@@ -130,7 +131,7 @@ public sealed unsafe class ChunkMergeTests : IDisposable
 
     [Fact]
     public void Any_samples_encode_in_chunks_that_decode_to_them() =>
-        Gen.Select(ChunkSamples.Ascending, Gen.OneOfConst(0L, 7_200_000L), Gen.Int[1, 130]).Sample(static (samples, windowMs, maxSamples) =>
+        Gen.Select(ChunkSamples.Ascending, Gen.OneOf(0L, 7_200_000L), Gen.Int[1, 130]).Sample(static (samples, windowMs, maxSamples) =>
         {
             using var arena = new NativeArena(4096);
             var output = new List<SeriesChunk>();

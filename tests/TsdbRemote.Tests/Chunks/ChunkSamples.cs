@@ -13,13 +13,13 @@ internal static class ChunkSamples
         Gen.Int[0, 3].Select(static i => BitConverter.DoubleToUInt64Bits(i)),
         Gen.Double.Select(BitConverter.DoubleToUInt64Bits),
         Gen.ULong,
-        Gen.OneOfConst(StaleMarker.Bits, StaleMarker.NormalNaN, 0UL, 1UL, 1UL << 63, ulong.MaxValue, 0x7ff0000000000000UL));
+        Gen.OneOf(StaleMarker.Bits, StaleMarker.NormalNaN, 0UL, 1UL, 1UL << 63, ulong.MaxValue, 0x7ff0000000000000UL));
 
     /// <summary>Times with steps around every class bound of the delta of delta, up to the whole of time.</summary>
     public static Gen<long[]> Times { get; } = Gen.Select(
-        Gen.OneOf(Gen.Long, Gen.OneOfConst(long.MinValue, long.MinValue + 1, 0L, 1700000000000L, long.MaxValue)),
+        Gen.OneOf(Gen.Long, Gen.OneOf(long.MinValue, long.MinValue + 1, 0L, 1700000000000L, long.MaxValue)),
         Gen.OneOf(
-            Gen.OneOfConst(1UL, 1000UL, 15000UL, 15001UL, 8191UL, 8192UL, 8193UL, 65535UL, 65537UL, 524287UL, 524289UL),
+            Gen.OneOf(1UL, 1000UL, 15000UL, 15001UL, 8191UL, 8192UL, 8193UL, 65535UL, 65537UL, 524287UL, 524289UL),
             Gen.Int[1, 2_000_000].Select(static i => (ulong)i),
             Gen.ULong).Array[0, 60]).Select(static (start, steps) =>
         {

@@ -1,5 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
+using Xunit;
 
 namespace TsdbRemote.Tests.Encoding;
 

@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks.Files;
+using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 

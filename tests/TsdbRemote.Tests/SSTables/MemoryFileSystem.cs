@@ -13,13 +13,17 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
 
     public int OpenFiles { get; private set; }
 
-    public string? FailUnlinkOf { get; set; }
+    /// <summary>The call, as the trace names it, that is refused.</summary>
+    public string? FailOn { get; set; }
 
     public byte[] this[string path]
     {
         get => _files[path].Bytes;
         set => _files[path] = new Content { Bytes = value };
     }
+
+    /// <summary>Makes a file as long as if zeros stood at an offset, without holding them. They cannot be read together with what is around them.</summary>
+    public void PutHole(string path, long at, long length) => (_files[path].HoleAt, _files[path].HoleLength) = (at, length);
 
     public bool Exists(string path) => _files.ContainsKey(path);
 
@@ -29,29 +33,29 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
 
     public IFile CreateNew(string path)
     {
-        Trace.Add($"create {path}");
+        Do($"create {path}");
         if (!_files.TryAdd(path, new Content())) throw new DiskException("open", path, 17, "exists");
         return OpenRead(path);
     }
 
     public void Rename(string from, string to)
     {
-        Trace.Add($"rename {from} {to}");
+        Do($"rename {from} {to}");
         Content content = Get(from);
+        if (_files.GetValueOrDefault(to) == content) return; // as rename(2): two names of one file both stay
         _files.Remove(from);
         _files[to] = content;
     }
 
     public void Link(string existing, string link)
     {
-        Trace.Add($"link {existing} {link}");
+        Do($"link {existing} {link}");
         if (!_files.TryAdd(link, Get(existing))) throw new DiskException("link", link, 17, "exists");
     }
 
     public void Unlink(string path)
     {
-        Trace.Add($"unlink {path}");
-        if (path == FailUnlinkOf) throw new DiskException("unlink", path, DiskException.InputOutput, "I/O error");
+        Do($"unlink {path}");
         Get(path);
         _files.Remove(path);
     }
@@ -68,24 +72,36 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
             .Select(name => name[prefix.Length..])
             .GroupBy(rest => rest.Split('/')[0])
             .Select(group => group.Contains(group.Key)
-                ? new DirectoryEntry(group.Key, IsDirectory: false, _files[prefix + group.Key].Bytes.Length)
+                ? new DirectoryEntry(group.Key, IsDirectory: false, _files[prefix + group.Key].Length)
                 : new DirectoryEntry(group.Key, IsDirectory: true, 0));
         return [.. entries.OrderBy(entry => entry.Name, StringComparer.Ordinal)];
     }
 
-    public long? FileSize(string path) => _files.TryGetValue(path, out Content? content) ? content.Bytes.Length : null;
+    public long? FileSize(string path) => _files.TryGetValue(path, out Content? content) ? content.Length : null;
 
-    public void SyncDir(string path) => Trace.Add($"syncdir {path}");
+    public void SyncDir(string path) => Do($"syncdir {path}");
 
     public long FreeSpace(string path) => long.MaxValue;
 
     public IDisposable Lock(string path, string holder) => throw new NotSupportedException();
+
+    private void Do(string call)
+    {
+        Trace.Add(call);
+        if (call == FailOn) throw new DiskException(call, "it", DiskException.InputOutput, "I/O error");
+    }
 
     private Content Get(string path) => _files.TryGetValue(path, out Content? content) ? content : throw new DiskException("open", path, 2, "no such file");
 
     private sealed class Content
     {
         public byte[] Bytes { get; set; } = [];
+
+        public long HoleAt { get; set; } = long.MaxValue;
+
+        public long HoleLength { get; set; }
+
+        public long Length => Bytes.Length + HoleLength;
     }
 
     private sealed class OpenFile : IFile
@@ -104,20 +120,22 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
 
         public string Path { get; }
 
-        public long Length => _content.Bytes.Length;
+        public long Length => _content.Length;
 
         public int Read(long offset, Span<byte> destination)
         {
             ObjectDisposedException.ThrowIf(_closed, this);
             int count = (int)Math.Clamp(Length - offset, 0, destination.Length);
-            _content.Bytes.AsSpan((int)Math.Min(offset, Length), count).CopyTo(destination);
-            _owner.Trace.Add($"read {offset} {count}");
+            long at = Math.Min(offset, Length);
+            if (at >= _content.HoleAt) at -= _content.HoleLength;
+            _content.Bytes.AsSpan((int)at, count).CopyTo(destination);
+            _owner.Do($"read {offset} {count}");
             return count;
         }
 
         public void Write(long offset, ReadOnlySpan<byte> source)
         {
-            _owner.Trace.Add($"write {Path}");
+            _owner.Do($"write {Path}");
             if (offset + source.Length > Length) SetLength(offset + source.Length);
             source.CopyTo(_content.Bytes.AsSpan((int)offset));
         }
@@ -133,9 +151,9 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
             _content.Bytes = bytes;
         }
 
-        public void SyncData() => _owner.Trace.Add($"sync {Path}");
+        public void SyncData() => _owner.Do($"sync {Path}");
 
-        public void SyncAll() => _owner.Trace.Add($"sync {Path}");
+        public void SyncAll() => _owner.Do($"sync {Path}");
 
         public unsafe MappedFile? TryMap()
         {

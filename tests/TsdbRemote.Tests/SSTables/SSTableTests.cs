@@ -90,6 +90,21 @@ public class SSTableTests
     }
 
     [Fact]
+    public void Chunks_beyond_4_GiB_are_found()
+    {
+        const long Hole = 5L << 30;
+        ModelSeries[] series = [.. Enumerable.Range(1, 900).Select(id => new ModelSeries(0, (ulong)id, TableModel.Chunks(0, 1, id)))];
+        MemoryFileSystem fs = new(canMap: false);
+        TableModel.Write(fs, series);
+        long size = LongTable.ShiftChunks(fs, TableModel.Path, Hole);
+        using SSTableReader reader = SSTableReader.Open(fs, TableModel.Path, 7, size, mmap: false, cacheMetadata: true);
+        Assert.Equal(size, reader.Size);
+        ulong[] all = TableModel.AllIds(series);
+        Assert.Equal(TableModel.Expected(series, all, TimeRange.All), TableModel.Collect(reader, all, TimeRange.All));
+        Assert.Equal(TableModel.Expected(series, [899], TimeRange.All), TableModel.Collect(reader, [899], TimeRange.All));
+    }
+
+    [Fact]
     public void The_bloom_filter_keeps_absent_ids_from_being_looked_for()
     {
         ModelSeries[] series = [.. Enumerable.Range(1, 400).Select(id => new ModelSeries(0, (ulong)id * 2, TableModel.Chunks(0, 1, id)))];
@@ -189,7 +204,7 @@ public class SSTableTests
     [Fact]
     public void A_failed_unlink_is_reported_and_not_thrown_at_a_reader()
     {
-        MemoryFileSystem fs = new() { FailUnlinkOf = TableModel.Path };
+        MemoryFileSystem fs = new() { FailOn = $"unlink {TableModel.Path}" };
         SSTableInfo info = TableModel.Write(fs, [new(0, 1, TableModel.Chunks(0, 1, 1))]);
         SSTableReader reader = SSTableReader.Open(fs, TableModel.Path, 7, info.Size, mmap: true, cacheMetadata: true);
         List<(string, IOException)> failures = [];
