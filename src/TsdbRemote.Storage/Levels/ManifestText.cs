@@ -24,7 +24,7 @@ internal static class ManifestText
     /// <summary>Writes a manifest.</summary>
     public static byte[] Write(ManifestState state)
     {
-        byte[] json = JsonSerializer.SerializeToUtf8Bytes(state, ManifestJson.Default.ManifestState);
+        byte[] json = JsonSerializer.SerializeToUtf8Bytes(state, ManifestJson.Readable.ManifestState);
         byte[] text = new byte[json.Length + 1 + LineLength];
         json.CopyTo(text, 0);
         text[json.Length] = (byte)'\n';
@@ -62,7 +62,7 @@ internal static class ManifestText
             if (version > ManifestState.CurrentFormatVersion)
                 throw new ManifestException($"{path} was written in format version {version}; this program reads up to {ManifestState.CurrentFormatVersion}. "
                     + "Start the newer program, or restore a backup made by this one");
-            state = JsonSerializer.Deserialize(json, ManifestJson.Default.ManifestState);
+            state = JsonSerializer.Deserialize(json, ManifestJson.Readable.ManifestState);
         }
         catch (JsonException unknown)
         {

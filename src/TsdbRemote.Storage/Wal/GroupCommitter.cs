@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 

@@ -87,6 +87,15 @@ internal sealed class LogQueue
     /// <param name="wakeForRecords">A record wakes the consumer; false where callers drain for themselves.</param>
     public LogQueue(bool wakeForRecords) => _wakeForRecords = wakeForRecords;
 
+    /// <summary>Sequence of the last record of the segment; that of its first, if it has none yet.</summary>
+    public ulong LastSequence
+    {
+        get
+        {
+            lock (_gate) return WalFormat.Sequence(_segment, Math.Max(0, _nextIndex - 1));
+        }
+    }
+
     /// <summary>Segment of the next record.</summary>
     public long Segment => Volatile.Read(ref _segment);
 

@@ -3,6 +3,7 @@ using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 
@@ -55,6 +56,9 @@ public sealed class WriteAheadLog : IDisposable
 
     /// <summary>The segment of the next record.</summary>
     public long Segment => _queue.Segment;
+
+    /// <summary>Sequence of the last record of that segment; that of its first, if it has none yet.</summary>
+    public ulong LastSequence => _queue.LastSequence;
 
     /// <summary>Bytes of that segment's records, framed, whether they were written yet or not.</summary>
     public long SegmentBytes => _queue.SegmentBytes;
