@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net.Mime;
 using System.Text;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;
 
@@ -50,7 +51,13 @@ internal static class HttpAnswers
     public static readonly HttpAnswer ReadTimeout = new(
         StatusCodes.Status503ServiceUnavailable, "the read took too long (http.read_timeout); narrow the matchers or the time range");
 
-    public static HttpAnswer BadSnappy(string why) => new(StatusCodes.Status400BadRequest, why);
+    public static HttpAnswer BadSnappy(SnappyStatus status, long limit) => BadRead(status switch
+    {
+        SnappyStatus.Empty => "the body is empty; a snappy block expected",
+        SnappyStatus.Framed => "the body is in snappy's framed format; a snappy block expected",
+        SnappyStatus.TooLarge => Invariant($"snappy: decoded length exceeds limit {limit}"),
+        _ => "snappy: corrupt input",
+    });
 
     public static HttpAnswer BodyTooLarge(long limit, string option) =>
         new(StatusCodes.Status413PayloadTooLarge, Invariant($"request body exceeds the {limit} bytes limit ({option})"));

@@ -57,8 +57,8 @@ internal static class ReadAnswers
 
         output.Response.ContentType = HttpAnswers.ProtobufMediaType;
         output.Response.Headers.ContentEncoding = HttpAnswers.Snappy;
-        samples.CopyTo(output);
-        output.Flush(stop);
+        output.Response.ContentLength = samples.Length;
+        output.Send(samples.Length, body => samples.CopyToAsync(body, stop));
         return counts with { Bytes = output.Total };
     }
 }

@@ -137,10 +137,6 @@ internal sealed class ReadEndpoint(
         {
             return refused.Kind == ReadLimitKind.Samples ? HttpAnswers.BadRead(refused.Message) : HttpAnswers.ReadTooBig(refused.Message);
         }
-        catch (ReadMemoryException refused)
-        {
-            return HttpAnswers.ReadTooBig(refused.Message);
-        }
         catch (CorruptFileException damaged)
         {
             Log.ReadDamaged(log, damaged);

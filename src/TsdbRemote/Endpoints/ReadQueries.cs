@@ -32,7 +32,7 @@ internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Stream
     {
         queries = null;
         SnappyStatus status = SnappyBlock.TryDecompressRead(body, MaxDecoded, out PooledBuffer? raw);
-        if (status != SnappyStatus.Ok || raw is null) return HttpAnswers.BadSnappy(SnappyBlock.Explain(status, MaxDecoded));
+        if (status != SnappyStatus.Ok || raw is null) return HttpAnswers.BadSnappy(status, MaxDecoded);
         using (raw)
         {
             try

@@ -39,4 +39,11 @@ internal sealed class ResponseWriter(HttpResponse response) : IBufferWriter<byte
         if (flushed.IsCompleted || flushed.IsCanceled) throw new OperationCanceledException("the reader is gone", stop);
         Unflushed = 0;
     }
+
+    /// <summary>Sends a body that is whole, waiting until the connection has taken it.</summary>
+    public void Send(long length, Func<PipeWriter, Task> copy)
+    {
+        Total += length;
+        copy(_body).GetAwaiter().GetResult();
+    }
 }
