@@ -35,7 +35,8 @@ internal sealed class FileScript(IFileSystem files, string root) : IDisposable
     public static Gen<FileStep[]> Unsynced { get; } = Steps([.. NameKinds, .. NameKinds, .. DataKinds, .. DataKinds]);
 
     /// <summary>Histories with syncs, about one in eight steps.</summary>
-    public static Gen<FileStep[]> Synced { get; } = Steps([.. NameKinds, .. NameKinds, .. DataKinds, .. DataKinds, .. SyncKinds, .. SyncKinds]);
+    public static Gen<FileStep[]> Synced { get; } =
+        Steps([.. NameKinds, .. NameKinds, .. DataKinds, .. DataKinds, .. SyncKinds, .. SyncKinds]);
 
     /// <summary>Does one step.</summary>
     /// <returns>What could be seen of it: an answer, or the errno.</returns>

@@ -5,7 +5,7 @@ using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 
-/// <summary>The disk in memory answers as the real one, errors included, so that a test on the first says something about the second.</summary>
+/// <summary>The disk in memory answers as the real one, errors included: a test on the first tells of the second.</summary>
 public sealed class FileSystemEquivalenceTests
 {
     [Fact]
