@@ -24,11 +24,11 @@ internal static class CaseFolding
             if (!Rune.TryCreate(codePoint, out Rune rune)) continue;
             Rune upper = Rune.ToUpperInvariant(rune);
             if (upper == rune && Rune.ToLowerInvariant(rune) == rune) continue;
-            int fold = Rune.ToLowerInvariant(upper).Value;
-            if (!byFold.TryGetValue(fold, out SortedSet<int>? members)) byFold[fold] = members = [fold];
-            members.Add(codePoint);
+            Add(byFold, Rune.ToLowerInvariant(upper).Value, codePoint);
         }
 
+        // .NET keeps the long s apart, as it does with all case pairs of one ASCII letter and another character but the Kelvin sign.
+        Add(byFold, 's', 0x17F);
         var orbits = new Dictionary<int, int[]>();
         foreach (SortedSet<int> members in byFold.Values)
         {
@@ -38,5 +38,11 @@ internal static class CaseFolding
         }
 
         return orbits.ToFrozenDictionary();
+    }
+
+    private static void Add(Dictionary<int, SortedSet<int>> byFold, int fold, int codePoint)
+    {
+        if (!byFold.TryGetValue(fold, out SortedSet<int>? members)) byFold[fold] = members = [fold];
+        members.Add(codePoint);
     }
 }

@@ -24,6 +24,12 @@ internal enum Re2Op : byte
     /// <summary>End of the text or before a line feed.</summary>
     EndLine,
 
+    /// <summary>Between an ASCII word character and none.</summary>
+    WordBoundary,
+
+    /// <summary>Anywhere but at a word boundary.</summary>
+    NoWordBoundary,
+
     /// <summary>The children one behind the other.</summary>
     Concat,
 
@@ -51,7 +57,7 @@ internal sealed class Re2Node
     /// <summary>The code point of a literal.</summary>
     public int CodePoint { get; private init; }
 
-    /// <summary>The members of a set.</summary>
+    /// <summary>The members of a set; of a literal, the one.</summary>
     public CodePointSet CodePoints { get; private init; } = CodePointSet.Any;
 
     /// <summary>Operands.</summary>
@@ -70,7 +76,7 @@ internal sealed class Re2Node
     public static Re2Node Assertion(Re2Op op) => new(op);
 
     /// <summary>One code point.</summary>
-    public static Re2Node Literal(int codePoint) => new(Re2Op.Literal) { CodePoint = codePoint };
+    public static Re2Node Literal(int codePoint) => new(Re2Op.Literal) { CodePoint = codePoint, CodePoints = CodePointSet.Of((codePoint, codePoint)) };
 
     /// <summary>One code point of a set.</summary>
     public static Re2Node OneOf(CodePointSet set) => new(Re2Op.Set) { CodePoints = set };

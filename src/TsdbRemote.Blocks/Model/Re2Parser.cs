@@ -5,8 +5,8 @@ namespace TsdbRemote.Blocks.Model;
 
 /// <summary>Reads RE2 syntax as Go's <c>regexp/syntax</c> does with Perl flags and a dot that matches line feeds, which is how Prometheus reads matchers.</summary>
 /// <remarks>
-/// What Go refuses is refused with Go's words. What Go accepts and this version cannot translate (<c>\b</c>, scripts such as <c>\p{Greek}</c>) is
-/// refused saying so; nothing ever means something else. One use: <see cref="Parse"/>.
+/// What Go refuses is refused with Go's words. What Go accepts and this version does not know (scripts such as <c>\p{Greek}</c>) is refused
+/// saying so; nothing ever means something else. One use: <see cref="Parse"/>.
 /// Source: https://github.com/google/re2/wiki/Syntax and Go's regexp/syntax package documentation.
 /// </remarks>
 internal sealed class Re2Parser
@@ -222,7 +222,6 @@ internal sealed class Re2Parser
 
     private void ParseEscape(List<Re2Node> items)
     {
-        int start = _at;
         switch (_pattern.AsSpan(_at + 1))
         {
             case ['A', ..]:
@@ -234,8 +233,8 @@ internal sealed class Re2Parser
                 items.Add(Re2Node.Assertion(Re2Op.EndText));
                 break;
             case ['b' or 'B', ..]:
+                items.Add(Re2Node.Assertion(_pattern[_at + 1] == 'b' ? Re2Op.WordBoundary : Re2Op.NoWordBoundary));
                 _at += 2;
-                Fail("word boundaries are not supported yet", start, _at);
                 break;
             case ['Q', ..]:
                 ParseQuoted(items);
