@@ -1,5 +1,3 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using System.Text.Json.Serialization;
 
 namespace TsdbRemote.Storage.Levels;
@@ -14,8 +12,4 @@ namespace TsdbRemote.Storage.Levels;
     RespectRequiredConstructorParameters = true,
     AllowDuplicateProperties = false)]
 [JsonSerializable(typeof(ManifestState))]
-internal sealed partial class ManifestJson : JsonSerializerContext
-{
-    /// <summary>Leaves quotes and letters of matchers readable: the file is for an operator's eyes, never part of a web page.</summary>
-    public static ManifestJson Readable { get; } = new(new JsonSerializerOptions(Default.Options!) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
-}
+internal sealed partial class ManifestJson : JsonSerializerContext;

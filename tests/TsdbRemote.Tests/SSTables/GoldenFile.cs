@@ -1,5 +1,3 @@
-using Xunit;
-
 namespace TsdbRemote.Tests.SSTables;
 
 /// <summary>Files of each format version ever written, which every later build must open (<c>Data/golden</c>).</summary>
@@ -8,16 +6,8 @@ internal static class GoldenFile
 {
     public static byte[] Read(string name, Func<byte[]> write)
     {
-        string path = PathOf(name);
+        string path = Repository.TestData($"golden/{name}");
         if (Environment.GetEnvironmentVariable("TSDB_REMOTE_REWRITE_GOLDEN") == "1") File.WriteAllBytes(path, write());
         return File.ReadAllBytes(path);
-    }
-
-    private static string PathOf(string name)
-    {
-        string? directory = AppContext.BaseDirectory;
-        while (directory is not null && !File.Exists(Path.Combine(directory, "TsdbRemote.sln"))) directory = Path.GetDirectoryName(directory);
-        Assert.NotNull(directory);
-        return Path.Combine(directory, "tests", "TsdbRemote.Tests", "Data", "golden", name);
     }
 }

@@ -1,6 +1,6 @@
-using TsdbRemote.Storage.SSTables;
 using System.Buffers.Binary;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Storage.SSTables;
 using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
