@@ -31,13 +31,16 @@ public static class DataLayout
     {
         ArgumentNullException.ThrowIfNull(fs);
         fs.MakeDir(dataDir);
-        foreach (string name in (string[])[WalDirectory, SeriesDirectory, TablesDirectory, BlocksDirectory, SnapshotsDirectory, QuarantineDirectory])
-            fs.MakeDir(Join(dataDir, name));
+        string[] names = [WalDirectory, SeriesDirectory, TablesDirectory, BlocksDirectory, SnapshotsDirectory, QuarantineDirectory];
+        foreach (string name in names) fs.MakeDir(Join(dataDir, name));
     }
 
     /// <summary>Directory of a table: of its window from level 1 on, where a table belongs to one window.</summary>
-    public static string TableDirectory(string dataDir, int level, long windowStartMs) =>
-        level == 0 ? Join(dataDir, TablesDirectory) : Join(Join(dataDir, TablesDirectory), windowStartMs.ToString(CultureInfo.InvariantCulture));
+    public static string TableDirectory(string dataDir, int level, long windowStartMs)
+    {
+        string tables = Join(dataDir, TablesDirectory);
+        return level == 0 ? tables : Join(tables, windowStartMs.ToString(CultureInfo.InvariantCulture));
+    }
 
     /// <summary>Path of a table.</summary>
     public static string Table(string dataDir, TableEntry table)

@@ -74,7 +74,10 @@ public class ManifestCrashTests
         Manifest.Commit(fs, Data, ManifestSamples.State(2, 0) with { NextTableId = 1, Tables = [TableEntry.Of(info)] });
     }
 
-    /// <summary>Runs <paramref name="act"/> once, and looks at every disk that a crash before each of its operations, or after the last, could leave.</summary>
+    /// <summary>
+    /// Runs <paramref name="act"/> once, and looks at every disk that a crash before each of its operations, or after the last, could
+    /// leave.
+    /// </summary>
     private static void CrashAtEachStep(Action<IFileSystem> prepare, Action<IFileSystem> act, Action<CrashFileSystem, bool> check)
     {
         CrashFileSystem fs = new();

@@ -29,7 +29,9 @@ internal static class ManifestSamples
 
     public static string Text(ManifestState state) => Encoding.UTF8.GetString(ManifestText.Write(state));
 
-    /// <summary>Generation 1 names table 0, a dictionary and segment 4; generation 2, a flush of 4 into table 1, was the last that happened.</summary>
+    /// <summary>
+    /// Generation 1 names table 0, a dictionary and segment 4; generation 2, a flush of 4 into table 1, was the last that happened.
+    /// </summary>
     public static void TwoGenerations(MemoryFileSystem fs, string dataDir)
     {
         TableEntry zero = WriteTable(fs, dataDir, 0, 3);
@@ -47,7 +49,14 @@ internal static class ManifestSamples
         fs[DataLayout.Dictionary(dataDir, 1)] = new byte[100];
         Manifest.Commit(fs, dataDir, first);
         TableEntry one = WriteTable(fs, dataDir, 1, 4);
-        Manifest.Commit(fs, dataDir, first with { Generation = 2, NextTableId = 2, NextSegment = 6, Tables = [zero, one], Segments = [new SegmentEntry(5, null)] });
+        Manifest.Commit(fs, dataDir, first with
+        {
+            Generation = 2,
+            NextTableId = 2,
+            NextSegment = 6,
+            Tables = [zero, one],
+            Segments = [new SegmentEntry(5, null)],
+        });
     }
 
     private static TableEntry WriteTable(MemoryFileSystem fs, string dataDir, long id, ulong segment)
