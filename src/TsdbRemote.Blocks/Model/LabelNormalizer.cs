@@ -74,7 +74,8 @@ public static class LabelNormalizer
             return Normalize(run, limits, slots, output, out detail);
         }
 
-        LabelSlot[] rented = ArrayPool<LabelSlot>.Shared.Rent(limits.MaxLabels);
+        // A label takes two bytes or more, so a short run needs no room for as many labels as are allowed.
+        LabelSlot[] rented = ArrayPool<LabelSlot>.Shared.Rent(Math.Min(limits.MaxLabels, run.Length / 2 + 1));
         try
         {
             return Normalize(run, limits, rented, output, out detail);

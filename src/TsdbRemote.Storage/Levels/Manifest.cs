@@ -122,9 +122,10 @@ public static class Manifest
     {
         string previous = DataLayout.Join(dataDir, PreviousFileName);
         if (fs.FileSize(previous) is not null) return previous;
-        foreach (string name in (string[])[DataLayout.WalDirectory, DataLayout.SeriesDirectory, DataLayout.TablesDirectory, DataLayout.BlocksDirectory])
+        var layout = new DataLayout(dataDir);
+        foreach (string directory in (string[])[layout.Wal, layout.Series, layout.Tables, layout.Blocks])
         {
-            if (FindFile(fs, DataLayout.Join(dataDir, name)) is { } found) return found;
+            if (FindFile(fs, directory) is { } found) return found;
         }
 
         return null;

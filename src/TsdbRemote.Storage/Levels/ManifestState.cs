@@ -181,10 +181,13 @@ public sealed record TableEntry(
 /// <param name="Entries">Series in it.</param>
 public sealed record DictionaryEntry(long Number, long Length, uint Crc, long Entries);
 
-/// <summary>A log segment.</summary>
+/// <summary>A log segment that holds what no table has.</summary>
 /// <param name="Number">Its number.</param>
-/// <param name="AcceptedEnd">For one that a crash left unsealed: where it was found to end, in bytes.</param>
-public sealed record SegmentEntry(long Number, long? AcceptedEnd);
+/// <param name="AcceptedEnd">Where a recovery found its end, in bytes; null if it is sealed, active or not replayed yet.</param>
+/// <param name="Inherited">
+/// A process that is gone left it: it may lack a seal although later segments hold records, for those are of a later process.
+/// </param>
+public sealed record SegmentEntry(long Number, long? AcceptedEnd, bool Inherited = false);
 
 /// <summary>A delete: samples in the range, of series that the matchers select, in sources with no sequence above this one.</summary>
 /// <param name="Sequence">Log sequence at which it was asked for.</param>

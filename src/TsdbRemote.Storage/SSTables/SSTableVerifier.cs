@@ -36,7 +36,7 @@ public static class SSTableVerifier
         IndexWalk index = new(source, footer, sparse);
         for (int i = 0; i < sparse.Windows.Length; i++) index.Window(file, sparse.Windows[i], properties.Windows[i], bloom);
         file.SkipTo(source.Length - SSTableFormat.FooterBytes);
-        if (file.Crc != footer.ContentCrc) throw source.Corrupt(0, "checksum of the whole content differs");
+        if (file.Hash != footer.ContentHash) throw source.Corrupt(0, "hash of the whole content differs");
         if (index.NextOffset != footer.IndexOffset || index.Lengths != inRecords)
             throw source.Corrupt(footer.IndexOffset, "the index does not name the records of the chunk area");
         ReadOnlySpan<ulong> ids = index.Ids;

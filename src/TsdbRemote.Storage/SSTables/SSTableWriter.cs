@@ -217,9 +217,9 @@ public sealed class SSTableWriter : IDisposable
         WriteSection(BloomFilter.Build(_ids.Ids, _options.BloomBitsPerKey));
         long propertiesOffset = _appender.Position;
         WriteSection(_properties.ToByteArray());
-        uint contentCrc = _appender.Flush();
+        ulong contentHash = _appender.Flush();
         Span<byte> footer = stackalloc byte[SSTableFormat.FooterBytes];
-        uint crc = new SSTableFooter(_options.TableId, indexOffset, sparseOffset, bloomOffset, propertiesOffset, contentCrc).WriteTo(footer);
+        uint crc = new SSTableFooter(_options.TableId, indexOffset, sparseOffset, bloomOffset, propertiesOffset, contentHash).WriteTo(footer);
         _appender.Append(footer);
         _appender.Flush();
         return crc;

@@ -87,6 +87,15 @@ internal sealed class LogQueue
     /// <param name="wakeForRecords">A record wakes the consumer; false where callers drain for themselves.</param>
     public LogQueue(bool wakeForRecords) => _wakeForRecords = wakeForRecords;
 
+    /// <summary>Sequence of the last record of the segment; that of its first, if it has none yet.</summary>
+    public ulong LastSequence
+    {
+        get
+        {
+            lock (_gate) return WalFormat.Sequence(_segment, Math.Max(0, _nextIndex - 1));
+        }
+    }
+
     /// <summary>Segment of the next record.</summary>
     public long Segment => Volatile.Read(ref _segment);
 
@@ -249,7 +258,7 @@ internal sealed class LogQueue
 
     private void ThrowIfShutUnderGate()
     {
-        if (_failed is not null) throw LogFailedException.Of(_failed, _failed.Path);
+        if (_failed is not null) throw _failed.Again();
         ObjectDisposedException.ThrowIf(_closed, typeof(WriteAheadLog));
         Invariant.Check(_segment > 0, "the log was started");
     }

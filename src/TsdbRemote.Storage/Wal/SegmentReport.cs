@@ -1,16 +1,7 @@
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
-
-/// <summary>What to do about damage to acknowledged records.</summary>
-public enum CorruptionPolicy
-{
-    /// <summary>Copy the segment to quarantine, report the byte ranges, and serve all that verifies.</summary>
-    Salvage,
-
-    /// <summary>Refuse to start and change nothing.</summary>
-    Refuse,
-}
 
 /// <summary>What the reader of a segment is told about it.</summary>
 /// <param name="QuarantineDirectory">Where doubtful bytes are copied to; created if absent.</param>

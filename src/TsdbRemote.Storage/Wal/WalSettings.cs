@@ -1,3 +1,5 @@
+using TsdbRemote.Storage.Options;
+
 namespace TsdbRemote.Storage.Wal;
 
 /// <summary>What a record holds; the value is its frame type on disk.</summary>
@@ -8,19 +10,6 @@ public enum WalRecordKind : byte
 
     /// <summary>The body of a remote write 2.0 request, snappy.</summary>
     WriteV2 = 17,
-}
-
-/// <summary>When a request counts as logged.</summary>
-public enum WalDurability
-{
-    /// <summary>After the write and a successful fdatasync that covers it: a power cut loses nothing acknowledged.</summary>
-    Fsync,
-
-    /// <summary>After the write; synced every interval: a killed process loses nothing, a power cut at most the last interval.</summary>
-    Interval,
-
-    /// <summary>At once; nothing is written. For tests and imports.</summary>
-    None,
 }
 
 /// <summary>How the log works.</summary>

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 
@@ -56,6 +57,9 @@ public sealed class WriteAheadLog : IDisposable
     /// <summary>The segment of the next record.</summary>
     public long Segment => _queue.Segment;
 
+    /// <summary>Sequence of the last record of that segment; that of its first, if it has none yet.</summary>
+    public ulong LastSequence => _queue.LastSequence;
+
     /// <summary>Bytes of that segment's records, framed, whether they were written yet or not.</summary>
     public long SegmentBytes => _queue.SegmentBytes;
 
@@ -78,6 +82,7 @@ public sealed class WriteAheadLog : IDisposable
             Invariant.Check(_lastNumber == 0);
             _lastNumber = segment - 1;
             if (!WritesNothing) _committer.Begin(CreateSegment());
+            _lastNumber = segment;
             _queue.Begin(segment);
         }
     }
@@ -176,7 +181,7 @@ public sealed class WriteAheadLog : IDisposable
             _prepared = null;
         }
 
-        if (_queue.Failed is { } failed) throw LogFailedException.Of(failed, failed.Path);
+        if (_queue.Failed is { } failed) throw failed.Again();
     }
 
     /// <summary>Closes the log, if that was not done. A failure in it was logged and is in <see cref="Failure"/>.</summary>
@@ -201,11 +206,11 @@ public sealed class WriteAheadLog : IDisposable
             segment.MakeDurable(_fs, _directory);
             return segment;
         }
-        catch (DiskException error)
+        catch (LogFailedException error)
         {
             segment.Dispose();
             _committer.Stop(error, segment.Path);
-            throw LogFailedException.Of(error, segment.Path);
+            throw;
         }
     }
 }

@@ -1,0 +1,55 @@
+using System.Globalization;
+
+namespace TsdbRemote.Storage.Wire;
+
+/// <summary>What became of a decoded body.</summary>
+public enum DecodeStatus
+{
+    /// <summary>The whole body is in the batch.</summary>
+    Ok,
+
+    /// <summary>Not a protobuf message of this kind.</summary>
+    Malformed,
+
+    /// <summary>More series than <see cref="DecodeLimits.MaxSeries"/>.</summary>
+    TooManySeries,
+
+    /// <summary>More samples and histograms than <see cref="DecodeLimits.MaxSamples"/>.</summary>
+    TooManySamples,
+
+    /// <summary>More symbols than <see cref="DecodeLimits.MaxSymbols"/>.</summary>
+    TooManySymbols,
+
+    /// <summary>Labels that had to be copied or expanded exceed <see cref="DecodeLimits.MaxLabelBytes"/>.</summary>
+    TooLarge,
+}
+
+/// <summary>What one request may ask for. Beyond the first five the whole request is rejected; metadata beyond its limit is only not kept.</summary>
+/// <param name="MaxSeries">Series, the same one counted each time it appears (<c>limits.series_per_request</c>).</param>
+/// <param name="MaxSamples">Float samples and histograms together (<c>limits.samples_per_request</c>).</param>
+/// <param name="MaxSymbols">Entries of a 2.0 symbol table.</param>
+/// <param name="MaxLabelBytes">
+/// Bytes of label runs outside the body: few symbols and many references make much of little, so this is four times
+/// <c>limits.write_decoded</c>.
+/// </param>
+/// <param name="MaxMetadata">Metadata entries kept; further ones are counted in <see cref="WriteBatch.MetadataDropped"/>.</param>
+public readonly record struct DecodeLimits(int MaxSeries, int MaxSamples, int MaxSymbols, long MaxLabelBytes, int MaxMetadata)
+{
+    private const int DefaultDecodedBytes = 32 << 20;
+
+    /// <summary>The defaults of the options.</summary>
+    public static DecodeLimits Default { get; } = new(100_000, 500_000, 1_000_000, 4L * DefaultDecodedBytes, 10_000);
+
+    /// <summary>One line for the sender: what was too much, and the option that says so.</summary>
+    /// <param name="status">Any status that means too much.</param>
+    internal string Explain(DecodeStatus status) => status switch
+    {
+        DecodeStatus.TooManySeries => Text($"too many series in one request (limits.series_per_request = {MaxSeries})"),
+        DecodeStatus.TooManySamples => Text($"too many samples in one request (limits.samples_per_request = {MaxSamples})"),
+        DecodeStatus.TooManySymbols => Text($"too many symbols in one request ({MaxSymbols} allowed)"),
+        DecodeStatus.TooLarge => Text($"labels of one request too large ({MaxLabelBytes} bytes allowed, 4 x limits.write_decoded)"),
+        _ => throw new ArgumentOutOfRangeException(nameof(status), status, "not a limit"),
+    };
+
+    private static string Text(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

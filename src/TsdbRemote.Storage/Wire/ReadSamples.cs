@@ -1,0 +1,248 @@
+using System.IO.Pipelines;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Encoding;
+
+namespace TsdbRemote.Storage.Wire;
+
+/// <summary>Builds one SAMPLES answer, compressed while it is encoded, so that only compressed bytes are ever held.</summary>
+/// <remarks>
+/// Use:       for each query of the request <see cref="BeginQuery"/>, <see cref="AddSeries"/> as often as there are series, <see cref="EndQuery"/>;
+///            then <see cref="Length"/> and <see cref="CopyToAsync"/>. After an exception only <see cref="Dispose"/>.
+/// Layout:    a snappy block of ReadResponse. Each part of at most 64 KiB is compressed alone; the lengths that are known only at the end, those
+///            of the whole and of each query's result, are put in front as literal elements.
+/// <code>
+/// uvarint total │ for each query:  literal of { 0A len }  │  elements of { 0A len { labels │ samples } … }
+/// </code>
+/// Memory:    compressed bytes, held against the budget, plus one part and the slack of the last segment (about 1.2 MiB).
+/// Not here:  order of series, merging and cutting of chunks (reader); histograms (refused at the write endpoint).
+/// Not thread-safe. Source: prometheus storage/remote/codec.go (ToQueryResult); protocols §3.3; design §5.3.
+/// </remarks>
+public sealed class ReadSamples : IDisposable
+{
+    private const byte ResultTag = (1 << 3) | 2;
+    private const byte SeriesTag = (1 << 3) | 2;
+    private const int SegmentBytes = 1 << 20;
+    private const int MaxPartElementBytes = 80 << 10;
+
+    private readonly long _maxCompressedBytes;
+    private readonly long _sampleLimit;
+    private readonly PooledBuffer _part = PooledBuffer.Rent(SnappyBlock.MaxFragmentBytes);
+    private readonly List<QueryResult> _results = [];
+    private long _compressedBytes;
+    private long _samples;
+    private bool _isInQuery;
+
+    /// <summary>An empty answer.</summary>
+    /// <param name="maxCompressedBytes">Most compressed bytes (<c>read.memory</c>).</param>
+    /// <param name="sampleLimit">Most samples of one query (<c>read.max_samples</c>); 0 for no limit.</param>
+    public ReadSamples(long maxCompressedBytes, long sampleLimit)
+    {
+        _maxCompressedBytes = maxCompressedBytes;
+        _sampleLimit = sampleLimit;
+    }
+
+    /// <summary>Bytes of the finished answer as sent.</summary>
+    public long Length
+    {
+        get
+        {
+            using PooledBuffer head = PooledBuffer.Rent(64);
+            WritePreamble(head);
+            long length = head.Length + _compressedBytes;
+            foreach (QueryResult result in _results)
+            {
+                head.SetLength(0);
+                result.WriteHead(head);
+                length += head.Length;
+            }
+
+            return length;
+        }
+    }
+
+    /// <summary>Starts the result of the next query.</summary>
+    public void BeginQuery()
+    {
+        Invariant.Check(!_isInQuery, "a query ends before the next begins");
+        _isInQuery = true;
+        _samples = 0;
+        _results.Add(new QueryResult());
+    }
+
+    /// <summary>Adds one series to the query's result.</summary>
+    /// <param name="labelRun">Its labels, sorted.</param>
+    /// <param name="chunks">Its chunks: ascending, not overlapping, cut to the query, all XOR.</param>
+    /// <exception cref="ReadLimitException">The answer would exceed the sample limit, the memory budget or the longest message.</exception>
+    /// <exception cref="CorruptChunkException">The bytes of a chunk are none.</exception>
+    public void AddSeries(ReadOnlySpan<byte> labelRun, ReadOnlySpan<SeriesChunk> chunks)
+    {
+        Invariant.Check(_isInQuery, "a series belongs to a query");
+        long length = labelRun.Length + MeasureSamples(chunks);
+        QueryResult result = _results[^1];
+        long before = result.RawBytes;
+        long size = 1 + Varint.SizeOf((ulong)length) + length;
+        result.RawBytes += size;
+        if (RawLength() > int.MaxValue) throw ReadLimitException.OfMessage(int.MaxValue);
+
+        Span<byte> head = stackalloc byte[1 + Varint.MaxBytes];
+        head[0] = SeriesTag;
+        AppendBytes(head[..(1 + Varint.Write(head[1..], (ulong)length))]);
+        AppendBytes(labelRun);
+        foreach (ref readonly SeriesChunk chunk in chunks) AppendChunk(chunk);
+        Invariant.Check(result.EncodedBytes + _part.Length == before + size, "a series takes the bytes that were counted for it");
+    }
+
+    /// <summary>Ends the query's result.</summary>
+    public void EndQuery()
+    {
+        Invariant.Check(_isInQuery, "a query begins before it ends");
+        FlushPart();
+        _isInQuery = false;
+    }
+
+    /// <summary>Sends the finished answer; stops without an error when nobody reads it any more.</summary>
+    public async Task CopyToAsync(PipeWriter output, CancellationToken cancel)
+    {
+        Invariant.Check(!_isInQuery, "all queries have ended");
+        using PooledBuffer head = PooledBuffer.Rent(64);
+        WritePreamble(head);
+        FlushResult sent = await output.WriteAsync(head.Memory, cancel);
+        foreach (QueryResult result in _results)
+        {
+            head.SetLength(0);
+            result.WriteHead(head);
+            if (!sent.IsCompleted) sent = await output.WriteAsync(head.Memory, cancel);
+            foreach (PooledBuffer segment in result.Segments)
+            {
+                if (!sent.IsCompleted) sent = await output.WriteAsync(segment.Memory, cancel);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _part.Dispose();
+        foreach (QueryResult result in _results) result.Dispose();
+        _results.Clear();
+    }
+
+    /// <summary>First pass over a series' chunks: the sizes that must stand in front of them, and the limits, before a byte is encoded.</summary>
+    private long MeasureSamples(ReadOnlySpan<SeriesChunk> chunks)
+    {
+        long bytes = 0;
+        foreach (ref readonly SeriesChunk chunk in chunks)
+        {
+            Invariant.Check(chunk.Encoding == ChunkEncoding.Xor);
+            var reader = new XorChunkReader(chunk.Data.Span);
+            _samples += reader.Count;
+            if (_sampleLimit > 0 && _samples > _sampleLimit) throw ReadLimitException.OfSamples(_sampleLimit);
+            while (reader.MoveNext()) bytes += SampleWire.SizeOf(reader.TimeMs, reader.ValueBits);
+            if (reader.IsCorrupt) throw new CorruptChunkException(chunk, "XOR samples end early or do not ascend");
+        }
+
+        return bytes;
+    }
+
+    private void AppendChunk(in SeriesChunk chunk)
+    {
+        var reader = new XorChunkReader(chunk.Data.Span);
+        Span<byte> room = default;
+        int used = 0;
+        while (reader.MoveNext())
+        {
+            if (room.Length - used < SampleWire.MaxBytes)
+            {
+                _part.SetLength(_part.Length + used);
+                room = RoomInPart(SampleWire.MaxBytes);
+                used = 0;
+            }
+
+            used += SampleWire.Write(room[used..], reader.TimeMs, reader.ValueBits);
+        }
+
+        _part.SetLength(_part.Length + used);
+    }
+
+    private void AppendBytes(ReadOnlySpan<byte> bytes)
+    {
+        while (!bytes.IsEmpty)
+        {
+            Span<byte> room = RoomInPart(1);
+            int count = Math.Min(bytes.Length, room.Length);
+            bytes[..count].CopyTo(room);
+            _part.SetLength(_part.Length + count);
+            bytes = bytes[count..];
+        }
+    }
+
+    private Span<byte> RoomInPart(int needed)
+    {
+        if (SnappyBlock.MaxFragmentBytes - _part.Length < needed) FlushPart();
+        return _part.Reserve(needed)[..(SnappyBlock.MaxFragmentBytes - _part.Length)];
+    }
+
+    private void FlushPart()
+    {
+        if (_part.Length == 0) return;
+        QueryResult result = _results[^1];
+        PooledBuffer segment = result.SegmentFor(MaxPartElementBytes);
+        int before = segment.Length;
+        SnappyBlock.CompressFragment(_part.Span, segment);
+        result.EncodedBytes += _part.Length;
+        _compressedBytes += segment.Length - before;
+        _part.SetLength(0);
+        if (_compressedBytes > _maxCompressedBytes) throw ReadLimitException.OfMemory(_maxCompressedBytes);
+    }
+
+    private long RawLength()
+    {
+        long length = 0;
+        foreach (QueryResult result in _results) length += result.FieldBytes;
+        return length;
+    }
+
+    private void WritePreamble(PooledBuffer output)
+    {
+        Span<byte> space = output.Reserve(Varint.MaxBytes);
+        output.SetLength(output.Length + Varint.Write(space, (ulong)RawLength()));
+    }
+
+    /// <summary>One query's result: how long its message is, and the compressed elements of its contents.</summary>
+    private sealed class QueryResult : IDisposable
+    {
+        private const int FirstSegmentBytes = 4096;
+
+        /// <summary>Bytes of the message that its series take, encoded or about to be.</summary>
+        public long RawBytes { get; set; }
+
+        /// <summary>Bytes of the message that are in the segments.</summary>
+        public long EncodedBytes { get; set; }
+
+        /// <summary>Bytes that the result takes in the answer's message, with its tag and length.</summary>
+        public long FieldBytes => 1 + Varint.SizeOf((ulong)RawBytes) + RawBytes;
+
+        public List<PooledBuffer> Segments { get; } = [];
+
+        /// <summary>Where the next elements go; segments grow up to their size and are never copied beyond it.</summary>
+        public PooledBuffer SegmentFor(int elementBytes)
+        {
+            if (Segments.Count > 0 && Segments[^1].Length + elementBytes <= SegmentBytes) return Segments[^1];
+            Segments.Add(PooledBuffer.Rent(Segments.Count == 0 ? FirstSegmentBytes : SegmentBytes));
+            return Segments[^1];
+        }
+
+        public void WriteHead(PooledBuffer output)
+        {
+            Span<byte> head = stackalloc byte[1 + Varint.MaxBytes];
+            head[0] = ResultTag;
+            SnappyBlock.AppendLiteral(head[..(1 + Varint.Write(head[1..], (ulong)RawBytes))], output);
+        }
+
+        public void Dispose()
+        {
+            foreach (PooledBuffer segment in Segments) segment.Dispose();
+            Segments.Clear();
+        }
+    }
+}

@@ -1,0 +1,217 @@
+using System.Diagnostics;
+using System.Diagnostics.CodeAnalysis;
+using TsdbRemote.Blocks.Encoding;
+
+namespace TsdbRemote.Storage.Wire;
+
+/// <summary>What became of a body that should be a snappy block.</summary>
+public enum SnappyStatus
+{
+    /// <summary>The block is whole.</summary>
+    Ok,
+
+    /// <summary>No bytes at all. An empty message is the one byte 00.</summary>
+    Empty,
+
+    /// <summary>The framed (stream) format, which remote write and remote read do not use.</summary>
+    Framed,
+
+    /// <summary>The declared length exceeds the limit.</summary>
+    TooLarge,
+
+    /// <summary>Not a snappy block, or one whose declared length is not what its elements make.</summary>
+    Corrupt,
+}
+
+/// <summary>The one place that knows compression: snappy blocks, in and out. Stateless, thread-safe.</summary>
+/// <remarks>
+/// <code>
+/// uvarint decoded length (below 2^32) │ elements                                  tag's low two bits:
+///   00 literal: length-1 in 6 bits, 60..63 = 1..4 length bytes follow │ 01 copy: 4..11 bytes, 11-bit offset
+///   10 copy: 1..64 bytes, 16-bit offset                               │ 11 copy: 1..64 bytes, 32-bit offset
+/// </code>
+/// The write path uses Snappier, which fills rented buffers; the read path uses IronSnappy, which allocates (docs/decisions/0002). Both
+/// answer the same to any bytes. Nothing is rented before the declared length has been held against the limit and against what the
+/// elements can make at most: 64 bytes from 3.
+/// Source: google/snappy, format_description.txt.
+/// </remarks>
+public static class SnappyBlock
+{
+    /// <summary>Longest part that <see cref="CompressFragment"/> takes, bytes: copies never reach further back than this.</summary>
+    public const int MaxFragmentBytes = 65536;
+
+    private const int MaxPreambleBytes = 5;
+    private const int BestElementMakes = 64;
+    private const int BestElementTakes = 3;
+    private const int LongestShortLiteral = 60;
+
+    private static ReadOnlySpan<byte> FrameMagic => [0xFF, 0x06, 0x00, 0x00, (byte)'s', (byte)'N', (byte)'a', (byte)'P', (byte)'p', (byte)'Y'];
+
+    /// <summary>Reads the length that a block says it decodes to; five bytes of it are enough.</summary>
+    /// <param name="block">The block, or at least its first five bytes.</param>
+    /// <param name="declared">Decoded length in bytes, unverified.</param>
+    /// <param name="preambleBytes">Bytes before the first element.</param>
+    public static bool TryReadLength(ReadOnlySpan<byte> block, out uint declared, out int preambleBytes)
+    {
+        preambleBytes = 0;
+        ReadOnlySpan<byte> start = block[..Math.Min(block.Length, MaxPreambleBytes)];
+        bool whole = Varint.TryRead(start, ref preambleBytes, out ulong length) && length <= uint.MaxValue;
+        declared = whole ? (uint)length : 0;
+        return whole;
+    }
+
+    /// <summary>Decompresses a write body (Snappier).</summary>
+    /// <param name="block">The whole body.</param>
+    /// <param name="maxDecoded">Most decoded bytes allowed (<c>limits.write_decoded</c>).</param>
+    /// <param name="raw">The decoded bytes, the caller's to dispose; null unless the answer is <see cref="SnappyStatus.Ok"/>.</param>
+    public static SnappyStatus TryDecompress(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
+    {
+        raw = null;
+        SnappyStatus status = Inspect(block, maxDecoded, out int length);
+        if (status != SnappyStatus.Ok) return status;
+        PooledBuffer buffer = PooledBuffer.Rent(length, length);
+        if (!TryDecodeWithSnappier(block, buffer.Span))
+        {
+            buffer.Dispose();
+            return SnappyStatus.Corrupt;
+        }
+
+        raw = buffer;
+        return SnappyStatus.Ok;
+    }
+
+    /// <summary>Decompresses a read request (IronSnappy).</summary>
+    /// <inheritdoc cref="TryDecompress"/>
+    public static SnappyStatus TryDecompressRead(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
+    {
+        raw = null;
+        SnappyStatus status = Inspect(block, maxDecoded, out int length);
+        if (status != SnappyStatus.Ok) return status;
+        if (!TryDecodeWithIronSnappy(block, out byte[]? decoded) || decoded.Length != length) return SnappyStatus.Corrupt;
+        raw = PooledBuffer.Rent(length);
+        raw.Append(decoded);
+        return SnappyStatus.Ok;
+    }
+
+    /// <summary>Compresses one body (Snappier).</summary>
+    /// <returns>The block, the caller's to dispose.</returns>
+    public static PooledBuffer Compress(ReadOnlySpan<byte> raw)
+    {
+        PooledBuffer block = PooledBuffer.Rent(Snappier.Snappy.GetMaxCompressedLength(raw.Length));
+        block.SetLength(Snappier.Snappy.Compress(raw, block.Reserve(0)));
+        return block;
+    }
+
+    /// <summary>Compresses a part of a body (IronSnappy) and appends its elements, without a preamble.</summary>
+    /// <remarks>
+    /// Elements of several parts, one behind the other, are the elements of the whole, for copies reach back only inside their own part. The
+    /// caller writes the preamble once the length of the whole is known.
+    /// </remarks>
+    /// <param name="part">At most <see cref="MaxFragmentBytes"/> bytes.</param>
+    /// <param name="output">Where the elements are appended.</param>
+    public static void CompressFragment(ReadOnlySpan<byte> part, PooledBuffer output)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(part.Length, MaxFragmentBytes, nameof(part));
+        byte[] block = IronSnappy.Snappy.Encode(part);
+        bool read = TryReadLength(block, out uint declared, out int preambleBytes);
+        Invariant.Check(read && declared == (uint)part.Length, "the encoder declares what it was given");
+        output.Append(block.AsSpan(preambleBytes));
+    }
+
+    /// <summary>Appends bytes as a literal element, uncompressed and without a preamble.</summary>
+    /// <param name="bytes">1 to 60 bytes.</param>
+    /// <param name="output">Where the element is appended.</param>
+    public static void AppendLiteral(ReadOnlySpan<byte> bytes, PooledBuffer output)
+    {
+        Debug.Assert(bytes.Length is > 0 and <= LongestShortLiteral, "needs length bytes");
+        output.Append([(byte)((bytes.Length - 1) << 2)]);
+        output.Append(bytes);
+    }
+
+    private static SnappyStatus Inspect(ReadOnlySpan<byte> block, int maxDecoded, out int length)
+    {
+        length = 0;
+        if (block.IsEmpty) return SnappyStatus.Empty;
+        if (block.StartsWith(FrameMagic)) return SnappyStatus.Framed;
+        if (!TryReadLength(block, out uint declared, out int preambleBytes)) return SnappyStatus.Corrupt;
+        if (declared > (uint)Math.Max(maxDecoded, 0)) return SnappyStatus.TooLarge;
+        ReadOnlySpan<byte> elements = block[preambleBytes..];
+        if (declared * (ulong)BestElementTakes > (ulong)elements.Length * BestElementMakes) return SnappyStatus.Corrupt;
+        if (!EndsExactly(elements, declared)) return SnappyStatus.Corrupt;
+        length = (int)declared;
+        return SnappyStatus.Ok;
+    }
+
+    /// <summary>Walks from tag to tag: do the elements end with the input and make exactly the declared length?</summary>
+    /// <remarks>Snappier stops as soon as its output is full, so it accepts bytes behind the end and a last literal that runs past the input.</remarks>
+    private static bool EndsExactly(ReadOnlySpan<byte> elements, uint declared)
+    {
+        ulong made = 0;
+        ulong at = 0;
+        while (at < (ulong)elements.Length)
+        {
+            uint tag = elements[(int)at];
+            switch (tag & 3)
+            {
+                case 0:
+                    if (!TryReadLiteralLength(elements, ref at, tag >> 2, out ulong literal)) return false;
+                    made += literal;
+                    at += literal;
+                    break;
+                case 1:
+                    made += 4 + ((tag >> 2) & 7);
+                    at += 2;
+                    break;
+                case 2:
+                    made += 1 + (tag >> 2);
+                    at += 3;
+                    break;
+                default:
+                    made += 1 + (tag >> 2);
+                    at += 5;
+                    break;
+            }
+        }
+
+        return at == (ulong)elements.Length && made == declared;
+    }
+
+    private static bool TryReadLiteralLength(ReadOnlySpan<byte> elements, ref ulong at, uint code, out ulong length)
+    {
+        length = code + 1;
+        at++;
+        if (code < LongestShortLiteral) return true;
+        uint bytes = code - (LongestShortLiteral - 1);
+        if (bytes > (ulong)elements.Length - at) return false;
+        length = 1;
+        for (uint i = 0; i < bytes; i++) length += (ulong)elements[(int)(at + i)] << (int)(8 * i);
+        at += bytes;
+        return true;
+    }
+
+    private static bool TryDecodeWithSnappier(ReadOnlySpan<byte> block, Span<byte> output)
+    {
+        try
+        {
+            return Snappier.Snappy.TryDecompress(block, output, out int written) && written == output.Length;
+        }
+        catch (InvalidDataException)
+        {
+            return false;   // the library's word for a corrupt block; here that is an answer
+        }
+    }
+
+    private static bool TryDecodeWithIronSnappy(ReadOnlySpan<byte> block, [NotNullWhen(true)] out byte[]? decoded)
+    {
+        try
+        {
+            decoded = IronSnappy.Snappy.Decode(block);
+            return true;
+        }
+        catch (IOException)
+        {
+            decoded = null; // the library's word for a corrupt block; here that is an answer
+            return false;
+        }
+    }
+}
