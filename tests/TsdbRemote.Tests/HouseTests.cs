@@ -3,7 +3,10 @@ using Xunit;
 
 namespace TsdbRemote.Tests;
 
-/// <summary>Draws the floors of the house from the sources: who may use whom, and what may be done where. When it fails, ask whether the picture or the line is wrong.</summary>
+/// <summary>
+/// Draws the floors of the house from the sources: who may use whom, and what may be done where. When it fails, ask whether the picture or
+/// the line is wrong.
+/// </summary>
 public partial class HouseTests
 {
     private const string Root = "";
@@ -23,7 +26,9 @@ public partial class HouseTests
     /// <summary>Projects from the top: each uses only those behind it.</summary>
     private static readonly string[] Projects = ["TsdbRemote", "TsdbRemote.Storage", "TsdbRemote.Blocks"];
 
-    /// <summary>What is done in a few places only: pattern, places where it is allowed, what to do elsewhere. Comments do not count.</summary>
+    /// <summary>
+    /// What is done in a few places only: pattern, places where it is allowed, what to do elsewhere. Comments do not count.
+    /// </summary>
     private static readonly (Regex Pattern, string[] Allowed, string Instead)[] Reserved =
     [
         (Threads(), ["TsdbRemote/", "TsdbRemote.Storage/Engine/"], "only the engine and the host start threads and tasks"),
@@ -126,7 +131,9 @@ public partial class HouseTests
         return (parts[0], parts.Length > 2 ? parts[1] : Root);
     }
 
-    /// <summary>A namespace or a type's full name → project and folder; of generated messages, the project that compiles them, root floor.</summary>
+    /// <summary>
+    /// A namespace or a type's full name → project and folder; of generated messages, the project that compiles them, root floor.
+    /// </summary>
     private static (string Project, string Folder) Resolve(string name)
     {
         string[] parts = name.Split('.');

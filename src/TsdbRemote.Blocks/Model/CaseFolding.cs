@@ -6,7 +6,8 @@ namespace TsdbRemote.Blocks.Model;
 /// <summary>Which code points differ only in case: Unicode simple case folding, as RE2's <c>(?i)</c> uses it.</summary>
 /// <remarks>
 /// .NET has no folding table, but two code points fold alike exactly if the lower case of their upper case is the same: k, K and the Kelvin
-/// sign; s, S and the long s; σ, ς and Σ. Sharp s has no simple upper case, dotted and dotless i fold to themselves: they have no variants. A test names these.
+/// sign; s, S and the long s; σ, ς and Σ. Sharp s has no simple upper case, dotted and dotless i fold to themselves: they have no variants.
+/// A test names these.
 /// </remarks>
 internal static class CaseFolding
 {

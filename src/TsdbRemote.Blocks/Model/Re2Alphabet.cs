@@ -2,13 +2,15 @@ using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>Turns text into symbols, one for each code point: two code points share a symbol if the expression cannot tell them apart.</summary>
+/// <summary>
+/// Turns text into symbols, one for each code point: two code points share a symbol if the expression cannot tell them apart.
+/// </summary>
 /// <remarks>
 /// This is what makes .NET's automaton, which sees UTF-16 units and Unicode's idea of a word, answer as RE2 does. One code point is one
-/// symbol, so a dot never meets half a character. A class of hundreds of ranges, such as <c>\pL</c>, is one symbol or few, and the automaton's
-/// preparation, whose cost grows with the square of what it must tell apart, is bounded by <see cref="MaxSymbols"/>. Symbols are chosen so
-/// that <c>\b</c> and line anchors mean what they should: ideographs where the code points are ASCII word characters, box drawings where they are not,
-/// the line feed for itself. Immutable; thread-safe.
+/// symbol, so a dot never meets half a character. A class of hundreds of ranges, such as <c>\pL</c>, is one symbol or few, and the
+/// automaton's preparation, whose cost grows with the square of what it must tell apart, is bounded by <see cref="MaxSymbols"/>. Symbols
+/// are chosen so that <c>\b</c> and line anchors mean what they should: ideographs where the code points are ASCII word characters, box
+/// drawings where they are not, the line feed for itself. Immutable; thread-safe.
 /// </remarks>
 internal sealed class Re2Alphabet
 {

@@ -40,7 +40,9 @@ internal enum Re2Op : byte
     Repeat,
 }
 
-/// <summary>A parsed regular expression. Captures and greediness are gone: whether a whole text matches does not depend on them. Immutable.</summary>
+/// <summary>
+/// A parsed regular expression. Captures and greediness are gone: whether a whole text matches does not depend on them. Immutable.
+/// </summary>
 internal sealed class Re2Node
 {
     /// <summary>For <see cref="Max"/>: no upper bound.</summary>
@@ -69,14 +71,17 @@ internal sealed class Re2Node
     /// <summary>Most repetitions, or <see cref="Unbounded"/>.</summary>
     public int Max { get; private init; }
 
-    /// <summary>Largest product of counted repetitions nested in one another, which Go limits to 1,000 (Go: regexp/syntax repeatIsValid).</summary>
+    /// <summary>
+    /// Largest product of counted repetitions nested in one another, which Go limits to 1,000 (Go: regexp/syntax repeatIsValid).
+    /// </summary>
     public long RepeatProduct { get; private init; } = 1;
 
     /// <summary>A position.</summary>
     public static Re2Node Assertion(Re2Op op) => new(op);
 
     /// <summary>One code point.</summary>
-    public static Re2Node Literal(int codePoint) => new(Re2Op.Literal) { CodePoint = codePoint, CodePoints = CodePointSet.Of((codePoint, codePoint)) };
+    public static Re2Node Literal(int codePoint) =>
+        new(Re2Op.Literal) { CodePoint = codePoint, CodePoints = CodePointSet.Of((codePoint, codePoint)) };
 
     /// <summary>One code point of a set.</summary>
     public static Re2Node OneOf(CodePointSet set) => new(Re2Op.Set) { CodePoints = set };
@@ -91,7 +96,8 @@ internal sealed class Re2Node
     public static Re2Node Repeat(Re2Node child, int min, int max)
     {
         int factor = max == Unbounded ? Math.Max(min, 1) : max;
-        return new(Re2Op.Repeat) { Children = [child], Min = min, Max = max, RepeatProduct = factor == 0 ? 1 : factor * child.RepeatProduct };
+        long product = factor == 0 ? 1 : factor * child.RepeatProduct;
+        return new(Re2Op.Repeat) { Children = [child], Min = min, Max = max, RepeatProduct = product };
     }
 
     private static Re2Node Combine(Re2Op op, IReadOnlyList<Re2Node> children)

@@ -5,8 +5,8 @@ namespace TsdbRemote.Blocks.Model;
 
 /// <summary>Writes a parsed expression as a .NET pattern over the symbols of a <see cref="Re2Alphabet"/>.</summary>
 /// <remarks>
-/// Names, flags, escapes and case variants were resolved by the parser, characters by the alphabet: what is written here uses nothing on which
-/// RE2 and .NET disagree. In particular <c>$</c> stands only as <c>(?m:$)</c>, and what means all characters is a class, not a dot.
+/// Names, flags, escapes and case variants were resolved by the parser, characters by the alphabet: what is written here uses nothing on
+/// which RE2 and .NET disagree. In particular <c>$</c> stands only as <c>(?m:$)</c>, and what means all characters is a class, not a dot.
 /// </remarks>
 internal static class Re2Translator
 {
