@@ -136,11 +136,11 @@ internal sealed class GroupCommitter : IDisposable
             LogFailedException failed = LogFailedException.Of(error, path);
             if (!_queue.RefuseAsFailed(failed)) return;
             WalLog.Failed(_logger, failed.Operation, failed.Path, failed.Errno, Counters.UnsyncedRecords, error);
-            _group.Fail(() => LogFailedException.Of(failed, path));
+            _group.Fail(failed.Again);
             while (_queue.TryPeek(out LogEntry entry))
             {
                 _queue.Take();
-                entry.Fail(LogFailedException.Of(failed, path));
+                entry.Fail(failed.Again());
             }
         }
     }

@@ -258,7 +258,7 @@ internal sealed class LogQueue
 
     private void ThrowIfShutUnderGate()
     {
-        if (_failed is not null) throw LogFailedException.Of(_failed, _failed.Path);
+        if (_failed is not null) throw _failed.Again();
         ObjectDisposedException.ThrowIf(_closed, typeof(WriteAheadLog));
         Invariant.Check(_segment > 0, "the log was started");
     }

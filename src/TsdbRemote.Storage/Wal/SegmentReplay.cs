@@ -115,7 +115,7 @@ internal sealed class SegmentReplay : IDisposable
         string what = Describe(status);
         if (!_isSealed && !MustBeSealed && at >= _durableTo)
         {
-            long tailEnd = _window.BehindLastNonZero(at);
+            long tailEnd = EndOfBytes(at);
             _quarantine.CopyTail(_window, at, tailEnd);
             _findings.Add(new SegmentFinding(SegmentFindingKind.TornTail, at, tailEnd, what));
             _hasTornTail = true;
@@ -123,7 +123,7 @@ internal sealed class SegmentReplay : IDisposable
         }
 
         bool goesOn = _scanner.FindFrom(at + FrameFormat.Alignment, out PlacedFrame next);
-        long damageEnd = goesOn ? next.Offset : _window.BehindLastNonZero(at);
+        long damageEnd = goesOn ? next.Offset : EndOfBytes(at);
         Damaged(at, damageEnd, what);
         at = damageEnd;
         return goesOn;
@@ -213,10 +213,14 @@ internal sealed class SegmentReplay : IDisposable
     private void Corrupt(SegmentFinding finding)
     {
         if (_options.OnCorruption == CorruptionPolicy.Refuse) throw Refuse(LogRefusal.Corruption, finding.From, finding.What);
-        if (!_segmentIsCopied) _quarantine.CopySegment(_window, _window.BehindLastNonZero(0));
+        if (!_segmentIsCopied) _quarantine.CopySegment(_window, EndOfBytes(0));
         _segmentIsCopied = true;
         _findings.Add(finding);
     }
+
+    /// <summary>Where the zeros of the reserved rest begin; a last frame keeps its padding.</summary>
+    private long EndOfBytes(long from) =>
+        Math.Min(_window.Limit, (_window.BehindLastNonZero(from) + FrameFormat.Alignment - 1) & ~(long)(FrameFormat.Alignment - 1));
 
     private void RefuseUnknown(in PlacedFrame frame)
     {

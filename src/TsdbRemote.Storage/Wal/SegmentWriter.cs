@@ -83,10 +83,19 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes header and name durable; before this no record may be acknowledged.</summary>
+    /// <exception cref="LogFailedException">A sync failed.</exception>
     public void MakeDurable(IFileSystem fs, string directory)
     {
-        _file.SyncAll();
-        fs.SyncDir(directory);
+        try
+        {
+            _file.SyncAll();
+            fs.SyncDir(directory);
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Announced = Offset;
     }
 
@@ -117,9 +126,18 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes all that was written durable.</summary>
+    /// <exception cref="LogFailedException">The sync failed: it must never be tried again.</exception>
     public void Sync()
     {
-        _file.SyncData();
+        try
+        {
+            _file.SyncData();
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Offset;
     }
 
@@ -160,9 +178,18 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes the seal durable, with the file's new length.</summary>
+    /// <exception cref="LogFailedException">The sync failed: it must never be tried again.</exception>
     public void SyncSeal()
     {
-        _file.SyncAll();
+        try
+        {
+            _file.SyncAll();
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Offset;
     }
 

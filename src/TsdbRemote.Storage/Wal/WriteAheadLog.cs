@@ -82,6 +82,7 @@ public sealed class WriteAheadLog : IDisposable
             Invariant.Check(_lastNumber == 0);
             _lastNumber = segment - 1;
             if (!WritesNothing) _committer.Begin(CreateSegment());
+            _lastNumber = segment;
             _queue.Begin(segment);
         }
     }
@@ -180,7 +181,7 @@ public sealed class WriteAheadLog : IDisposable
             _prepared = null;
         }
 
-        if (_queue.Failed is { } failed) throw LogFailedException.Of(failed, failed.Path);
+        if (_queue.Failed is { } failed) throw failed.Again();
     }
 
     /// <summary>Closes the log, if that was not done. A failure in it was logged and is in <see cref="Failure"/>.</summary>
@@ -205,11 +206,11 @@ public sealed class WriteAheadLog : IDisposable
             segment.MakeDurable(_fs, _directory);
             return segment;
         }
-        catch (DiskException error)
+        catch (LogFailedException error)
         {
             segment.Dispose();
             _committer.Stop(error, segment.Path);
-            throw LogFailedException.Of(error, segment.Path);
+            throw;
         }
     }
 }

@@ -84,7 +84,8 @@ public sealed class LocalFileFailureTests : IDisposable
             Assert.Contains(me, refused.Message, StringComparison.Ordinal);
         }
 
-        using (_files.Lock(_directory["LOCK"], me)) Assert.Equal(me, System.Text.Encoding.UTF8.GetString(_files.ReadAll(_directory["LOCK"])));
+        using IDisposable again = _files.Lock(_directory["LOCK"], me);
+        Assert.Equal(me, System.Text.Encoding.UTF8.GetString(_files.ReadAll(_directory["LOCK"])));
     }
 
     [Fact]

@@ -1,6 +1,7 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
 
@@ -105,13 +106,13 @@ public sealed class GroupCommitTests
                 iter: 60);
 
     [Fact]
-    public async Task Order_of_the_file_is_order_of_the_sequences_under_8_writers()
+    public void Order_of_the_file_is_order_of_the_sequences_under_8_writers()
     {
         CrashFileSystem disk = LogFixture.NewDisk();
         WriteAheadLog log = LogFixture.StartedLog(disk);
-        Thread runner = Start(log.Run);
+        Thread runner = LogFixture.StartThread(log.Run);
         var sequences = new ulong[8][];
-        Thread[] writers = [.. Enumerable.Range(0, 8).Select(writer => Start(() =>
+        Thread[] writers = [.. Enumerable.Range(0, 8).Select(writer => LogFixture.StartThread(() =>
         {
             WalTicket[] tickets = [.. Enumerable.Range(0, 200).Select(i => log.Add((writer * 1000) + i))];
             sequences[writer] = [.. tickets.Select(static ticket => ticket.Sequence)];
@@ -120,7 +121,6 @@ public sealed class GroupCommitTests
         foreach (Thread writer in writers) writer.Join();
         log.Close();
         runner.Join();
-        await Task.CompletedTask;
 
         Assert.Equal(SegmentOutcome.Sealed, disk.Replay(out RecordList found).Outcome);
         Assert.Equal(1600, found.Count);
@@ -134,7 +134,7 @@ public sealed class GroupCommitTests
     {
         CrashFileSystem disk = LogFixture.NewDisk();
         WriteAheadLog log = LogFixture.StartedLog(disk, LogFixture.Settings(async: false));
-        Thread[] writers = [.. Enumerable.Range(0, 8).Select(writer => Start(() =>
+        Thread[] writers = [.. Enumerable.Range(0, 8).Select(writer => LogFixture.StartThread(() =>
         {
             for (int i = 0; i < 50; i++)
             {
@@ -156,7 +156,7 @@ public sealed class GroupCommitTests
         PooledBuffer body = LogFixture.Body([1, 2, 3]);
         WalTicket ticket = log.Enqueue(WalRecordKind.WriteV1, body, 0);
         Assert.True(ticket.Committed.IsCompletedSuccessfully);
-        Assert.Throws<ObjectDisposedException>(() => body.Span);
+        Assert.True(body.IsGivenBack());
         log.PrepareNext();
         Assert.Equal(FirstAfter(log.Segment), log.SwitchSegment());
         Assert.Equal(WalFormat.Sequence(log.Segment, 0), log.Add(1).Sequence);
@@ -168,7 +168,7 @@ public sealed class GroupCommitTests
     }
 
     [Fact]
-    public void A_body_is_given_back_before_its_ticket_completes()
+    public async Task A_body_is_given_back_before_its_ticket_completes()
     {
         CrashFileSystem disk = LogFixture.NewDisk();
         WriteAheadLog log = LogFixture.StartedLog(disk);
@@ -179,28 +179,27 @@ public sealed class GroupCommitTests
         {
             int index = i;
             _ = tickets[i].Committed.ContinueWith(
-                _ => wasGivenBack[index] = IsGivenBack(bodies[index]), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
+                _ => wasGivenBack[index] = bodies[index].IsGivenBack(), CancellationToken.None, TaskContinuationOptions.None, TaskScheduler.Default);
         }
 
-        Assert.DoesNotContain(bodies, IsGivenBack);
+        Assert.DoesNotContain(bodies, static body => body.IsGivenBack());
         log.DrainOnce();
-        Task.WaitAll(tickets.Select(static ticket => ticket.Committed));
+        await Task.WhenAll(tickets.Select(static ticket => ticket.Committed));
         Assert.True(SpinWait.SpinUntil(() => wasGivenBack.All(static given => given), TimeSpan.FromSeconds(10)));
     }
 
     [Fact]
-    public void A_body_reused_after_its_ticket_changes_nothing_in_the_file()
+    public async Task A_body_reused_after_its_ticket_changes_nothing_in_the_file()
     {
         CrashFileSystem disk = LogFixture.NewDisk();
         WriteAheadLog log = LogFixture.StartedLog(disk);
-        Thread runner = Start(log.Run);
-        byte[] rented = [];
+        Thread runner = LogFixture.StartThread(log.Run);
         for (int id = 0; id < 200; id++)
         {
-            log.Add(id, 5000).Committed.Wait();
+            await log.Add(id, 5000).Committed;
 
             // The pool hands the array of the body that was just given back to the next renter of this thread or another.
-            rented = System.Buffers.ArrayPool<byte>.Shared.Rent(5000);
+            byte[] rented = System.Buffers.ArrayPool<byte>.Shared.Rent(5000);
             rented.AsSpan().Fill(0xDB);
             System.Buffers.ArrayPool<byte>.Shared.Return(rented);
         }
@@ -218,7 +217,7 @@ public sealed class GroupCommitTests
         WriteAheadLog log = LogFixture.StartedLog(LogFixture.NewDisk());
         PooledBuffer body = PooledBuffer.Rent(WalFormat.MaxBodyBytes + 1, WalFormat.MaxBodyBytes + 1);
         Assert.Throws<ArgumentOutOfRangeException>(() => log.Enqueue(WalRecordKind.WriteV1, body, 0));
-        Assert.True(IsGivenBack(body));
+        Assert.True(body.IsGivenBack());
         Assert.Equal(WalFormat.Sequence(LogFixture.FirstSegment, 0), log.Add(1).Sequence);
     }
 
@@ -241,26 +240,6 @@ public sealed class GroupCommitTests
 
         Assert.InRange(wereTold.Count, 3, 5); // 240 KB in steps of 64 KiB
         Assert.All(wereTold, Assert.True);
-    }
-
-    private static bool IsGivenBack(PooledBuffer body)
-    {
-        try
-        {
-            _ = body.Span;
-            return false;
-        }
-        catch (ObjectDisposedException)
-        {
-            return true;
-        }
-    }
-
-    private static Thread Start(ThreadStart body)
-    {
-        var thread = new Thread(body);
-        thread.Start();
-        return thread;
     }
 
     private static void AssertSame(List<LoggedRecord> expected, List<LoggedRecord> found)

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
 
@@ -40,16 +41,8 @@ internal static class LogFixture
         WalDurability durability = WalDurability.Fsync, int maxBatch = 1000, bool async = true, int syncSeconds = 1) =>
         new(durability, TimeSpan.FromSeconds(syncSeconds), maxBatch, async, 64 << 10);
 
-    /// <summary>A disk with the two directories on it.</summary>
-    public static CrashFileSystem NewDisk()
-    {
-        var disk = new CrashFileSystem();
-        disk.MakeDir(DataDir);
-        disk.MakeDir(WalDir);
-        disk.SyncDir("/");
-        disk.SyncDir(DataDir);
-        return disk;
-    }
+    /// <summary>A disk with the log's directory on it.</summary>
+    public static CrashFileSystem NewDisk() => new(WalDir);
 
     public static WriteAheadLog NewLog(IFileSystem fs, WalSettings? settings = null, TimeProvider? time = null) =>
         new(fs, WalDir, DirectoryId, settings ?? Settings(), time ?? new ManualTime(), NullLogger.Instance);
@@ -99,24 +92,11 @@ internal static class LogFixture
 
     public static string PathOf(long segment) => $"{WalDir}/{WalFormat.FileName(segment)}";
 
-    public static byte[] ReadAll(this IFileSystem fs, string path)
-    {
-        using IFile file = fs.OpenRead(path);
-        byte[] bytes = new byte[file.Length];
-        Assert.Equal(bytes.Length, file.Read(0, bytes));
-        return bytes;
-    }
-
     /// <summary>A disk that holds this file as the first segment, durably.</summary>
     public static CrashFileSystem DiskWith(ReadOnlySpan<byte> segment)
     {
         CrashFileSystem disk = NewDisk();
-        using (IFile file = disk.CreateNew(PathOf(FirstSegment)))
-        {
-            file.Write(0, segment);
-            file.SyncAll();
-        }
-
+        disk.WriteNew(PathOf(FirstSegment), segment, sync: true);
         disk.SyncDir(WalDir);
         return disk;
     }
@@ -167,6 +147,27 @@ internal static class LogFixture
         }
 
         return frames;
+    }
+
+    /// <summary>The buffer's owner has returned it.</summary>
+    public static bool IsGivenBack(this PooledBuffer body)
+    {
+        try
+        {
+            _ = body.Span;
+            return false;
+        }
+        catch (ObjectDisposedException)
+        {
+            return true;
+        }
+    }
+
+    public static Thread StartThread(ThreadStart body)
+    {
+        var thread = new Thread(body);
+        thread.Start();
+        return thread;
     }
 
     public static int[] Ids(this IEnumerable<LoggedRecord> records) => [.. records.Select(static record => record.Id)];

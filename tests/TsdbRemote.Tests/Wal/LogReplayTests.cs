@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
 
@@ -25,30 +27,41 @@ public sealed class LogReplayTests
     {
         byte[] file = Unsealed(1, 2, 3);
         FrameSpot last = LogFixture.Frames(file)[^1];
-        int payloadEnd = last.Offset + FrameFormat.HeaderBytes + last.PayloadBytes;
-        for (int cut = last.Offset; cut <= last.End; cut++)
+        for (int cut = last.Offset; cut < last.Offset + FrameFormat.HeaderBytes + last.PayloadBytes; cut++)
         {
             byte[] torn = TornAt(file, cut, last.End, (Rest)rest);
             CrashFileSystem disk = LogFixture.DiskWith(torn);
             SegmentReport report = disk.Replay(out RecordList records);
-            bool isWhole = cut >= payloadEnd && (Rest)rest != Rest.Garbage;
-            Assert.Equal(isWhole ? [1, 2, 3] : new[] { 1, 2 }, records.Ids());
-            Assert.DoesNotContain(report.Findings, static finding => finding.Kind != SegmentFindingKind.TornTail);
-            int tornEnd = last.Offset + torn.AsSpan(last.Offset).LastIndexOfAnyExcept((byte)0) + 1;
-            if (isWhole || tornEnd <= last.Offset)
+            Assert.Equal([1, 2], records.Ids());
+            Assert.Equal(last.Offset, report.End);
+            Assert.Equal(torn, disk.ReadAll(LogFixture.PathOf(LogFixture.FirstSegment)));
+            if (torn.AsSpan(last.Offset).IndexOfAnyExcept((byte)0) < 0)
             {
                 Assert.Equal(SegmentOutcome.CleanEnd, report.Outcome);
                 Assert.Empty(report.Quarantined);
                 continue;
             }
 
-            if (cut >= payloadEnd && records.Count == 3) continue;
             Assert.Equal(SegmentOutcome.TornTail, report.Outcome);
-            Assert.Equal((last.Offset, tornEnd), Place(Assert.Single(report.Findings)));
-            Assert.Equal(last.Offset, report.End);
-            Assert.Equal(torn[last.Offset..tornEnd], disk.ReadAll(Assert.Single(report.Quarantined)));
-            Assert.Equal($"{LogFixture.Quarantine}/wal-00000007-{last.Offset}", report.Quarantined[0]);
-            Assert.Equal(torn, disk.ReadAll(LogFixture.PathOf(LogFixture.FirstSegment)));
+            SegmentFinding finding = Assert.Single(report.Findings);
+            Assert.Equal((SegmentFindingKind.TornTail, last.Offset), (finding.Kind, finding.From));
+            Assert.Equal($"{LogFixture.Quarantine}/wal-00000007-{last.Offset}", Assert.Single(report.Quarantined));
+            Assert.Equal(torn[last.Offset..(int)finding.To], disk.ReadAll(report.Quarantined[0]));
+            Assert.True(torn.AsSpan((int)finding.To).IndexOfAnyExcept((byte)0) < 0);
+        }
+    }
+
+    [Fact]
+    public void T31_a_file_cut_in_the_padding_of_its_last_frame_has_lost_nothing()
+    {
+        byte[] file = Unsealed(1, 2, 3);
+        FrameSpot last = LogFixture.Frames(file)[^1];
+        int payloadEnd = last.Offset + FrameFormat.HeaderBytes + last.PayloadBytes;
+        Assert.Equal(3, last.End - payloadEnd);
+        for (int cut = payloadEnd; cut <= last.End; cut++)
+        {
+            Assert.Equal(SegmentOutcome.CleanEnd, LogFixture.DiskWith(file.AsSpan(0, cut)).Replay(out RecordList records).Outcome);
+            Assert.Equal([1, 2, 3], records.Ids());
         }
     }
 
@@ -178,22 +191,31 @@ public sealed class LogReplayTests
     public void T38_a_read_error_refuses_the_start_and_nothing_is_lost_once_it_is_lifted()
     {
         CrashFileSystem disk = LogFixture.DiskWith(Unsealed(1, 2, 3));
-        var faults = new ReadFaults(disk) { FailuresLeft = 4 };
+        var injector = new FaultInjector(disk);
+        FaultRule broken = injector.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.Read) { Sticky = true });
         long operations = disk.OperationCount;
-        LogRefusedException refused = Assert.Throws<LogRefusedException>(() => faults.Replay(out _));
+        LogRefusedException refused = Assert.Throws<LogRefusedException>(() => injector.Replay(out _));
         Assert.Equal(LogRefusal.Unreadable, refused.Reason);
         Assert.Contains("/data/wal/00000007.log at 0", refused.Message, StringComparison.Ordinal);
+        Assert.Equal(4, broken.Injections);
         Assert.Equal(operations, disk.OperationCount);
 
-        Assert.Equal(SegmentOutcome.CleanEnd, faults.Replay(out RecordList records).Outcome);
+        injector.Remove(broken);
+        Assert.Equal(SegmentOutcome.CleanEnd, injector.Replay(out RecordList records).Outcome);
         Assert.Equal([1, 2, 3], records.Ids());
     }
 
     [Fact]
     public void T38_a_read_that_works_at_the_fourth_attempt_is_good_enough()
     {
-        var faults = new ReadFaults(LogFixture.DiskWith(Unsealed(1, 2, 3))) { FailuresLeft = 3 };
-        Assert.Equal(SegmentOutcome.CleanEnd, faults.Replay(out RecordList records).Outcome);
+        var injector = new FaultInjector(LogFixture.DiskWith(Unsealed(1, 2, 3)));
+        for (int call = 1; call <= 3; call++)
+        {
+            injector.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.Read) { OnCall = call });
+        }
+
+        Assert.Equal(SegmentOutcome.CleanEnd, injector.Replay(out RecordList records).Outcome);
+        Assert.Equal(3, injector.Injected.Count);
         Assert.Equal([1, 2, 3], records.Ids());
     }
 
@@ -431,8 +453,7 @@ public sealed class LogReplayTests
             Assert.Equal(SegmentOutcome.Corrupt, report.Outcome);
             SegmentFinding finding = Assert.Single(report.Findings);
             Assert.Equal(SegmentFindingKind.Damage, finding.Kind);
-            Assert.Equal(frame.Offset, finding.From);
-            Assert.InRange(finding.To, frame.End - 3, frame.End); // the last frame's padding is nothing that could be lost
+            Assert.Equal((frame.Offset, frame.End), Place(finding));
             ReadOnlySpan<byte> copy = disk.ReadAll(Assert.Single(report.Quarantined));
             Assert.True(flipped.AsSpan().StartsWith(copy) && flipped.AsSpan(copy.Length).IndexOfAnyExcept((byte)0) < 0);
         }

@@ -7,6 +7,15 @@ internal sealed class ManualTime : TimeProvider
     private readonly List<Alarm> _alarms = [];
     private long _now;
 
+    /// <summary>Some timer will ring.</summary>
+    public bool IsArmed
+    {
+        get
+        {
+            lock (_lock) return _alarms.Exists(static alarm => alarm.Due != long.MaxValue);
+        }
+    }
+
     public override long TimestampFrequency => TimeSpan.TicksPerSecond;
 
     public override long GetTimestamp() => Volatile.Read(ref _now);

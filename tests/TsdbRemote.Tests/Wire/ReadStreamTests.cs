@@ -25,12 +25,12 @@ public sealed class ReadStreamTests
         Convert.FromHexString("000180f4ee0640c77000000000" + "00").CopyTo(data.Span);
         ReadStream.WriteSeries(output, Run, [new SeriesChunk(7_200_000, 7_200_000, ChunkEncoding.Xor, data, 0)], queryIndex: 0);
 
-        // series { 28 bytes of labels, chunk { min, max, type XOR, 14 bytes } }
-        string payload = "0a3a" + Convert.ToHexStringLower(Run) + "121c" + "0880bab703" + "1080bab703" + "1801" + "220e000180f4ee0640c7700000000000";
+        // series { 26 bytes of labels, chunk { min, max, type XOR, 14 bytes } }
+        string payload = "0a38" + Convert.ToHexStringLower(Run) + "121c" + "0880bab703" + "1080bab703" + "1801" + "220e000180f4ee0640c7700000000000";
         byte[] body = Convert.FromHexString(payload);
         byte[] crc = new byte[4];
         BinaryPrimitives.WriteUInt32BigEndian(crc, Crc32C.Of(body));
-        Assert.Equal("3c" + Convert.ToHexStringLower(crc) + payload, Convert.ToHexStringLower(output.WrittenSpan));
+        Assert.Equal("3a" + Convert.ToHexStringLower(crc) + payload, Convert.ToHexStringLower(output.WrittenSpan));
     }
 
     [Fact]
