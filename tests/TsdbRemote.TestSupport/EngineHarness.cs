@@ -21,7 +21,7 @@ public sealed class EngineHarness : IAsyncDisposable
     public static StorageOptions SmallOptions { get; } = new()
     {
         DataDir = "/disk/data",
-        Lsm = new LsmOptions { MemTableSize = ByteSize.Parse("4MB") },
+        Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
         Wal = new WalOptions { Async = false },
         Read = new ReadOptions { Mmap = false },
     };

@@ -100,20 +100,13 @@ public sealed class MemTableFlush
 
     private TableEntry WriteTable(MemTable memTable, SortedDictionary<long, WindowChunks> windows, ulong lastSequence, long tableId, Guid directoryId)
     {
-        string path = _paths.Table(tableId);
-        string temporary = path + DataLayout.TemporarySuffix;
-        if (_files.FileSize(temporary) is not null) _files.Unlink(temporary);
-        TableEntry entry;
-        using (var writer = new SSTableWriter(_files, temporary, new SSTableWriterOptions { TableId = tableId, DirectoryId = directoryId, Level = 0, BloomBitsPerKey = _bloomBitsPerKey }))
+        var options = new SSTableWriterOptions { TableId = tableId, DirectoryId = directoryId, Level = 0, BloomBitsPerKey = _bloomBitsPerKey };
+        return TableEntry.Of(SSTableFiles.Write(_files, _paths.Table(tableId), options, writer =>
         {
             foreach (WindowChunks window in windows.Values) window.WriteTo(writer, _dictionary);
             ulong firstSequence = (ulong)memTable.Segment << SourceRank.IndexBits;
-            entry = TableEntry.Of(writer.Finish(firstSequence, lastSequence, parents: []));
-        }
-
-        _files.Rename(temporary, path);
-        _files.SyncDir(_paths.Tables);
-        return entry;
+            return writer.Finish(firstSequence, lastSequence, parents: []);
+        }));
     }
 
     /// <summary>Chunks of one window, in order of series.</summary>

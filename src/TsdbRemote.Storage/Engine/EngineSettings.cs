@@ -12,7 +12,7 @@ internal static class EngineSettings
     // Replay handles about this many log bytes a second and processor; measured figures replace the guess once the benchmark ran (docs/decisions).
     private const long ReplayBytesPerSecond = 64L << 20;
 
-    private const int PreallocateBytes = 8 << 20;
+    private const int SmallestPreallocation = 64 << 10;
 
     public static IngestSettings Ingest(StorageOptions options)
     {
@@ -31,8 +31,13 @@ internal static class EngineSettings
             options.Conflicts == ConflictPolicy.Reject);
     }
 
-    public static WalSettings Wal(StorageOptions options) => new(
-        options.Wal.Durability, options.Wal.SyncInterval.ToTimeSpan(), options.Wal.WriteBatchSize, options.Wal.Async, PreallocateBytes);
+    public static WalSettings Wal(StorageOptions options)
+    {
+        // Space reserved ahead should not dwarf the segment: a MemTable's log is about a tenth of its size.
+        long eighth = (options.Lsm.MemTableSize?.Bytes ?? long.MaxValue) / 8;
+        int preallocate = (int)Math.Clamp(eighth, SmallestPreallocation, WalSettings.DefaultPreallocateBytes);
+        return new WalSettings(options.Wal.Durability, options.Wal.SyncInterval.ToTimeSpan(), options.Wal.WriteBatchSize, options.Wal.Async, preallocate);
+    }
 
     public static FlushSettings Flush(StorageOptions options) => new(
         options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata);

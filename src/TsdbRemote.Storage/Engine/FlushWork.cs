@@ -107,7 +107,7 @@ internal sealed class FlushWork
         }
         catch
         {
-            // Whether the new manifest is the durable one is now unknown, so both stay: the table, and the segment with its MemTable.
+            // The old manifest stands, or nobody knows which one does: the segment and its MemTable stay, and so does the table.
             _ledger.Set(segment);
             throw;
         }
@@ -134,7 +134,7 @@ internal sealed class FlushWork
         {
             Manifest.Commit(_files, _paths.Root, next);
         }
-        catch (IOException failure)
+        catch (ManifestUncertainException failure)
         {
             if (_failure.Set(failure)) Log.Failed(_log, failure);
             throw;

@@ -94,7 +94,7 @@ internal sealed class Recovery
         if (manifest is not null)
         {
             // A directory that a restore or a hand left out holds nothing; it is made again rather than refused.
-            foreach (string directory in _paths.Directories) _files.MakeDir(directory);
+            _paths.MakeDirectories(_files);
             _files.SyncDir(_paths.Root);
             return manifest;
         }
@@ -104,7 +104,7 @@ internal sealed class Recovery
 
     private ManifestState CreateDirectory()
     {
-        foreach (string directory in _paths.Directories) _files.MakeDir(directory);
+        _paths.MakeDirectories(_files);
         var first = new ManifestState
         {
             Generation = 1,

@@ -1,4 +1,5 @@
 using System.Globalization;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
@@ -42,6 +43,12 @@ public sealed record DataLayout(string Root)
 
     /// <summary>All directories below the root, in the order of their creation.</summary>
     public IEnumerable<string> Directories => [Wal, Series, Tables, Blocks, Snapshots, Quarantine];
+
+    /// <summary>Makes the directories below the root where they are missing. Their names become durable with the next sync of the root.</summary>
+    public void MakeDirectories(IFileSystem files)
+    {
+        foreach (string directory in Directories) files.MakeDir(directory);
+    }
 
     /// <summary>A log segment.</summary>
     public string Segment(long number) => Join(Wal, Number(number) + SegmentSuffix);

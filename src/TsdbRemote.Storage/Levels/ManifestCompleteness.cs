@@ -6,8 +6,9 @@ namespace TsdbRemote.Storage.Levels;
 /// <summary>Whether an older manifest can stand in for a damaged one without losing what was acknowledged since.</summary>
 /// <remarks>
 /// The commits that it does not know took names away and gave names. What they took away was deleted only after them, so it is enough that
-/// everything named is still there, whole. What they gave is safe to lose only if it was made of what is named: a table that it does not know must
-/// come from segments that are there or from tables that it names, and log numbers must go on without a gap, as a missing one was flushed and deleted.
+/// everything named is still there, whole. What they gave is safe to lose only if it was made of what is named: a table that it does not
+/// know must come from segments that are there or from tables that it names, and log numbers must go on without a gap, as a missing one was
+/// flushed and deleted.
 /// </remarks>
 public static class ManifestCompleteness
 {
@@ -77,7 +78,8 @@ public static class ManifestCompleteness
             {
                 if (DataLayout.NumberOf(detail.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
                 // Below the next number it was dropped by a commit that this state already knows.
-                if (id >= state.NextTableId && !IsCovered(fs, file, id, detail.Length, segments, named)) return $"{file} holds what it does not name";
+                if (id < state.NextTableId) continue;
+                if (!IsCovered(fs, file, id, detail.Length, segments, named)) return $"{file} holds what it does not name";
             }
         }
 

@@ -2,7 +2,9 @@ using System.Text.Json.Serialization;
 
 namespace TsdbRemote.Storage.Levels;
 
-/// <summary>How a manifest is written as JSON: strict in both directions, so that nothing that a newer program meant is dropped in silence.</summary>
+/// <summary>
+/// How a manifest is written as JSON: strict in both directions, so that nothing that a newer program meant is dropped in silence.
+/// </summary>
 [JsonSourceGenerationOptions(
     WriteIndented = true,
     NewLine = "\n",

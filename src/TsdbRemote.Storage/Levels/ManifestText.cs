@@ -19,7 +19,9 @@ internal static class ManifestText
 {
     private const int DigitsLength = 8;
     // Leaves quotes and letters of matchers readable: the file is for an operator's eyes and never part of a web page.
-    private static readonly ManifestJson Json = new(new JsonSerializerOptions(ManifestJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+    private static readonly ManifestJson Json = new(
+        new JsonSerializerOptions(ManifestJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
     private static readonly int LineLength = LinePrefix.Length + DigitsLength + 1;
 
     private static ReadOnlySpan<byte> LinePrefix => "crc32c: "u8;
@@ -63,8 +65,8 @@ internal static class ManifestText
         {
             int version = VersionOf(json);
             if (version > ManifestState.CurrentFormatVersion)
-                throw new ManifestException($"{path} was written in format version {version}; this program reads up to {ManifestState.CurrentFormatVersion}. "
-                    + "Start the newer program, or restore a backup made by this one");
+                throw new ManifestException($"{path} was written in format version {version}; "
+                    + $"this program reads up to {ManifestState.CurrentFormatVersion}. Start the newer program, or restore a backup made by this one");
             state = JsonSerializer.Deserialize(json, Json.ManifestState);
         }
         catch (JsonException unknown)
@@ -73,7 +75,7 @@ internal static class ManifestText
                 + "It was written by another version, which must be used to open it", unknown);
         }
 
-        string? problem = state is null ? "it is empty" : state.FormatVersion < 1 ? $"format_version is {state.FormatVersion}" : state.Problem();
+        string? problem = state is null ? "it is empty" : state.Problem();
         return problem is null ? state! : throw new ManifestException($"{path} contradicts itself, though its checksum holds: {problem}");
     }
 

@@ -22,11 +22,12 @@ internal sealed class ByteCounter
 /// class  0..15   32, 64, 96, … 512              steps of 32
 /// class 16..99   640, 768, 896, 1024, 1280, …   four a doubling, up to 1 GiB
 /// </code>
-/// Blocks are carved from slabs whose size follows what is reserved already (a quarter of it, 2 KiB to 1 MiB), so that a small
-/// MemTable stays small and a large one wastes little. A block given back is kept in its class' list for the next taker of that
-/// class; the rest of a slab that is too short for a request goes into the lists too. Blocks are never split or joined: sizes
-/// repeat, because all series grow through the same steps. Blocks are aligned to 32 bytes, pages to 64.
-/// Not thread-safe: the stripe's lock guards it. A finalizer frees what an owner forgot.
+/// Blocks are carved from slabs whose size follows what is reserved already (an eighth of it, 2 KiB to 1 MiB), so that a small
+/// MemTable stays small and a large one wastes little. A block given back waits in its class' list for the next taker of that class.
+/// Since the series of a scrape grow in step, whole generations of one size come back at once and nobody wants that size any
+/// more: without a remedy half of the memory ended in lists. So before a new slab is taken, and if the lists have grown by an
+/// eighth of what is reserved since the last time, neighbours are joined to regions that any size can be carved from.
+/// Blocks are aligned to 32 bytes, pages to 64. Not thread-safe: the stripe's lock guards it. A finalizer frees what an owner forgot.
 /// </remarks>
 internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
 {
@@ -43,12 +44,19 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
     private const int Classes = FineClasses + 4 * (30 - FineBytesLog2);
     private const int MinSlabBytes = 2 << 10;
     private const int MaxSlabBytes = 1 << 20;
+    private const int MinRegionBytes = 512;
     private const byte Poison = 0xDB;
 
     private readonly List<nint> _slabs = [];
+    private readonly List<Extent> _regions = [];
     private readonly nint[] _free = new nint[Classes];
     private byte* _next;
     private byte* _end;
+
+    // What the lists hold, and at how many bytes the next joining is worth its sort.
+    private int _freeBlocks;
+    private long _freeBytes;
+    private long _joinAtBytes = MinSlabBytes;
 
     /// <summary>Frees what was not disposed.</summary>
     ~ChunkSlab() => FreeSlabs();
@@ -70,6 +78,8 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
         byte* block = (byte*)_free[sizeClass];
         if (block == null) return Carve(capacity);
         _free[sizeClass] = *(nint*)block;
+        _freeBlocks--;
+        _freeBytes -= capacity;
         return block;
     }
 
@@ -77,9 +87,9 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
     public byte* AllocatePage(int bytes)
     {
         Debug.Assert(bytes % PageAlignment == 0, "pages are whole cache lines");
-        // Slabs are aligned; inside one a single grain can be in the way.
-        if (_next != _end && (nint)_next % PageAlignment != 0) Free(Carve(Grain), Grain);
-        byte* page = Carve(bytes);
+        int misaligned = (int)((nint)Carve(0, bytes + Grain) % PageAlignment);
+        if (misaligned != 0) Free(Carve(Grain, Grain), Grain);
+        byte* page = Carve(bytes, bytes);
         NativeMemory.Clear(page, (nuint)bytes);
         return page;
     }
@@ -94,6 +104,8 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
         Fill(block, capacity);
         *(nint*)block = _free[sizeClass];
         _free[sizeClass] = (nint)block;
+        _freeBlocks++;
+        _freeBytes += capacity;
     }
 
     /// <inheritdoc/>
@@ -120,37 +132,118 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
         return ((coarse & 3) + 5) << ((coarse >> 2) + FineBytesLog2 - 2);
     }
 
-    private byte* Carve(int bytes)
+    private byte* Carve(int bytes) => Carve(bytes, bytes);
+
+    /// <summary>Takes <paramref name="bytes"/> off a region that has at least <paramref name="room"/> left.</summary>
+    private byte* Carve(int bytes, int room)
     {
-        if (_end - _next < bytes) TakeSlab(bytes);
+        if (_end - _next < room)
+        {
+            Keep(new Extent((nint)_next, _end - _next));
+            _next = _end = null;
+            if (!TryUseRegion(room)) TakeSlab(room);
+        }
+
         byte* result = _next;
         _next += bytes;
         return result;
     }
 
-    private void TakeSlab(int needed)
+    private bool TryUseRegion(int room)
     {
-        long size = Math.Max(needed, Math.Clamp(ReservedBytes / 4 / MinSlabBytes * MinSlabBytes, MinSlabBytes, MaxSlabBytes));
+        if (_freeBytes >= _joinAtBytes) JoinNeighbours();
+        for (int i = _regions.Count - 1; i >= 0; i--)
+        {
+            if (_regions[i].Bytes < room) continue;
+            _next = (byte*)_regions[i].Start;
+            _end = (byte*)_regions[i].End;
+            _regions.RemoveAt(i);
+            return true;
+        }
+
+        return false;
+    }
+
+    private void TakeSlab(int room)
+    {
+        long wanted = Math.Clamp(ReservedBytes / 8, MinSlabBytes, MaxSlabBytes) / MinSlabBytes * MinSlabBytes;
+        long size = Math.Max(wanted, (room + PageAlignment - 1) / PageAlignment * PageAlignment);
         _slabs.EnsureCapacity(_slabs.Count + 1);
         byte* slab = (byte*)NativeMemory.AlignedAlloc((nuint)size, PageAlignment);
         _slabs.Add((nint)slab);
         ReservedBytes += size;
         reserved.Add(size);
-        KeepRest();
         _next = slab;
         _end = slab + size;
     }
 
-    private void KeepRest()
+    /// <summary>Empties the lists, joins blocks that touch, and keeps the results as regions, or as blocks where they are short.</summary>
+    private void JoinNeighbours()
     {
-        while (_end - _next >= Grain)
+        int count = _freeBlocks;
+        var blocks = (Extent*)NativeMemory.Alloc((nuint)count, (nuint)sizeof(Extent));
+        try
         {
-            int rest = (int)(_end - _next);
+            var sorted = new Span<Extent>(blocks, count);
+            TakeAll(sorted);
+            sorted.Sort(static (a, b) => a.Start.CompareTo(b.Start));
+            Extent joined = default;
+            foreach (Extent block in sorted)
+            {
+                if (block.Start == joined.End)
+                {
+                    joined = joined with { Bytes = joined.Bytes + block.Bytes };
+                    continue;
+                }
+
+                Keep(joined);
+                joined = block;
+            }
+
+            Keep(joined);
+        }
+        finally
+        {
+            NativeMemory.Free(blocks);
+        }
+
+        _joinAtBytes = _freeBytes + ReservedBytes / 8;
+    }
+
+    private void TakeAll(Span<Extent> output)
+    {
+        int at = 0;
+        for (int sizeClass = 0; sizeClass < Classes; sizeClass++)
+        {
+            long size = SizeOfClass(sizeClass);
+            for (nint block = _free[sizeClass]; block != 0; block = *(nint*)block) output[at++] = new Extent(block, size);
+        }
+
+        Invariant.Check(at == _freeBlocks);
+        Array.Clear(_free);
+        _freeBlocks = 0;
+        _freeBytes = 0;
+    }
+
+    /// <summary>Keeps free memory of any length that is a multiple of <see cref="Grain"/>.</summary>
+    private void Keep(Extent extent)
+    {
+        if (extent.Bytes >= MinRegionBytes)
+        {
+            _regions.Add(extent);
+            return;
+        }
+
+        byte* start = (byte*)extent.Start;
+        int rest = (int)extent.Bytes;
+        while (rest >= Grain)
+        {
             int sizeClass = ClassOf(rest);
+            if (SizeOfClass(sizeClass) > rest) sizeClass--;
             int size = SizeOfClass(sizeClass);
-            if (size > rest) size = SizeOfClass(sizeClass - 1);
-            Free(_next, size);
-            _next += size;
+            Free(start, size);
+            start += size;
+            rest -= size;
         }
     }
 
@@ -158,6 +251,7 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
     {
         foreach (nint slab in _slabs) NativeMemory.AlignedFree((void*)slab);
         _slabs.Clear();
+        _regions.Clear();
         Array.Clear(_free);
         _next = _end = null;
         reserved.Add(-ReservedBytes);
@@ -167,4 +261,9 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
     /// <summary>A read of a block after its return shows in debug builds.</summary>
     [Conditional("DEBUG")]
     private static void Fill(byte* block, int bytes) => new Span<byte>(block, bytes).Fill(Poison);
+
+    private readonly record struct Extent(nint Start, long Bytes)
+    {
+        public nint End => Start + (nint)Bytes;
+    }
 }

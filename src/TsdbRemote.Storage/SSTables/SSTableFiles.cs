@@ -7,9 +7,9 @@ public static class SSTableFiles
 {
     /// <summary>Writes a table under a temporary name, and names it once its contents are durable and were read back.</summary>
     /// <remarks>
-    /// Order: write, verify, sync (all in <see cref="SSTableWriter.Finish"/>); rename; sync its directory; sync the directory above, in case that this
-    /// one is new. After it the manifest may name the table. Should it fail, the temporary file is unlinked if that is possible; a file that was
-    /// named already stays, as garbage that the next open sweeps: nobody can know which name is on disk.
+    /// Order: write, verify, sync (all in <see cref="SSTableWriter.Finish"/>); rename; sync its directory; sync the directory above, in
+    /// case that this one is new. After it the manifest may name the table. Should it fail, the temporary file is unlinked if that is
+    /// possible; a file that was named already stays, as garbage that the next open sweeps: nobody can know which name is on disk.
     /// </remarks>
     /// <param name="fs">Where to.</param>
     /// <param name="path">The table's name; its directory is made if it is missing, the one above must be there.</param>
@@ -43,7 +43,8 @@ public static class SSTableFiles
         return info;
     }
 
-    private static SSTableInfo WriteTemporary(IFileSystem fs, string temporary, SSTableWriterOptions options, Func<SSTableWriter, SSTableInfo> write)
+    private static SSTableInfo WriteTemporary(
+        IFileSystem fs, string temporary, SSTableWriterOptions options, Func<SSTableWriter, SSTableInfo> write)
     {
         using SSTableWriter writer = new(fs, temporary, options);
         return write(writer);

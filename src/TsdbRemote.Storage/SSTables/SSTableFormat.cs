@@ -22,13 +22,13 @@ namespace TsdbRemote.Storage.SSTables;
 /// footer        ┌ table id i64 ┬ index i64 ┬ sparse i64 ┬ bloom i64 ┬ properties i64 ┬ XXH3 of all before the footer u64
 ///               ┬ version u32 ┬ crc32c of the 52 bytes before u32 ┬ magic u32 ┐
 /// </code>
-/// Little-endian, but for the checksum of a chunk record, whose bytes are Prometheus'. Chunk area and index are ordered by (window, id); a block
-/// holds series of one window. Records and blocks stand without gaps: a block's length is the distance to the next one, and a chunk's offset is
-/// where the record before it ends, so that the index stores lengths only. A gap is the distance from the last chunk's end, for a series' first
-/// chunk from the window's start.
-/// The footer's checksum covers the hash of everything before it: it is the root that the manifest keeps. Two tables that changed places on disk
-/// are told apart by it, and by the id. That hash is no CRC on purpose: a part that ends with its own CRC adds the same to a CRC over the whole
-/// whatever it holds, so that two tables of equal lengths would have equal roots.
+/// Little-endian, but for the checksum of a chunk record, whose bytes are Prometheus'. Chunk area and index are ordered by (window, id); a
+/// block holds series of one window. Records and blocks stand without gaps: a block's length is the distance to the next one, and a chunk's
+/// offset is where the record before it ends, so that the index stores lengths only. A gap is the distance from the last chunk's end, for a
+/// series' first chunk from the window's start.
+/// The footer's checksum covers the hash of everything before it: it is the root that the manifest keeps. Two tables that changed places on
+/// disk are told apart by it, and by the id. That hash is no CRC on purpose: a part that ends with its own CRC adds the same to a CRC over
+/// the whole whatever it holds, so that two tables of equal lengths would have equal roots.
 /// </remarks>
 public static class SSTableFormat
 {
@@ -160,7 +160,7 @@ internal static class ChunkRecord
     public const int MaxPrefixBytes = Varint.MaxBytes + EncodingBytes;
 
     /// <summary>Bytes of a whole record whose data has this length.</summary>
-    public static long SizeOf(int dataLength) => Varint.SizeOf((ulong)dataLength) + EncodingBytes + (long)dataLength + SSTableFormat.ChecksumBytes;
+    public static long SizeOf(int dataLength) => (long)PrefixOf(dataLength) + dataLength + SSTableFormat.ChecksumBytes;
 
     /// <summary>Bytes before the data.</summary>
     public static int PrefixOf(int dataLength) => Varint.SizeOf((ulong)dataLength) + EncodingBytes;

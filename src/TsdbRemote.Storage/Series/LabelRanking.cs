@@ -6,7 +6,7 @@ namespace TsdbRemote.Storage.Series;
 /// lists pair by pair in that order: a series met in a list has that pair as its next label, because its labels ascend by name. That gives
 /// each series its sequence of pair ranks with no label run touched. Two ranks make one u64 to sort by; series equal in them go into the next
 /// round with the two labels that follow, until groups are small enough to compare.
-/// Cost: at a million series about a second instead of five to seven with comparisons (two busy cores), and 24 bytes a series meanwhile.
+/// Cost: at a million series about a second instead of five to seven by comparing (two busy cores), and 24 bytes a series meanwhile.
 /// Not thread-safe; the postings may grow meanwhile, what is added later is left out.
 /// </remarks>
 internal sealed class LabelRanking

@@ -44,26 +44,26 @@ internal static class LabelWire
     {
         name = default;
         value = default;
-        int fields = 0;
-        int known = 0;
+        isPlain = true;
+        int seen = 0;
         while (!message.AtEnd)
         {
-            fields++;
-            if (!message.TryReadTag(out uint tag)) break;
-            if (tag is Labels.NameTag or Labels.ValueTag)
+            if (!message.TryReadTag(out uint tag)) return false;
+            if (tag is not (Labels.NameTag or Labels.ValueTag))
             {
-                known |= tag == Labels.NameTag ? 1 : 2;
-                if (!message.TryReadBytes(out int offset, out int length)) break;
-                if (tag == Labels.NameTag) name = new BodyRange(offset, length);
-                else value = new BodyRange(offset, length);
+                isPlain = false;
+                if (!message.TrySkip(tag)) return false;
+                continue;
             }
-            else if (!message.TrySkip(tag))
-            {
-                break;
-            }
+
+            if (!message.TryReadBytes(out int offset, out int length)) return false;
+            int field = tag == Labels.NameTag ? 1 : 2;
+            isPlain &= (seen & field) == 0;
+            seen |= field;
+            if (tag == Labels.NameTag) name = new BodyRange(offset, length);
+            else value = new BodyRange(offset, length);
         }
 
-        isPlain = fields == int.PopCount(known);
-        return message.AtEnd;
+        return true;
     }
 }

@@ -73,7 +73,7 @@ public sealed class ReadSamples : IDisposable
     /// <param name="labelRun">Its labels, sorted.</param>
     /// <param name="chunks">Its chunks: ascending, not overlapping, cut to the query, all XOR.</param>
     /// <exception cref="ReadLimitException">The answer would exceed the sample limit, the memory budget or the longest message.</exception>
-    /// <exception cref="InvalidDataException">A chunk is corrupt.</exception>
+    /// <exception cref="CorruptChunkException">The bytes of a chunk are none.</exception>
     public void AddSeries(ReadOnlySpan<byte> labelRun, ReadOnlySpan<SeriesChunk> chunks)
     {
         Invariant.Check(_isInQuery, "a series belongs to a query");
@@ -138,7 +138,7 @@ public sealed class ReadSamples : IDisposable
             _samples += reader.Count;
             if (_sampleLimit > 0 && _samples > _sampleLimit) throw ReadLimitException.OfSamples(_sampleLimit);
             while (reader.MoveNext()) bytes += SampleWire.SizeOf(reader.TimeMs, reader.ValueBits);
-            if (reader.IsCorrupt) throw new InvalidDataException($"corrupt XOR chunk of {reader.Count} samples in {chunk.Data.Length} bytes");
+            if (reader.IsCorrupt) throw new CorruptChunkException(chunk, "XOR samples end early or do not ascend");
         }
 
         return bytes;

@@ -52,22 +52,23 @@ internal static class SampleWire
     /// <summary>Reads a sample's message, whatever its spelling.</summary>
     public static bool TryRead(scoped ref WireReader message, out Sample sample)
     {
+        sample = default;
         ulong value = 0;
         ulong time = 0;
         while (!message.AtEnd)
         {
-            if (!message.TryReadTag(out uint tag)) break;
+            if (!message.TryReadTag(out uint tag)) return false;
             bool read = tag switch
             {
                 ValueTag => message.TryReadFixed64(out value),
                 TimeTag => message.TryReadVarint(out time),
                 _ => message.TrySkip(tag),
             };
-            if (!read) break;
+            if (!read) return false;
         }
 
         sample = new Sample((long)time, value);
-        return message.AtEnd;
+        return true;
     }
 
     /// <summary>Reads samples as every sender writes them, into the batch, until something else comes or there is no room.</summary>

@@ -125,7 +125,7 @@ internal sealed class Metrics
     private void CountBatches()
     {
         Counter batches = _factory.CreateCounter(
-            "tsdb_remote_wal_batch_records_total", "Group commits by size: le is the largest number of records that a commit of the class holds.", "le");
+            "tsdb_remote_wal_batch_records_total", "Group commits by size: up_to is the largest number of records that a commit of the class holds.", "up_to");
         _updates.Add(stats =>
         {
             for (int i = 0; i < stats.Wal.GroupSizes.Length; i++)

@@ -47,6 +47,8 @@ internal static class ServeVerb
         ConfigurationLayers.Apply(builder.Configuration, args);
         TsdbRemoteOptions options = OptionsChecks.Read(builder.Configuration);
         builder.WebHost.ConfigureKestrel(kestrel => Limit(kestrel, options.Http));
+        // A start that fails says so once: below, or as an unhandled exception.
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
         builder.Logging.AddSimpleConsole(static console =>
         {
             console.SingleLine = true;

@@ -14,7 +14,7 @@ public enum LostPages
     /// <summary>The pages are marked clean and reads show the old bytes again (Btrfs).</summary>
     CacheRevertsToOld,
 
-    /// <summary>As <see cref="CacheKeepsNew"/>, but this sync says it succeeded and the file's next one fails (ext4, data=journal).</summary>
+    /// <summary>As <see cref="CacheKeepsNew"/>, but this sync says it succeeded and the next one fails (ext4, data=journal).</summary>
     ErrorOneSyncLate,
 }
 
@@ -28,7 +28,7 @@ public abstract record Fault
     /// <summary>The operation is not done and fails with <paramref name="Errno"/>.</summary>
     public sealed record Error(int Errno) : Fault;
 
-    /// <summary>Only the first <paramref name="Bytes"/> bytes of a write reach the file, then it fails with <paramref name="Errno"/>.</summary>
+    /// <summary>The first <paramref name="Bytes"/> bytes of a write reach the file, then it fails with <paramref name="Errno"/>.</summary>
     public sealed record ShortWrite(int Bytes, int Errno = DiskException.NoSpace) : Fault;
 
     /// <summary>A read ends after at most <paramref name="Bytes"/> bytes, as at the end of a shorter file.</summary>
@@ -82,7 +82,7 @@ public sealed class FaultRule
     /// <summary>True: every matching call from <see cref="OnCall"/> on is hit, until the rule is removed; false: only that one.</summary>
     public bool Sticky { get; init; }
 
-    /// <summary>If given, replaces <see cref="OnCall"/> and <see cref="Sticky"/>: each matching call is hit with this probability.</summary>
+    /// <summary>If given, replaces <see cref="OnCall"/> and <see cref="Sticky"/>: each matching call is hit this likely.</summary>
     public double? Probability { get; init; }
 
     /// <summary>Matching calls seen.</summary>

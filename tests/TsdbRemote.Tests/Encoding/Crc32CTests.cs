@@ -2,7 +2,7 @@ using CsCheck;
 using TsdbRemote.Blocks.Encoding;
 using Xunit;
 
-namespace TsdbRemote.Tests.Encoding;
+namespace TsdbRemote.Tests.Encodings;
 
 public class Crc32CTests
 {

@@ -13,30 +13,24 @@ namespace TsdbRemote.Tests.Engine;
 /// </summary>
 public sealed class EngineCrashTests
 {
+    public static TheoryData<CrashKind> Policies => [.. Enum.GetValues<CrashKind>()];
+
     [Theory]
-    [InlineData(CrashPolicy.OnlySynced)]
-    [InlineData(CrashPolicy.All)]
-    [InlineData(CrashPolicy.RandomPages)]
-    [InlineData(CrashPolicy.Prefix)]
-    [InlineData(CrashPolicy.TornSector)]
-    [InlineData(CrashPolicy.SizeOnly)]
-    [InlineData(CrashPolicy.EntryOnly)]
-    [InlineData(CrashPolicy.DataOnly)]
-    [InlineData(CrashPolicy.Reordered)]
-    public void A_power_cut_before_any_operation_loses_nothing_acknowledged(CrashPolicy policy)
+    [MemberData(nameof(Policies))]
+    public void A_power_cut_before_any_operation_loses_nothing_acknowledged(CrashKind kind)
     {
-        var scenario = new CrashScenario(static files => files, policy);
+        var scenario = new CrashScenario(static files => files, new CrashPolicy(kind));
         Assert.Equal([], scenario.Run());
         Assert.True(scenario.Crashes > 60, $"only {scenario.Crashes} operations were cut off");
     }
 
     [Theory]
-    [InlineData(CrashPolicy.OnlySynced)]
-    [InlineData(CrashPolicy.RandomPages)]
-    [InlineData(CrashPolicy.TornSector)]
-    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashPolicy policy)
+    [InlineData(CrashKind.OnlySynced)]
+    [InlineData(CrashKind.RandomPages)]
+    [InlineData(CrashKind.TornSector)]
+    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
     {
-        var scenario = new CrashScenario(static files => files, policy) { CrashesDuringRecovery = true };
+        var scenario = new CrashScenario(static files => files, new CrashPolicy(kind)) { CrashesDuringRecovery = true };
         Assert.Equal([], scenario.Run());
     }
 
@@ -54,7 +48,7 @@ public sealed class EngineCrashTests
     [InlineData("parent of the data directory", SyncKind.Directory, "/disk", "")]
     public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string directory, string suffix)
     {
-        foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.RandomPages, CrashPolicy.DataOnly, CrashPolicy.EntryOnly, CrashPolicy.Reordered])
+        foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.RandomPages(0.5), CrashPolicy.DataOnly, CrashPolicy.EntryOnly, CrashPolicy.Reordered])
         {
             var scenario = new CrashScenario(files => new ForgetfulFileSystem(files, kind, directory, suffix), policy) { StopAtFirst = true };
             IReadOnlyList<string> violations = scenario.Run();
@@ -86,9 +80,7 @@ public sealed class EngineCrashTests
 
         public IReadOnlyList<string> Run()
         {
-            var disk = new CrashFileSystem();
-            disk.MakeDir("/disk");
-            disk.SyncDir("/");
+            var disk = new CrashFileSystem("/disk");
             disk.BeforeOperation = (number, operation) => CutOff(disk, number, $"{operation}");
             _wrapped = wrap(disk);
             EngineHarness engine = EngineHarness.OpenStepwise(_wrapped, Options);

@@ -59,7 +59,7 @@ public sealed class EngineModelTests
 
     private static void Run(Operation[] history, StorageOptions options)
     {
-        var files = new CrashFileSystem();
+        var files = new CrashFileSystem("/disk");
         var model = new Dictionary<int, SortedDictionary<long, ulong>>();
         EngineHarness engine = EngineHarness.OpenStepwise(files, options);
         foreach (Operation operation in history)

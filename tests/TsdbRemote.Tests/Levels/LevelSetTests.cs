@@ -61,7 +61,7 @@ public class LevelSetTests
 
     private LevelTable Open(long id, int level, ulong sequence, params long[] windows)
     {
-        string path = DataLayout.Table("data", id, level, windows[0]);
+        string path = new DataLayout("data").Table(id, level, windows[0]);
         SSTableInfo info = TableModel.Write(_fs, [new(0, 1, TableModel.Chunks(0, 1, 1))], new SSTableWriterOptions { TableId = id }, path);
         TableEntry entry = ManifestSamples.Table(id, level, sequence, windows);
         return new LevelTable(entry, SSTableReader.Open(_fs, path, id, info.Size, mmap: true, cacheMetadata: true));

@@ -15,7 +15,7 @@ public class ManifestCrashTests
     [Fact]
     public void A_crash_at_any_step_of_a_first_start_leaves_no_manifest_or_the_first() =>
         CrashAtEachStep(
-            prepare: fs => DataLayout.MakeDirectories(fs, Data),
+            prepare: fs => ManifestSamples.MakeDirectories(fs, Data),
             act: fs => Manifest.Commit(fs, Data, ManifestSamples.State(1, 0)),
             check: (disk, committed) =>
             {
@@ -29,7 +29,7 @@ public class ManifestCrashTests
         CrashAtEachStep(
             prepare: fs =>
             {
-                DataLayout.MakeDirectories(fs, Data);
+                ManifestSamples.MakeDirectories(fs, Data);
                 Manifest.Commit(fs, Data, ManifestSamples.State(1, 0));
                 Manifest.Commit(fs, Data, ManifestSamples.State(2, 0));
             },
@@ -48,7 +48,7 @@ public class ManifestCrashTests
         CrashAtEachStep(
             prepare: fs =>
             {
-                DataLayout.MakeDirectories(fs, Data);
+                ManifestSamples.MakeDirectories(fs, Data);
                 Manifest.Commit(fs, Data, ManifestSamples.State(1, 0));
             },
             act: WriteAndCommitTable,
@@ -57,13 +57,13 @@ public class ManifestCrashTests
                 ManifestState state = Manifest.TryLoad(disk, Data, out _)!;
                 Assert.True(!committed || state.Tables.Length == 1);
                 foreach (TableEntry table in state.Tables)
-                    SSTableVerifier.Verify(disk, DataLayout.Table(Data, table), table.Id, table.Size, table.Crc, CancellationToken.None);
+                    SSTableVerifier.Verify(disk, new DataLayout(Data).Table(table), table.Id, table.Size, table.Crc, CancellationToken.None);
             });
 
     private static void WriteAndCommitTable(IFileSystem fs)
     {
-        string path = DataLayout.Table(Data, 0, 1, 0);
-        string directory = DataLayout.TableDirectory(Data, 1, 0);
+        string path = new DataLayout(Data).Table(0, 1, 0);
+        string directory = new DataLayout(Data).TableDirectory(1, 0);
         SSTableInfo info = SSTableFiles.Write(fs, path, new SSTableWriterOptions { TableId = 0, Level = 1 }, writer =>
         {
             using NativeArena arena = new();
@@ -74,7 +74,10 @@ public class ManifestCrashTests
         Manifest.Commit(fs, Data, ManifestSamples.State(2, 0) with { NextTableId = 1, Tables = [TableEntry.Of(info)] });
     }
 
-    /// <summary>Runs <paramref name="act"/> once, and looks at every disk that a crash before each of its operations, or after the last, could leave.</summary>
+    /// <summary>
+    /// Runs <paramref name="act"/> once, and looks at every disk that a crash before each of its operations, or after the last, could
+    /// leave.
+    /// </summary>
     private static void CrashAtEachStep(Action<IFileSystem> prepare, Action<IFileSystem> act, Action<CrashFileSystem, bool> check)
     {
         CrashFileSystem fs = new();

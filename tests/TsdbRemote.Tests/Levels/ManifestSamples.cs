@@ -8,6 +8,12 @@ namespace TsdbRemote.Tests.Levels;
 
 internal static class ManifestSamples
 {
+    public static void MakeDirectories(IFileSystem fs, string dataDir)
+    {
+        fs.MakeDir(dataDir);
+        new DataLayout(dataDir).MakeDirectories(fs);
+    }
+
     public static ManifestState State(long generation, int tables, ulong sequence = 1) => new()
     {
         Generation = generation,
@@ -29,7 +35,9 @@ internal static class ManifestSamples
 
     public static string Text(ManifestState state) => Encoding.UTF8.GetString(ManifestText.Write(state));
 
-    /// <summary>Generation 1 names table 0, a dictionary and segment 4; generation 2, a flush of 4 into table 1, was the last that happened.</summary>
+    /// <summary>
+    /// Generation 1 names table 0, a dictionary and segment 4; generation 2, a flush of 4 into table 1, was the last that happened.
+    /// </summary>
     public static void TwoGenerations(MemoryFileSystem fs, string dataDir)
     {
         TableEntry zero = WriteTable(fs, dataDir, 0, 3);
@@ -42,18 +50,25 @@ internal static class ManifestSamples
             Tombstones = [],
             Blocks = [],
         };
-        fs[DataLayout.Segment(dataDir, 4)] = [4];
-        fs[DataLayout.Segment(dataDir, 5)] = [5];
-        fs[DataLayout.Dictionary(dataDir, 1)] = new byte[100];
+        fs[new DataLayout(dataDir).Segment(4)] = [4];
+        fs[new DataLayout(dataDir).Segment(5)] = [5];
+        fs[new DataLayout(dataDir).Dictionary(1)] = new byte[100];
         Manifest.Commit(fs, dataDir, first);
         TableEntry one = WriteTable(fs, dataDir, 1, 4);
-        Manifest.Commit(fs, dataDir, first with { Generation = 2, NextTableId = 2, NextSegment = 6, Tables = [zero, one], Segments = [new SegmentEntry(5, null)] });
+        Manifest.Commit(fs, dataDir, first with
+        {
+            Generation = 2,
+            NextTableId = 2,
+            NextSegment = 6,
+            Tables = [zero, one],
+            Segments = [new SegmentEntry(5, null)],
+        });
     }
 
     private static TableEntry WriteTable(MemoryFileSystem fs, string dataDir, long id, ulong segment)
     {
         using NativeArena arena = new();
-        using SSTableWriter writer = new(fs, DataLayout.Table(dataDir, id, 0, 0), new SSTableWriterOptions { TableId = id });
+        using SSTableWriter writer = new(fs, new DataLayout(dataDir).Table(id), new SSTableWriterOptions { TableId = id });
         writer.Add(0, 1, [TableModel.ToNative(TableModel.Chunks(0, 1, (int)id)[0], arena)]);
         return TableEntry.Of(writer.Finish(segment << 40, (segment << 40) + 9, []));
     }

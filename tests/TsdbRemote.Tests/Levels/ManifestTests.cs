@@ -67,7 +67,7 @@ public class ManifestTests
     {
         MemoryFileSystem fs = new();
         Assert.Null(Manifest.TryLoad(fs, Data, out _));
-        DataLayout.MakeDirectories(fs, Data);
+        ManifestSamples.MakeDirectories(fs, Data);
         fs["data/MANIFEST.tmp"] = [1];
         fs["data/LOCK"] = [2];
         Assert.Null(Manifest.TryLoad(fs, Data, out _));
@@ -130,7 +130,7 @@ public class ManifestTests
     [InlineData("\"level\": 0", "\"level\": -1", "level is -1")]
     [InlineData("\"next_table_id\": 1", "\"next_table_id\": 0", "not below next_table_id 0")]
     [InlineData("\"tables\": [", "\"tables\": null,\n  \"colours\": [", "tables")]
-    public void A_whole_manifest_that_means_something_else_is_refused_and_never_replaced_by_the_one_before(string found, string put, string named)
+    public void A_whole_manifest_that_means_something_else_is_refused_and_the_one_before_not_tried(string found, string put, string named)
     {
         MemoryFileSystem fs = new();
         ManifestState state = ManifestSamples.State(1, 1);
@@ -149,9 +149,16 @@ public class ManifestTests
     {
         MemoryFileSystem fs = new();
         ManifestState state = ManifestSamples.State(1, 2);
-        Assert.Throws<InvariantViolatedException>(() => Manifest.Commit(fs, Data, state with { NextTableId = 1 }));
-        Assert.Throws<InvariantViolatedException>(() => Manifest.Commit(fs, Data, state with { Tables = [state.Tables[0], state.Tables[0]] }));
-        Assert.Throws<InvariantViolatedException>(() => Manifest.Commit(fs, Data, state with { Segments = [new SegmentEntry(state.NextSegment, null)] }));
+        ManifestState[] wrong =
+        [
+            state with { NextTableId = 1 },
+            state with { NextSeriesId = 99 },
+            state with { FormatVersion = 2 },
+            state with { Tables = [state.Tables[0], state.Tables[0]] },
+            state with { Tables = [state.Tables[0] with { Level = 1 }] },
+            state with { Segments = [new SegmentEntry(state.NextSegment, null)] },
+        ];
+        foreach (ManifestState one in wrong) Assert.Throws<InvariantViolatedException>(() => Manifest.Commit(fs, Data, one));
         Assert.Empty(fs.Trace);
     }
 
@@ -173,7 +180,11 @@ public class ManifestTests
     {
         MemoryFileSystem fs = new();
         Manifest.Commit(fs, Data, ManifestSamples.State(1, 0));
-        string[] certain = ["create data/MANIFEST.tmp", "write data/MANIFEST.tmp", "sync data/MANIFEST.tmp", "link data/MANIFEST data/MANIFEST.prev.tmp"];
+        string[] certain =
+        [
+            "create data/MANIFEST.tmp", "write data/MANIFEST.tmp", "sync data/MANIFEST.tmp",
+            "link data/MANIFEST data/MANIFEST.prev.tmp", "rename data/MANIFEST.prev.tmp data/MANIFEST.prev",
+        ];
         foreach (string call in certain)
         {
             fs.FailOn = call;

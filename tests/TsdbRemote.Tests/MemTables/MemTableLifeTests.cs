@@ -136,4 +136,23 @@ public sealed class MemTableLifeTests
         for (uint ordinal = 0; ordinal < 20_000; ordinal++) table.Append(ordinal, 2, Sample.Of(1, 1));
         Assert.Equal(before, table.Bytes);
     }
+
+    [Fact]
+    public void Blocks_that_all_series_have_outgrown_are_used_for_the_larger_ones()
+    {
+        using MemTable table = Create(stripes: 2);
+        for (int time = 0; time < 100; time++)
+        {
+            for (uint ordinal = 0; ordinal < 2000; ordinal++) table.Append(ordinal, 1, Sample.Of(time, BitConverter.UInt64BitsToDouble(ordinal * 77 + (ulong)time * 0x1234567)));
+        }
+
+        int chunk = 0;
+        using var arena = new NativeArena(4096);
+        var chunks = new List<SeriesChunk>();
+        for (uint ordinal = 0; ordinal < 2000; ordinal++) table.Collect(ordinal, TimeRange.All, 0, arena, chunks);
+        foreach (SeriesChunk each in chunks) chunk += each.Data.Length;
+        // State and slot; the chunk, in a block half as large again at worst. The five blocks before it are not to be seen.
+        double inUse = 2000 * (64 + 4) + chunk;
+        Assert.InRange(table.Bytes, inUse, inUse * 1.6);
+    }
 }

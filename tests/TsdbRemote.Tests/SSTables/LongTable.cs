@@ -13,8 +13,8 @@ internal static class LongTable
         byte[] table = fs[path];
         int footerAt = table.Length - SSTableFormat.FooterBytes;
         Assert.Null(SSTableFooter.TryRead(table.AsSpan(footerAt), table.Length, out SSTableFooter footer, out _));
-        Assert.Null(SparseIndex.TryParse(
-            table.AsSpan((int)footer.SparseOffset, (int)(footer.BloomOffset - footer.SparseOffset)), footer.IndexOffset, footer.SparseOffset, out SparseIndex? sparse));
+        ReadOnlySpan<byte> section = table.AsSpan((int)footer.SparseOffset, (int)(footer.BloomOffset - footer.SparseOffset));
+        Assert.Null(SparseIndex.TryParse(section, footer.IndexOffset, footer.SparseOffset, out SparseIndex? sparse));
         List<byte> shifted = [.. table.AsSpan(0, (int)footer.IndexOffset)];
         List<byte> entries = [];
         byte[] entry = new byte[SSTableFormat.SparseEntryBytes];
@@ -32,7 +32,14 @@ internal static class LongTable
         long moved = shifted.Count + by - footer.BloomOffset;
         shifted.AddRange(table.AsSpan((int)footer.BloomOffset, footerAt - (int)footer.BloomOffset));
         byte[] footerBytes = new byte[SSTableFormat.FooterBytes];
-        new SSTableFooter(footer.TableId, footer.IndexOffset + by, sparseOffset, footer.BloomOffset + moved, footer.PropertiesOffset + moved, 0).WriteTo(footerBytes);
+        SSTableFooter layout = footer with
+        {
+            IndexOffset = footer.IndexOffset + by,
+            SparseOffset = sparseOffset,
+            BloomOffset = footer.BloomOffset + moved,
+            PropertiesOffset = footer.PropertiesOffset + moved,
+        };
+        layout.WriteTo(footerBytes);
         shifted.AddRange(footerBytes);
         fs[path] = [.. shifted];
         fs.PutHole(path, SSTableFormat.HeaderBytes + by, by);

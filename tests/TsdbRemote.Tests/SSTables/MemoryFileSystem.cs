@@ -22,7 +22,9 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
         set => _files[path] = new Content { Bytes = value };
     }
 
-    /// <summary>Makes a file as long as if zeros stood at an offset, without holding them. They cannot be read together with what is around them.</summary>
+    /// <summary>
+    /// Makes a file as long as if zeros stood at an offset, without holding them. They cannot be read together with what is around them.
+    /// </summary>
     public void PutHole(string path, long at, long length) => (_files[path].HoleAt, _files[path].HoleLength) = (at, length);
 
     public bool Exists(string path) => _files.ContainsKey(path);
@@ -91,7 +93,8 @@ internal sealed class MemoryFileSystem(bool canMap = true) : IFileSystem
         if (call == FailOn) throw new DiskException(call, "it", DiskException.InputOutput, "I/O error");
     }
 
-    private Content Get(string path) => _files.TryGetValue(path, out Content? content) ? content : throw new DiskException("open", path, 2, "no such file");
+    private Content Get(string path) =>
+        _files.TryGetValue(path, out Content? content) ? content : throw new DiskException("open", path, 2, "no such file");
 
     private sealed class Content
     {

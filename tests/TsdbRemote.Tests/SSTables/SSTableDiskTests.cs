@@ -37,6 +37,7 @@ public sealed class SSTableDiskTests : IDisposable
     [Fact]
     public void An_error_at_any_operation_leaves_no_table_of_that_name_or_a_whole_one()
     {
+        const string Named = "tables/0/7.sst";
         for (int nth = 1; ; nth++)
         {
             CrashFileSystem fs = new("tables");
@@ -45,14 +46,30 @@ public sealed class SSTableDiskTests : IDisposable
             fs.BeforeOperation = (number, operation) =>
             {
                 failed |= number == failing;
-                if (number == failing) throw new DiskException(operation.Kind.ToString(), operation.Path, DiskException.NoSpace, "no space left");
+                if (number == failing) throw new DiskException($"{operation.Kind}", operation.Path, DiskException.NoSpace, "no space left");
             };
-            Exception? thrown = Record.Exception(() => Write(fs, "tables/0/7.sst"));
+            Exception? thrown = Record.Exception(() => Write(fs, Named));
             Assert.Equal(failed, thrown is DiskException);
-            if (fs.FileSize("tables/0/7.sst") is { } size) SSTableVerifier.Verify(fs, "tables/0/7.sst", 7, size, expectedCrc: null, CancellationToken.None);
-            Assert.Null(fs.FileSize("tables/0/7.sst.tmp"));
+            if (fs.FileSize(Named) is { } size) SSTableVerifier.Verify(fs, Named, 7, size, expectedCrc: null, CancellationToken.None);
+            Assert.Null(fs.FileSize(Named + SSTableFormat.TemporarySuffix));
             if (!failed) return;
         }
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Many_threads_read_one_table_at_a_time(bool cacheMetadata)
+    {
+        CrashFileSystem fs = new("tables") { Mappable = cacheMetadata };
+        SSTableInfo info = Write(fs, "tables/0/7.sst");
+        using SSTableReader reader = SSTableReader.Open(fs, "tables/0/7.sst", 7, info.Size, mmap: true, cacheMetadata);
+        Parallel.For(0, 40, new ParallelOptions { MaxDegreeOfParallelism = 4 }, round =>
+        {
+            ulong[] ids = [.. TableModel.AllIds(Series).Where(id => id % 40 == (ulong)round)];
+            Assert.Equal(TableModel.Expected(Series, ids, TimeRange.All), TableModel.Collect(reader, ids, TimeRange.All));
+        });
+        Assert.Equal(1200, reader.BloomMisses);
     }
 
     private static SSTableInfo Write(IFileSystem fs, string path) =>

@@ -24,7 +24,9 @@ internal static class TableModel
     public const string Path = "tables/7.sst";
     public const long TableId = 7;
 
-    /// <summary>Up to some windows, series and chunks, in the order of a table; ids collide between windows, times touch the windows' bounds.</summary>
+    /// <summary>
+    /// Up to some windows, series and chunks, in the order of a table; ids collide between windows, times touch the windows' bounds.
+    /// </summary>
     public static Gen<ModelSeries[]> Series(int maxWindows, int maxSeries, int maxChunks) =>
         Gen.Select(
             Gen.Long[-3, 3].Array[1, maxWindows],
@@ -33,10 +35,11 @@ internal static class TableModel
         .Select((windows, series, hugeIds) => (ModelSeries[])
         [
             .. from window in windows.Distinct().Order()
+               let startMs = window * WindowMs
                from one in series.DistinctBy(entry => entry.Item1).OrderBy(entry => entry.Item1)
                where (one.Item3 + window) % 4 != 0 || one == series[0]
-               orderby window, one.Item1
-               select new ModelSeries(window * WindowMs, hugeIds ? ulong.MaxValue - (ulong)(maxSeries * 3) + one.Item1 : one.Item1, Chunks(window * WindowMs, one.Item2, one.Item3 ^ (int)window)),
+               let id = hugeIds ? ulong.MaxValue - (ulong)(maxSeries * 3) + one.Item1 : one.Item1
+               select new ModelSeries(startMs, id, Chunks(startMs, one.Item2, one.Item3 ^ (int)window)),
         ]);
 
     public static ModelChunk[] Chunks(long windowStartMs, int count, int seed)

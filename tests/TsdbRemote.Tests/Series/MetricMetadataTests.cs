@@ -1,6 +1,5 @@
 using System.Text;
 using TsdbRemote.Storage.Series;
-using Xunit;
 
 namespace TsdbRemote.Tests.Series;
 

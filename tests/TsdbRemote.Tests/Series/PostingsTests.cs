@@ -3,7 +3,6 @@ using System.Text;
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Series;
-using Xunit;
 
 namespace TsdbRemote.Tests.Series;
 

@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Series;
-using Xunit;
 
 namespace TsdbRemote.Tests.Series;
 

@@ -4,7 +4,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Framing;
 using TsdbRemote.Storage.Series;
-using Xunit;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Series;
 
@@ -69,6 +69,23 @@ public sealed class SeriesFileTests
         Assert.All(_files.WriteSizes, size => Assert.InRange(size, 1, 1 << 20));
         Assert.Equal(40_000, Load(_files, end, out SeriesFileReport report).Count);
         Assert.Empty(report.Damage);
+    }
+
+    [Fact]
+    public void A_real_disk_takes_and_gives_the_same()
+    {
+        using var directory = new TempDirectory();
+        string path = directory["00000003.dict"];
+        var disk = new LocalFileSystem();
+        using SeriesDictionary series = Filled(9);
+        SeriesFileEnd end = SeriesFile.Append(disk, path, Directory, Number, 0, 0, series, [0, 1, 2]);
+        SeriesFile.Append(disk, path, Directory, Number, end.Length, end.Crc, series, [3, 4, 5, 6]);
+        end = SeriesFile.Append(disk, path, Directory, Number, end.Length, end.Crc, series, [8]);
+        Assert.Equal(end.Length, disk.FileSize(path));
+        var ids = new List<ulong>();
+        SeriesFileReport report = SeriesFile.Load(disk, path, Directory, Number, end.Length, end.Crc, (id, _) => ids.Add(id));
+        Assert.Empty(report.Damage);
+        Assert.Equal([1ul, 2, 3, 9], ids);
     }
 
     [Fact]
@@ -191,13 +208,15 @@ public sealed class SeriesFileTests
         newer[8] = 2;
         BitConverter.TryWriteBytes(newer.AsSpan(20), Crc32C.Of(BitConverter.GetBytes(salt), newer.AsSpan(0, 20)));
         _files[Path] = newer;
-        Assert.Contains("dictionary format 2", Assert.Throws<NotSupportedException>(() => Load(_files, end, out _)).Message, StringComparison.Ordinal);
+        NotSupportedException refused = Assert.Throws<NotSupportedException>(() => Load(_files, end, out _));
+        Assert.Contains("dictionary format 2", refused.Message, StringComparison.Ordinal);
 
         byte[] frame = new byte[FrameFormat.SizeOf(10)];
         FrameFormat.Write(frame, salt, 2, new byte[10]);
         _files[Path] = [.. whole, .. frame];
         var longer = new SeriesFileEnd(whole.Length + frame.Length, 0, false);
-        Assert.Contains("entry type 2", Assert.Throws<NotSupportedException>(() => Load(_files, longer, out _)).Message, StringComparison.Ordinal);
+        refused = Assert.Throws<NotSupportedException>(() => Load(_files, longer, out _));
+        Assert.Contains("entry type 2", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
