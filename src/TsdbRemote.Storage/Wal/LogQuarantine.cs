@@ -16,15 +16,15 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
     public IReadOnlyList<string> Copies => _copies;
 
     /// <summary>Copies the whole segment.</summary>
-    public void CopySegment(LogWindow source, long end) => Copy(source, 0, end, Name("log"));
+    public void CopySegment(LogWindow source, long end) => Copy(source, 0, end, $"wal-{WalFormat.FileName(segment)}");
 
     /// <summary>Copies the bytes behind the last good frame.</summary>
-    public void CopyTail(LogWindow source, long from, long end) => Copy(source, from, end, Name(from));
+    public void CopyTail(LogWindow source, long from, long end) => Copy(source, from, end, TailName(from));
 
     /// <summary>Copies one record.</summary>
-    public void CopyRecord(LogWindow source, long from, long end) => Copy(source, from, end, Name(from) + ".record");
+    public void CopyRecord(LogWindow source, long from, long end) => Copy(source, from, end, TailName(from) + ".record");
 
-    private string Name(object suffix) => string.Create(CultureInfo.InvariantCulture, $"wal-{segment:D8}-{suffix}");
+    private string TailName(long from) => string.Create(CultureInfo.InvariantCulture, $"wal-{segment:D8}-{from}");
 
     private void Copy(LogWindow source, long from, long end, string name)
     {

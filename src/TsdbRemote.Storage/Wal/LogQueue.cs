@@ -104,7 +104,8 @@ internal sealed class LogQueue
 
     public LogFailedException? Failed => Volatile.Read(ref _failed);
 
-    public bool IsClosed => Volatile.Read(ref _closed);
+    /// <summary>Records are refused until the next segment begins.</summary>
+    public bool NeedsSegment => Volatile.Read(ref _full) is not null;
 
     /// <summary>Begins a segment without a mark: the first one, or any where nothing is written.</summary>
     public void Begin(long segment)
@@ -182,7 +183,7 @@ internal sealed class LogQueue
     {
         lock (_gate)
         {
-            if (_segment == segment) _full = full;
+            if (_segment == segment) Volatile.Write(ref _full, full);
         }
     }
 
@@ -252,8 +253,8 @@ internal sealed class LogQueue
         Invariant.Check(segment > _segment && segment < WalFormat.MaxSegment);
         Volatile.Write(ref _segment, segment);
         Volatile.Write(ref _segmentBytes, WalFormat.HeaderBytes);
+        Volatile.Write(ref _full, null);
         _nextIndex = 0;
-        _full = null;
     }
 
     private void ThrowIfShutUnderGate()

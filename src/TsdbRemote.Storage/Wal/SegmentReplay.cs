@@ -124,7 +124,7 @@ internal sealed class SegmentReplay : IDisposable
 
         bool goesOn = _scanner.FindFrom(at + FrameFormat.Alignment, out PlacedFrame next);
         long damageEnd = goesOn ? next.Offset : EndOfBytes(at);
-        Damaged(at, damageEnd, what);
+        Damaged(at, damageEnd, what + ExplainByOneBit(at));
         at = damageEnd;
         return goesOn;
     }
@@ -238,6 +238,14 @@ internal sealed class SegmentReplay : IDisposable
         FrameStatus.BadChecksum => "a frame's checksum differs",
         _ => "zeros, and bytes behind them",
     };
+
+    private string ExplainByOneBit(long at)
+    {
+        ReadOnlySpan<byte> source = _window.At(at, FrameFormat.HeaderBytes + FlippedBit.MaxPayloadBytes);
+        return FlippedBit.Find(source, WalFormat.Salt(_directoryId, _segment)) is { } bit
+            ? string.Create(CultureInfo.InvariantCulture, $"; one flipped bit explains it: bit {bit % 8} of byte {at + (bit / 8)}")
+            : string.Empty;
+    }
 
     private SegmentOutcome Outcome()
     {

@@ -63,6 +63,9 @@ public sealed class WriteAheadLog : IDisposable
     /// <summary>Bytes of that segment's records, framed, whether they were written yet or not.</summary>
     public long SegmentBytes => _queue.SegmentBytes;
 
+    /// <summary>A write to the current segment broke off for lack of room: every record is refused until <see cref="SwitchSegment"/> succeeds.</summary>
+    public bool NeedsSegment => _queue.NeedsSegment;
+
     /// <summary>What stopped the log, or null.</summary>
     public Exception? Failure => _queue.Failed;
 

@@ -173,6 +173,7 @@ public sealed class LogFailureTests
         WalTicket big = log.Add(2, 100_000);
         log.DrainOnce();
         AssertFull(big.Committed);
+        Assert.False(log.NeedsSegment);
         log.AddApart(3); // fits into what is reserved
         Assert.Null(log.Failure);
         injector.Remove(full);
@@ -200,8 +201,10 @@ public sealed class LogFailureTests
         Assert.Throws<LogFullException>(() => log.Enqueue(WalRecordKind.WriteV1, body, 0));
         Assert.True(body.IsGivenBack());
         Assert.Null(log.Failure);
+        Assert.True(log.NeedsSegment);
 
         long next = log.SwitchSegment();
+        Assert.False(log.NeedsSegment);
         WalTicket healed = log.Add(4);
         log.DrainAll();
         Assert.True(healed.Committed.IsCompletedSuccessfully);

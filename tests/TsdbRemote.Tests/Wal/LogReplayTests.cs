@@ -350,10 +350,11 @@ public sealed class LogReplayTests
         Assert.All(records, record => Assert.Equal(LogFixture.BodyBytes(record.Id, lengths[record.Id]), record.Body));
 
         FrameSpot damaged = LogFixture.Frames(file).Where(static frame => frame.Type == Record).ElementAt(4);
-        file[damaged.Offset + 100_000] ^= 1;
+        file[damaged.Offset + 100_000] ^= 3;
         SegmentReport report = LogFixture.DiskWith(file).Replay(out records, LogFixture.Options());
         Assert.Equal([0, 1, 2, 3, 5, 6, 7], records.Ids());
         Assert.Equal(damaged.End - damaged.Offset, report.LostBytes);
+        Assert.DoesNotContain("bit", report.Findings[0].What, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -454,6 +455,7 @@ public sealed class LogReplayTests
             SegmentFinding finding = Assert.Single(report.Findings);
             Assert.Equal(SegmentFindingKind.Damage, finding.Kind);
             Assert.Equal((frame.Offset, frame.End), Place(finding));
+            Assert.EndsWith($"one flipped bit explains it: bit {bit % 8} of byte {frame.Offset + (bit / 8)}", finding.What, StringComparison.Ordinal);
             ReadOnlySpan<byte> copy = disk.ReadAll(Assert.Single(report.Quarantined));
             Assert.True(flipped.AsSpan().StartsWith(copy) && flipped.AsSpan(copy.Length).IndexOfAnyExcept((byte)0) < 0);
         }
