@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
