@@ -14,7 +14,7 @@ public sealed class RemoteReadTests
     [Fact, Trait("Row", "69")]
     public async Task Without_accepted_types_the_answer_is_samples_in_snappy()
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", (1000, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", (1000, 1)));
         Answer answer = await server.ReadAsync(Read(Query(0, 2000, Eq("__name__", "up"))));
         Assert.Equal((HttpStatusCode.OK, SamplesType, "snappy"), (answer.Status, answer["Content-Type"], answer["Content-Encoding"]));
         Assert.Equal(["__name__=up 1000:1"], answer.AsSamples().Results.Single().Timeseries.Select(Print));
@@ -28,7 +28,7 @@ public sealed class RemoteReadTests
     [InlineData(new[] { 20 }, null)]
     public async Task The_first_accepted_type_that_is_known_wins(int[] types, string? contentType)
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", (1000, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", (1000, 1)));
         Answer answer = await server.ReadAsync(Read(Query(0, 2000, Eq("__name__", "up"))).Accepting(types));
         if (contentType is null)
         {
@@ -44,7 +44,7 @@ public sealed class RemoteReadTests
     [Fact, Trait("Row", "71")]
     public async Task Three_queries_have_three_results_in_order_the_empty_one_included()
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=a", (1000, 1)), Series("__name__=b", (1000, 2)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=a", (1000, 1)), SeriesOf("__name__=b", (1000, 2)));
         Answer answer = await server.ReadAsync(Read(
             Query(0, 2000, Eq("__name__", "b")), Query(0, 2000, Eq("__name__", "none")), Query(0, 2000, Eq("__name__", "a"))));
         Assert.Equal(
@@ -61,7 +61,7 @@ public sealed class RemoteReadTests
     [InlineData(long.MaxValue, long.MinValue, null)]
     public async Task Both_ends_of_a_range_belong_to_it_and_an_inverted_one_is_empty(long startMs, long endMs, string? samples)
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", (1000, 1), (2000, 2), (3000, 3)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", (1000, 1), (2000, 2), (3000, 3)));
         foreach (int type in new[] { 0, 1 })
         {
             Answer answer = await server.ReadAsync(Read(Query(startMs, endMs, Eq("__name__", "up"))).Accepting(type));
@@ -83,7 +83,7 @@ public sealed class RemoteReadTests
     [InlineData(1, "y", "without")]
     public async Task An_absent_label_is_the_empty_string(int type, string value, string names)
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=with,foo=y", (1, 1)), Series("__name__=without", (1, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=with,foo=y", (1, 1)), SeriesOf("__name__=without", (1, 1)));
         IReadOnlyList<TimeSeries> read = await server.SamplesAsync(Matcher(type, "foo", value));
         Assert.Equal(names.Split(','), read.Select(static series => series.Labels[0].Value));
     }
@@ -98,7 +98,7 @@ public sealed class RemoteReadTests
     [InlineData("(?i)A", "a", true)]
     public async Task Regular_expressions_are_anchored_at_both_ends_and_dots_take_line_feeds(string regex, string value, bool matches)
     {
-        await using ServerUnderTest server = await WithAsync(Series($"__name__=up,foo={value}", (1, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf($"__name__=up,foo={value}", (1, 1)));
         Assert.Equal(matches ? 1 : 0, (await server.SamplesAsync(Re("foo", regex))).Count);
         Assert.Equal(matches ? 0 : 1, (await server.SamplesAsync(Nre("foo", regex))).Count);
     }
@@ -120,7 +120,7 @@ public sealed class RemoteReadTests
     [Fact]
     public async Task A_catastrophic_regular_expression_ends_in_time()
     {
-        await using ServerUnderTest server = await WithAsync(Series($"__name__=up,foo={new string('a', 4000)}", (1, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf($"__name__=up,foo={new string('a', 4000)}", (1, 1)));
         Answer answer = await server.ReadAsync(Read(Query(0, 1, Re("foo", "(a*)*b"))));
         Assert.True(answer.Status is HttpStatusCode.OK or HttpStatusCode.BadRequest, answer.Text);
     }
@@ -128,7 +128,7 @@ public sealed class RemoteReadTests
     [Fact, Trait("Row", "78")]
     public async Task No_matchers_select_nothing()
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", (1, 1)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", (1, 1)));
         Assert.Empty(await server.SamplesAsync());
     }
 
@@ -146,7 +146,7 @@ public sealed class RemoteReadTests
     public async Task The_sample_limit_holds_for_samples_and_not_for_streams()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:read:max_samples", "1"));
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(Series("__name__=up", (1, 1), (2, 2))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1, 1), (2, 2))))).Status);
         Query query = Query(0, 9, Eq("__name__", "up"));
         Answer refused = await server.ReadAsync(Read(query));
         Assert.Equal((HttpStatusCode.BadRequest, "exceeded sample limit (1)\n"), (refused.Status, refused.Text));
@@ -162,7 +162,7 @@ public sealed class RemoteReadTests
         for (int part = 0; part < 4; part++)
         {
             TimeSeries[] series = [.. Enumerable.Range(0, 100).Select(i =>
-                Series($"__name__=noise,i={i}", [.. Enumerable.Range(0, 500).Select(j => ((part * 500L + j) * 1000 + random.Next(900), random.NextDouble()))]))];
+                SeriesOf($"__name__=noise,i={i}", [.. Enumerable.Range(0, 500).Select(j => ((part * 500L + j) * 1000 + random.Next(900), random.NextDouble()))]))];
             Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(series))).Status);
         }
 
@@ -175,7 +175,7 @@ public sealed class RemoteReadTests
     [Trait("Row", "82"), Trait("Row", "84")]
     public async Task Streams_are_frames_of_one_series_each_sorted_by_labels_within_their_query()
     {
-        TimeSeries[] series = [.. Enumerable.Range(0, 300).Select(static i => Series($"__name__=m{i % 7},i={i:D3}", (1000, i), (2000, i)))];
+        TimeSeries[] series = [.. Enumerable.Range(0, 300).Select(static i => SeriesOf($"__name__=m{i % 7},i={i:D3}", (1000, i), (2000, i)))];
         await using ServerUnderTest server = await WithAsync(series);
         Answer answer = await server.ReadAsync(Read(
             Query(0, 9000, Re("__name__", "m[0-3]")), Query(0, 9000, Eq("__name__", "none")), Query(0, 9000, Re("__name__", "m.*"))).Accepting(1));
@@ -198,7 +198,7 @@ public sealed class RemoteReadTests
     {
         // Bodies larger than a frame's budget of 4 KiB: random values hardly compress.
         var random = new Random(3);
-        TimeSeries series = Series("__name__=up,job=long", [.. Enumerable.Range(0, 2000).Select(i => (i * 1000L, random.NextDouble()))]);
+        TimeSeries series = SeriesOf("__name__=up,job=long", [.. Enumerable.Range(0, 2000).Select(i => (i * 1000L, random.NextDouble()))]);
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:read:read_buffer_size", "4KB"));
         Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(series))).Status);
         Answer answer = await server.ReadAsync(Read(Query(0, long.MaxValue, Eq("__name__", "up"))).Accepting(1));
@@ -215,7 +215,7 @@ public sealed class RemoteReadTests
     [InlineData(119_000, 121_000)]
     public async Task A_range_that_cuts_a_chunk_lets_no_sample_outside_leave(long startMs, long endMs)
     {
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", [.. Enumerable.Range(0, 300).Select(static i => (i * 1000L, (double)i))]));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", [.. Enumerable.Range(0, 300).Select(static i => (i * 1000L, (double)i))]));
         Answer answer = await server.ReadAsync(Read(Query(startMs, endMs, Eq("__name__", "up"))).Accepting(1));
         long[] expected = [.. Enumerable.Range(0, 300).Select(static i => i * 1000L).Where(time => time >= startMs && time <= endMs)];
         var read = new List<long>();
@@ -233,9 +233,9 @@ public sealed class RemoteReadTests
     public async Task Tables_and_MemTables_that_overlap_are_read_as_one_newest_value_first()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(Series("__name__=up", (1000, 1), (3000, 3), (5000, 5))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1000, 1), (3000, 3), (5000, 5))))).Status);
         Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(Series("__name__=up", (2000, 2), (3000, 33), (5000, 5), (6000, 6))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (2000, 2), (3000, 33), (5000, 5), (6000, 6))))).Status);
         const string expected = "__name__=up 1000:1 2000:2 3000:33 5000:5 6000:6";
         Assert.Equal([expected], (await server.EverythingAsync()).Select(Print));
         Answer answer = await server.ReadAsync(Read(Query(0, 9000, Eq("__name__", "up"))).Accepting(1));
@@ -248,7 +248,7 @@ public sealed class RemoteReadTests
     public async Task Stale_markers_are_read_both_ways_bit_for_bit()
     {
         double stale = BitConverter.UInt64BitsToDouble(0x7ff0000000000002);
-        await using ServerUnderTest server = await WithAsync(Series("__name__=up", (1000, 1), (2000, stale)));
+        await using ServerUnderTest server = await WithAsync(SeriesOf("__name__=up", (1000, 1), (2000, stale)));
         Assert.Equal(0x7ff0000000000002UL, BitsOf((await server.EverythingAsync()).Single().Samples[1]));
         Answer streamed = await server.ReadAsync(Read(Query(0, 9000, Eq("__name__", "up"))).Accepting(1));
         Assert.Equal(0x7ff0000000000002UL, BitsOf(Decode(streamed).Single().Samples[1]));
@@ -293,7 +293,7 @@ public sealed class RemoteReadTests
     public async Task More_reads_than_slots_wait_and_all_succeed()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:read:max_concurrent", "2"));
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(Series("__name__=up", (1, 1))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1, 1))))).Status);
         Answer[] answers = await Task.WhenAll(Enumerable.Range(0, 24).Select(_ => server.ReadAsync(Read(Query(0, 9, Eq("__name__", "up"))).Accepting(1))));
         Assert.All(answers, static answer => Assert.Equal(["__name__=up 1:1"], Decode(answer).Select(Print)));
     }

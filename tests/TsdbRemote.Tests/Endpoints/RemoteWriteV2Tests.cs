@@ -26,7 +26,7 @@ public sealed class RemoteWriteV2Tests
     public async Task Truncated_protobuf_in_good_snappy_is_a_400_with_zeros(string type, string? written)
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        byte[] raw = type == V2Type ? V2Of(("__name__=up", One)).ToByteArray() : V1(Series("__name__=up", (1, 1))).ToByteArray();
+        byte[] raw = type == V2Type ? V2Of(("__name__=up", One)).ToByteArray() : V1(SeriesOf("__name__=up", (1, 1))).ToByteArray();
         Answer answer = await server.SendAsync(HttpMethod.Post, "/api/v1/write", IronSnappy.Snappy.Encode(raw.AsSpan(0, raw.Length - 3)), ("Content-Type", type));
         Assert.Equal((HttpStatusCode.BadRequest, written), (answer.Status, answer.Written));
         Assert.NotEqual("\n", answer.Text);
@@ -82,7 +82,7 @@ public sealed class RemoteWriteV2Tests
     public async Task A_1_0_body_called_2_0_is_empty()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        Answer answer = await server.WriteAsync(V1(Series("__name__=up", (1, 1))), ("Content-Type", V2Type));
+        Answer answer = await server.WriteAsync(V1(SeriesOf("__name__=up", (1, 1))), ("Content-Type", V2Type));
         Assert.Equal((HttpStatusCode.NoContent, "0/0/0"), (answer.Status, answer.Written));
         Assert.Empty(await server.EverythingAsync());
     }

@@ -32,7 +32,7 @@ public static class Requests
     }
 
     /// <summary>A 1.0 series; labels as <c>name=value</c>, in the order given.</summary>
-    public static TimeSeries Series(string labels, params (long TimeMs, double Value)[] samples)
+    public static TimeSeries SeriesOf(string labels, params (long TimeMs, double Value)[] samples)
     {
         var series = new TimeSeries();
         foreach ((string name, string value) in Pairs(labels)) series.Labels.Add(new Label { Name = name, Value = value });

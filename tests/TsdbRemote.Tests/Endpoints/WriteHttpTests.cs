@@ -8,7 +8,7 @@ namespace TsdbRemote.Tests.Endpoints;
 /// <summary>What HTTP itself decides about a write request, and what the store answers when it cannot take it.</summary>
 public sealed class WriteHttpTests
 {
-    private static readonly byte[] Good = Compress(V1(Series("__name__=up", (1, 1))));
+    private static readonly byte[] Good = Compress(V1(SeriesOf("__name__=up", (1, 1))));
 
     [Theory, Trait("Row", "19")]
     [InlineData("GET")]
@@ -114,7 +114,7 @@ public sealed class WriteHttpTests
     {
         var files = new FaultInjector(new LocalFileSystem());
         await using ServerUnderTest server = await ServerUnderTest.OnAsync(files);
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(Series("__name__=before", (1, 1))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=before", (1, 1))))).Status);
         files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "*.log", Sticky = true });
         for (int i = 0; i < 2; i++)
         {
