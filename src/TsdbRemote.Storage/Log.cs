@@ -53,6 +53,9 @@ internal static partial class Log
     [LoggerMessage(1203, LogLevel.Warning, "Could not delete {Path}; the next start tries again")]
     public static partial void DeleteFailed(ILogger logger, string path, Exception failure);
 
+    [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
+    public static partial void SegmentNotCreated(ILogger logger, Exception failure);
+
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);
 

@@ -83,6 +83,7 @@ public sealed class LsmEngine : IAsyncDisposable
         MemTable active = NewMemTable(_firstLiveSegment);
         _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
+        recovered.Levels.Release(); // the state holds them now
         _replay = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, _ingest, NewReplayMemTable, _counters,
             options.Wal.OnCorruption, log);
