@@ -30,7 +30,7 @@ internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSeal
 /// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
-/// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused.
+/// there, or their successor is), and segments whose flush is committed; and these only once all that the manifest names has proved whole. Whatever else is wrong is put into <c>quarantine/</c> or refused.
 /// Running it twice, or crashing in it, changes nothing more.
 /// </remarks>
 internal sealed class Recovery
@@ -72,13 +72,15 @@ internal sealed class Recovery
                 $"storage.block_duration: {_windowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
         }
 
-        RemoveTemporaries(_paths.Root);
-        RemoveTemporaries(_paths.Tables);
-        long nextTableId = RemoveUnnamedTables(manifest);
-        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
+        List<string> rests = [.. FindTemporaries(_paths.Root), .. FindTemporaries(_paths.Tables)];
+        long nextTableId = FindUnnamedTables(manifest, rests);
+        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest, rests);
         ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
+
+        // Only now, and only if all that should replace them is there and whole: until then a rest may be the last copy of something.
+        if (_damages.Count == 0) Remove(rests);
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
         return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
@@ -129,17 +131,20 @@ internal sealed class Recovery
         return first;
     }
 
-    private void RemoveTemporaries(string directory)
+    private void Remove(IEnumerable<string> rests)
     {
-        foreach (DirectoryEntry entry in _files.List(directory))
+        foreach (string path in rests)
         {
-            if (entry.IsDirectory || !entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal)) continue;
-            _files.Unlink(Path.Combine(directory, entry.Name));
-            Log.RestRemoved(_log, Path.Combine(directory, entry.Name));
+            _files.Unlink(path);
+            Log.RestRemoved(_log, path);
         }
     }
 
-    private long RemoveUnnamedTables(ManifestState manifest)
+    private IEnumerable<string> FindTemporaries(string directory) => _files.List(directory)
+        .Where(static entry => !entry.IsDirectory && entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal))
+        .Select(entry => DataLayout.Join(directory, entry.Name));
+
+    private long FindUnnamedTables(ManifestState manifest, List<string> rests)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
         long next = manifest.NextTableId;
@@ -147,14 +152,13 @@ internal sealed class Recovery
         {
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
             next = Math.Max(next, id + 1);
-            _files.Unlink(_paths.Table(id));
-            Log.RestRemoved(_log, _paths.Table(id));
+            rests.Add(_paths.Table(id));
         }
 
         return next;
     }
 
-    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest)
+    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest, List<string> rests)
     {
         var found = new SortedDictionary<long, SegmentEntry>();
         long next = manifest.NextSegment;
@@ -164,7 +168,7 @@ internal sealed class Recovery
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
             if (named.TryGetValue(number, out SegmentEntry? known)) found.Add(number, known);
             else if (number >= manifest.NextSegment) found.Add(number, new SegmentEntry(number, null));
-            else RemoveFlushed(number);
+            else rests.Add(_paths.Segment(number)); // flushed
             next = Math.Max(next, number + 1);
         }
 
@@ -229,12 +233,6 @@ internal sealed class Recovery
         {
             throw new DataDirectoryException(refused.Message, refused);
         }
-    }
-
-    private void RemoveFlushed(long number)
-    {
-        _files.Unlink(_paths.Segment(number));
-        Log.RestRemoved(_log, _paths.Segment(number));
     }
 
     private SeriesDictionary LoadDictionary(ManifestState manifest)
