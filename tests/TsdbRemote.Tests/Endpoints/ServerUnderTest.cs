@@ -26,6 +26,7 @@ public sealed class ServerUnderTest : IAsyncDisposable
         {
             builder.UseSetting("storage:data_dir", _directory["data"]);
             builder.UseSetting("Logging:LogLevel:Default", "None");
+            if (kestrel) builder.UseSetting("urls", "http://127.0.0.1:0");
             foreach ((string key, string value) in options) builder.UseSetting(key, value);
             builder.ConfigureTestServices(services =>
             {
@@ -33,7 +34,7 @@ public sealed class ServerUnderTest : IAsyncDisposable
                 if (time is not null) services.AddSingleton(time);
             });
         });
-        if (kestrel) _factory.UseKestrel(0);
+        if (kestrel) _factory.UseKestrel();
         _factory.StartServer();
         Client = _factory.CreateClient();
     }
