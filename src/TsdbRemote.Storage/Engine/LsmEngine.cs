@@ -366,7 +366,15 @@ public sealed class LsmEngine : IAsyncDisposable
             return refusal;
         }
 
-        long reserved = await InFlight.TryAcquireAsync(DeclaredLength(body.Span), WriteStall.Patience, CancellationToken.None)
+        // Before anything is reserved: a false claim must not take the room of others.
+        SnappyStatus status = SnappyBlock.CheckLength(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
+        if (status != SnappyStatus.Ok)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
+        }
+
+        long reserved = await InFlight.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None)
             .ConfigureAwait(false);
         if (reserved < 0)
         {
@@ -507,8 +515,6 @@ public sealed class LsmEngine : IAsyncDisposable
         ReplayProgress progress = ReplayProgress;
         return $"the log is being replayed: {progress.BytesDone} of {progress.BytesTotal} bytes";
     }
-
-    private static long DeclaredLength(ReadOnlySpan<byte> body) => SnappyBlock.TryReadLength(body, out uint declared, out _) ? declared : 0;
 
     private string Explain(SnappyStatus status) => status switch
     {
