@@ -148,7 +148,11 @@ internal sealed class BackgroundWork : IDisposable
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _wake.Dispose();
+    public void Dispose()
+    {
+        FailRequests(new EngineUnavailableException("the server is stopping")); // nobody is left to serve them
+        _wake.Dispose();
+    }
 
     private RotationReason Due()
     {

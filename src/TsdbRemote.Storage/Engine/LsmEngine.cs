@@ -23,6 +23,8 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 public sealed class LsmEngine : IAsyncDisposable
 {
+    private const string Stopping = "the server is stopping";
+
     // Replay is bounded by processors; more workers would only hold more MemTables at a time.
     private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
@@ -181,7 +183,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
     public ReadSnapshot AcquireSnapshot()
     {
-        if (Volatile.Read(ref _stopped) != 0) throw new EngineUnavailableException("the server is stopping");
+        if (Volatile.Read(ref _stopped) != 0) throw new EngineUnavailableException(Stopping);
         if (!_ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
@@ -190,10 +192,12 @@ public sealed class LsmEngine : IAsyncDisposable
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
+    /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public Task FlushAsync(CancellationToken cancel) =>
-        _failure.IsSet ? Task.FromException(new EngineUnavailableException(_failure.Message)) : _background.FlushAsync(cancel);
+        Volatile.Read(ref _stopped) != 0 ? Task.FromException(new EngineUnavailableException(Stopping)) : FlushAllAsync(cancel);
 
     /// <summary>The engine's figures now.</summary>
+    /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
 
@@ -460,7 +464,7 @@ public sealed class LsmEngine : IAsyncDisposable
 
     private WriteReport? Refusal()
     {
-        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, "the server is stopping", 5);
+        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, Stopping, 5);
         return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
     }
 
@@ -484,11 +488,14 @@ public sealed class LsmEngine : IAsyncDisposable
         return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
     }
 
+    private Task FlushAllAsync(CancellationToken cancel) =>
+        _failure.IsSet ? Task.FromException(new EngineUnavailableException(_failure.Message)) : _background.FlushAsync(cancel);
+
     private async Task<bool> TryFlushAsync(CancellationToken cancel)
     {
         try
         {
-            await FlushAsync(cancel).ConfigureAwait(false);
+            await FlushAllAsync(cancel).ConfigureAwait(false);
             return true;
         }
         catch (Exception failure) when (failure is OperationCanceledException or EngineUnavailableException)

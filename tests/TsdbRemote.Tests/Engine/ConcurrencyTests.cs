@@ -67,6 +67,43 @@ public sealed class ConcurrencyTests
         AssertSame(before, EngineHarness.Read(held, range, all));
     }
 
+    [Fact]
+    public async Task Whatever_comes_during_or_after_the_stop_is_served_or_refused_and_waits_for_nothing()
+    {
+        EngineHarness engine = await EngineHarness.OpenAsync(new CrashFileSystem("/disk"), EngineHarness.SmallOptions with { Wal = new WalOptions() });
+        byte[] labels = Labels.Encode(("__name__", "late"));
+        Func<Task>[] calls =
+        [
+            async () => Assert.Contains((await engine.WriteAsync((labels, [Sample.Of(1, 1)]))).Status, (WriteStatus[])[WriteStatus.Written, WriteStatus.Unavailable]),
+            () => engine.Engine.FlushAsync(CancellationToken.None),
+            () => Task.FromResult(engine.ReadAll()),
+            () => Task.FromResult(engine.Engine.Stats()),
+        ];
+        using var stopped = new CancellationTokenSource();
+        Task[] callers = [.. calls.Select(call => Task.Run(async () =>
+        {
+            while (!stopped.IsCancellationRequested)
+            {
+                try
+                {
+                    await call();
+                }
+                catch (EngineUnavailableException)
+                {
+                    // That is what a caller is to be told.
+                }
+
+                await Task.Delay(1, CancellationToken.None);
+            }
+        }))];
+        await Task.Delay(50);
+        await engine.DisposeAsync();
+        await stopped.CancelAsync();
+        await Task.WhenAll(callers).WaitAsync(TimeSpan.FromSeconds(30));
+        Assert.Equal(WriteStatus.Unavailable, (await engine.WriteAsync((labels, [Sample.Of(1, 1)]))).Status);
+        foreach (Func<Task> call in calls[1..]) await Assert.ThrowsAsync<EngineUnavailableException>(call);
+    }
+
     [Theory]
     [InlineData(CrashKind.All)]
     [InlineData(CrashKind.OnlySynced)]
