@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
