@@ -118,11 +118,12 @@ internal sealed class BackgroundWork : IDisposable
     }
 
     /// <summary>One round: switch if due, flush at most one MemTable.</summary>
+    /// <param name="flush">False to leave the flush to a later round.</param>
     /// <returns>True if a MemTable was flushed, so that there may be more to do.</returns>
-    public bool Step()
+    public bool Step(bool flush = true)
     {
         Rotate();
-        long? flushed = _flush.FlushOldest(_replayedBelow());
+        long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
         if (flushed is { } segment)
         {
             _flushed(segment);

@@ -22,16 +22,14 @@ internal sealed class LogReplay
     private readonly Func<long, MemTable> _newMemTable;
     private readonly EngineCounters _counters;
     private readonly ILogger _log;
-    private readonly SegmentEntry[] _segments;
-    private readonly long[] _sizes;
+    private readonly InheritedSegment[] _segments;
     private readonly CorruptionPolicy _onCorruption;
-    private readonly SegmentProbe[] _probes;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
-        IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<SegmentEntry> segments, Ingest ingest, Func<long, MemTable> newMemTable,
+        IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
         EngineCounters counters, CorruptionPolicy onCorruption, ILogger log)
     {
         _files = files;
@@ -43,20 +41,15 @@ internal sealed class LogReplay
         _onCorruption = onCorruption;
         _log = log;
         _segments = [.. segments];
-        _probes = [.. _segments.Select(segment => LogReader.Probe(files, paths.Segment(segment.Number), directoryId, segment.Number))];
-        _sizes = [.. _segments.Select(segment => files.FileSize(paths.Segment(segment.Number)) ?? 0)];
     }
 
     /// <summary>How far it is.</summary>
     public ReplayProgress Progress => _segments.Length == 0
         ? default
-        : new ReplayProgress(_segments[0].Number, _segments[^1].Number, _segments[0].Number + Interlocked.Read(ref _done), Interlocked.Read(ref _bytesDone), _sizes.Sum());
+        : new ReplayProgress(_segments[0].Number, _segments[^1].Number, _segments[0].Number + Interlocked.Read(ref _done), Interlocked.Read(ref _bytesDone), TotalBytes);
 
     /// <summary>Bytes of all segments.</summary>
-    public long TotalBytes => _sizes.Sum();
-
-    /// <summary>Size of one segment in bytes.</summary>
-    public long SizeOf(long segment) => _sizes[Array.FindIndex(_segments, entry => entry.Number == segment)];
+    public long TotalBytes => _segments.Sum(static segment => segment.Bytes);
 
     /// <summary>Replays the next segment nobody has begun.</summary>
     /// <param name="cancel">Stops between two frames.</param>
@@ -70,13 +63,13 @@ internal sealed class LogReplay
         report = null;
         int index = Interlocked.Increment(ref _next) - 1;
         if (index >= _segments.Length) return false;
-        SegmentEntry segment = _segments[index];
+        InheritedSegment segment = _segments[index];
         memTable = _newMemTable(segment.Number);
         using var scratch = new WriteScratch();
         var sink = new Sink(this, memTable, scratch);
         try
         {
-            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(index), sink, cancel);
+            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(segment), sink, cancel);
         }
         catch (LogRefusedException refused)
         {
@@ -90,27 +83,17 @@ internal sealed class LogReplay
         }
 
         Interlocked.Increment(ref _done);
-        Interlocked.Add(ref _bytesDone, _sizes[index] - sink.Bytes);
+        Interlocked.Add(ref _bytesDone, segment.Bytes - sink.Bytes);
         Log.SegmentReplayed(_log, segment.Number, report.Records, memTable.SampleCount, memTable.SeriesCount);
         return true;
     }
 
-    /// <summary>
-    /// What is known of a segment: a later one with records proves that this one was sealed, unless an earlier process left it, and may hold
-    /// its end where a full disk ended it without a seal.
-    /// </summary>
-    private SegmentReplayOptions OptionsOf(int index)
+    private SegmentReplayOptions OptionsOf(InheritedSegment segment) => new(_paths.Quarantine)
     {
-        SegmentEntry segment = _segments[index];
-        IEnumerable<SegmentProbe> later = _probes.Skip(index + 1);
-        long? end = segment.AcceptedEnd ?? later.Select(static probe => probe.PreviousEnd).FirstOrDefault(end => end?.Segment == segment.Number)?.End;
-        return new SegmentReplayOptions(_paths.Quarantine)
-        {
-            MustBeSealed = !segment.Inherited && later.Any(static probe => probe.HasFrames),
-            AcceptedEnd = end,
-            OnCorruption = _onCorruption,
-        };
-    }
+        MustBeSealed = segment.MustBeSealed,
+        AcceptedEnd = segment.AcceptedEnd,
+        OnCorruption = _onCorruption,
+    };
 
     private sealed class Sink(LogReplay replay, MemTable memTable, WriteScratch scratch) : ILogRecordSink
     {

@@ -86,10 +86,10 @@ public sealed class LsmEngine : IAsyncDisposable
         _replay = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, _ingest, NewReplayMemTable, _counters,
             options.Wal.OnCorruption, log);
-        foreach (SegmentEntry segment in recovered.Segments)
+        foreach (InheritedSegment segment in recovered.Segments)
         {
             _unreplayed.Add(segment.Number);
-            _ledger.Set(new LedgerSegment(segment.Number, NowMs, _replay.SizeOf(segment.Number), 0, segment.AcceptedEnd, Inherited: true));
+            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed));
         }
 
         _replaySlots = new SemaphoreSlim(Math.Max(1, options.Lsm.MaxImmutableMemTables));
@@ -230,13 +230,14 @@ public sealed class LsmEngine : IAsyncDisposable
     }
 
     /// <summary>One round of background work and of the log, for tests without threads.</summary>
-    internal bool Step()
+    /// <param name="flush">False to switch the MemTable only, if it is due or a flush was asked for.</param>
+    internal bool Step(bool flush = true)
     {
         while (_wal.DrainOnce())
         {
         }
 
-        return _background.Step();
+        return _background.Step(flush);
     }
 
     private void Begin()

@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
+using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -11,13 +12,20 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="Manifest">The durable truth.</param>
 /// <param name="Levels">The tables it names, open.</param>
 /// <param name="Dictionary">Its series: found by label runs at once, by postings once those are built.</param>
-/// <param name="Segments">Log segments to replay, oldest first, with what the manifest says of each.</param>
+/// <param name="Segments">Log segments to replay, oldest first.</param>
 /// <param name="NextSegment">First number that no segment ever had.</param>
 /// <param name="NextTableId">First id that no table ever had.</param>
 /// <param name="Damages">What was found damaged and taken out of service.</param>
 internal sealed record RecoveredDirectory(
-    ManifestState Manifest, LevelSet Levels, SeriesDictionary Dictionary, ImmutableArray<SegmentEntry> Segments, long NextSegment,
+    ManifestState Manifest, LevelSet Levels, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
     long NextTableId, ImmutableArray<string> Damages);
+
+/// <summary>A log segment that an earlier process left.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="Bytes">Its file's length.</param>
+/// <param name="MustBeSealed">It was sealed when its process went on to the next one, so a missing seal is damage.</param>
+/// <param name="AcceptedEnd">Where it is known to end, in bytes; null if only its frames tell.</param>
+internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSealed, long? AcceptedEnd);
 
 /// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
 /// <remarks>
@@ -67,10 +75,11 @@ internal sealed class Recovery
         RemoveTemporaries(_paths.Root);
         RemoveTemporaries(_paths.Tables);
         long nextTableId = RemoveUnnamedTables(manifest);
-        (ImmutableArray<SegmentEntry> segments, long nextSegment) = FindSegments(manifest);
+        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
+        ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
-        manifest = NameInherited(manifest, ref segments, nextSegment, nextTableId);
+        manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
         return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
 
@@ -173,19 +182,53 @@ internal sealed class Recovery
     /// Notes, before a segment of this process exists, which ones an earlier process left: they may lack a seal although later segments will hold
     /// records, which to a recovery after the next crash would otherwise look like damage.
     /// </summary>
-    private ManifestState NameInherited(ManifestState manifest, ref ImmutableArray<SegmentEntry> segments, long nextSegment, long nextTableId)
+    private ManifestState NameInherited(ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId)
     {
         if (segments.IsEmpty) return manifest;
-        segments = [.. segments.Select(static segment => segment with { Inherited = true })];
         ManifestState next = manifest with
         {
             Generation = manifest.Generation + 1,
-            Segments = segments,
+            Segments = [.. segments.Select(static segment => new SegmentEntry(segment.Number, segment.AcceptedEnd, Inherited: !segment.MustBeSealed))],
             NextSegment = nextSegment,
             NextTableId = nextTableId,
         };
         Manifest.Commit(_files, _paths.Root, next);
         return next;
+    }
+
+    /// <summary>
+    /// What is known of each segment: a later one with records proves that it was sealed, unless an earlier process left it, and may hold its end where
+    /// a full disk ended it without a seal.
+    /// </summary>
+    private ImmutableArray<InheritedSegment> Inherit(ImmutableArray<SegmentEntry> segments, Guid directoryId)
+    {
+        SegmentProbe[] probes = [.. segments.Select(segment => Probe(segment.Number, directoryId))];
+        var inherited = ImmutableArray.CreateBuilder<InheritedSegment>(segments.Length);
+        for (int i = 0; i < segments.Length; i++)
+        {
+            SegmentEntry segment = segments[i];
+            SegmentProbe[] later = probes[(i + 1)..];
+            SegmentEnd? left = later.Select(static probe => probe.PreviousEnd).FirstOrDefault(end => end?.Segment == segment.Number);
+            inherited.Add(new InheritedSegment(
+                segment.Number,
+                _files.FileSize(_paths.Segment(segment.Number)) ?? 0,
+                MustBeSealed: !segment.Inherited && later.Any(static probe => probe.HasFrames),
+                segment.AcceptedEnd ?? left?.End));
+        }
+
+        return inherited.MoveToImmutable();
+    }
+
+    private SegmentProbe Probe(long segment, Guid directoryId)
+    {
+        try
+        {
+            return LogReader.Probe(_files, _paths.Segment(segment), directoryId, segment);
+        }
+        catch (LogRefusedException refused)
+        {
+            throw new DataDirectoryException(refused.Message, refused);
+        }
     }
 
     private void RemoveFlushed(long number)

@@ -51,10 +51,10 @@ public sealed record DataLayout(string Root)
     }
 
     /// <summary>A log segment.</summary>
-    public string Segment(long number) => Join(Wal, Number(number) + SegmentSuffix);
+    public string Segment(long number) => Join(Wal, Name(number, SegmentSuffix));
 
     /// <summary>A dictionary file.</summary>
-    public string Dictionary(long number) => Join(Series, Number(number) + DictionarySuffix);
+    public string Dictionary(long number) => Join(Series, Name(number, DictionarySuffix));
 
     /// <summary>A table: those of level 0 lie side by side, deeper ones in a directory for each window.</summary>
     public string Table(TableEntry table)
@@ -70,7 +70,7 @@ public sealed record DataLayout(string Root)
     /// <param name="id">Its number.</param>
     /// <param name="level">Its level.</param>
     /// <param name="windowStartMs">Start of its window in ms, from level 1 on.</param>
-    public string Table(long id, int level, long windowStartMs) => Join(TableDirectory(level, windowStartMs), Number(id) + TableSuffix);
+    public string Table(long id, int level, long windowStartMs) => Join(TableDirectory(level, windowStartMs), Name(id, TableSuffix));
 
     /// <summary>The directory of tables of a level and window.</summary>
     public string TableDirectory(int level, long windowStartMs) =>
@@ -83,12 +83,14 @@ public sealed record DataLayout(string Root)
     public static long? NumberOf(string name, string suffix) =>
         name.EndsWith(suffix, StringComparison.Ordinal)
         && long.TryParse(name.AsSpan(0, name.Length - suffix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out long number)
-        && Number(number) + suffix == name
+        && Name(number, suffix) == name
             ? number
             : null;
 
     /// <summary>A name in a directory.</summary>
     public static string Join(string directory, string name) => $"{directory}/{name}";
 
-    private static string Number(long number) => number.ToString("D8", CultureInfo.InvariantCulture);
+    // Segments and dictionary files are few and read by people in order; tables are many.
+    private static string Name(long number, string suffix) =>
+        number.ToString(suffix == TableSuffix ? "D" : "D8", CultureInfo.InvariantCulture) + suffix;
 }

@@ -106,7 +106,8 @@ internal unsafe struct LateSamples
 
         int used = sizeof(LateSamples) + (late->_sorted + late->_tail) * sizeof(Sample);
         if (used + sizeof(Sample) <= late->_blockBytes) return late;
-        var larger = (LateSamples*)slab.Allocate(checked(late->_blockBytes + Math.Max(late->_blockBytes / 2, ChunkSlab.Grain)), out int blockBytes);
+        int wanted = late->_blockBytes + Math.Max(late->_blockBytes / 2, ChunkSlab.Grain);
+        var larger = (LateSamples*)slab.Allocate(wanted, out int blockBytes);
         Buffer.MemoryCopy(late, larger, blockBytes, used);
         larger->_blockBytes = blockBytes;
         slab.Free((byte*)late, late->_blockBytes);

@@ -9,13 +9,13 @@ namespace TsdbRemote.Storage.MemTables;
 
 /// <summary>The samples of one log segment in memory: per series one growing chunk, finished ones, and what came out of order.</summary>
 /// <remarks>
-/// Use:       the creator holds one reference. Who reads, or keeps what <see cref="Collect"/> gave, holds one more: <see cref="TryAcquire"/>,
-///            then <see cref="Release"/>. With the last one all native memory goes at once.
+/// Use:       the creator holds one reference. Who reads, or keeps what <see cref="Collect"/> gave, holds one more:
+///            <see cref="TryAcquire"/>, then <see cref="Release"/>. With the last one all native memory goes at once.
 /// Promise:   a sample is readable when <see cref="Append"/> returns, once for each time, the last arrival's value (or, with
 ///            <see cref="MemTableOptions.RejectConflicts"/>, the first one's). A chunk never crosses a window and holds at most
 ///            <see cref="SamplesPerChunk"/> samples.
 /// Layout:    series are dealt over stripes by ordinal, 16 neighbours together; each stripe has a lock, slots, states and a slab of
-///            native memory. Nothing for each series, chunk or sample is known to the garbage collector, and appending allocates nothing on its heap.
+///            native memory. The garbage collector knows of no series, chunk or sample, and appending allocates nothing on its heap.
 /// Threads:   everything may be called from any thread. A call after the last release throws <see cref="ObjectDisposedException"/>.
 /// Not here:  labels and ids (SeriesDictionary), the log, deciding what is too old or too new, when to rotate (Engine).
 /// </remarks>
@@ -47,7 +47,8 @@ public sealed class MemTable : IDisposable
     /// <summary>Number of the log segment that holds the same samples.</summary>
     public long Segment => _options.Segment;
 
-    /// <summary>Native bytes taken from the system for chunks, states and slots, used or not; 0 after the last release. One read: cheap.</summary>
+    /// <summary>Native bytes taken from the system for chunks, states and slots, used or not; 0 after the last release.</summary>
+    /// <remarks>One read: cheap enough for a check after each request.</remarks>
     public long Bytes => _reserved.Value;
 
     /// <summary>Readable samples: for each series the distinct times.</summary>
@@ -123,7 +124,9 @@ public sealed class MemTable : IDisposable
     /// <param name="sequence">Sequence of the request's log record.</param>
     /// <param name="counts">Added to.</param>
     /// <param name="winners">Logs what wins against a higher sequence; null while replaying, when sequences only ascend.</param>
-    /// <param name="outcomes">Empty, or for each of <paramref name="samples"/> a place for its outcome. Those of skipped series are left as they are.</param>
+    /// <param name="outcomes">
+    /// Empty, or for each of <paramref name="samples"/> a place for its outcome. Those of skipped series are left as they are.
+    /// </param>
     /// <exception cref="ArgumentOutOfRangeException">An entry's samples lie outside <paramref name="samples"/>.</exception>
     /// <exception cref="ArgumentException">Fewer outcomes than samples.</exception>
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
@@ -135,8 +138,16 @@ public sealed class MemTable : IDisposable
         IWinnerLog? winners = null,
         Span<AppendOutcome> outcomes = default)
     {
-        if (!outcomes.IsEmpty && outcomes.Length < samples.Length) throw new ArgumentException("fewer outcomes than samples", nameof(outcomes));
-        var request = new AppendRequest { Samples = samples, Outcomes = outcomes, Winners = winners, Sequence = sequence, Counts = ref counts };
+        bool wantsOutcomes = !outcomes.IsEmpty;
+        if (wantsOutcomes && outcomes.Length < samples.Length) throw new ArgumentException("fewer outcomes than samples", nameof(outcomes));
+        var request = new AppendRequest
+        {
+            Samples = samples,
+            Outcomes = outcomes,
+            Winners = winners,
+            Sequence = sequence,
+            Counts = ref counts,
+        };
         int first = 0;
         while (first < series.Length)
         {
@@ -190,7 +201,12 @@ public sealed class MemTable : IDisposable
     {
         stripe = _layout.StripeOf(series[first].Ordinal);
         int end = first + 1;
-        while (end < series.Length && (series[end].Ordinal == ResolvedSeries.Skip || _layout.StripeOf(series[end].Ordinal) == stripe)) end++;
+        for (; end < series.Length; end++)
+        {
+            uint ordinal = series[end].Ordinal;
+            if (ordinal != ResolvedSeries.Skip && _layout.StripeOf(ordinal) != stripe) break;
+        }
+
         return end;
     }
 

@@ -28,7 +28,7 @@ internal static class AdminEndpoints
             return;
         }
 
-        Log.FlushAsked(services.GetRequiredService<ILoggerFactory>().CreateLogger("TsdbRemote.Admin"), context.Connection.RemoteIpAddress?.ToString() ?? "");
+        Log.FlushAsked(services.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(AdminEndpoints).FullName!), context.Connection.RemoteIpAddress?.ToString() ?? "");
         try
         {
             await services.GetRequiredService<EngineHost>().Engine.FlushAsync(context.RequestAborted);

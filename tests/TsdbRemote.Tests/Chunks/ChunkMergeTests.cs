@@ -2,7 +2,6 @@ using CsCheck;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Chunks;
 

@@ -4,7 +4,6 @@ using System.Text.RegularExpressions;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Chunks;
 

@@ -2,7 +2,6 @@ using System.Runtime.CompilerServices;
 using CsCheck;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Chunks;
 

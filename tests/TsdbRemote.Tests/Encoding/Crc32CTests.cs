@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
-using Xunit;
 
 namespace TsdbRemote.Tests.Encodings;
 

@@ -37,7 +37,7 @@ public sealed class EngineCrashTests
     /// <summary>Each sync that the order of operations asks for is needed: a disk on which that one is forgotten loses or refuses something.</summary>
     [Theory]
     [InlineData("log records", SyncKind.Data, "/wal/", ".log")]
-    [InlineData("log header and seal", SyncKind.All, "/wal/", ".log")]
+    [InlineData("log seal", SyncKind.All, "/wal/", ".log")]
     [InlineData("log directory", SyncKind.Directory, "/disk/data/wal", "")]
     [InlineData("dictionary", SyncKind.All, "/series/", ".dict")]
     [InlineData("dictionary directory", SyncKind.Directory, "/disk/data/series", "")]
@@ -87,7 +87,7 @@ public sealed class EngineCrashTests
             for (int round = 0; round < 3; round++)
             {
                 for (int request = 0; request < 4; request++) Write(engine, round, request);
-                Flush(engine);
+                Flush(engine, () => Write(engine, round, 8));
                 Write(engine, round, 9);
             }
 
@@ -116,9 +116,11 @@ public sealed class EngineCrashTests
             foreach (((int, long) key, ulong bits) in _sent) _acknowledged.TryAdd(key, bits);
         }
 
-        private static void Flush(EngineHarness engine)
+        private static void Flush(EngineHarness engine, Action betweenSwitchAndFlush)
         {
             Task done = engine.Engine.FlushAsync(CancellationToken.None);
+            engine.Engine.Step(flush: false);
+            betweenSwitchAndFlush();
             while (!done.IsCompleted) engine.Engine.Step();
             done.GetAwaiter().GetResult();
         }
@@ -152,7 +154,9 @@ public sealed class EngineCrashTests
         {
             try
             {
-                Dictionary<string, List<Sample>> read = EngineHarness.OpenStepwise(image, Options).ReadAll();
+                EngineHarness engine = EngineHarness.OpenStepwise(image, Options);
+                foreach (string damage in engine.Engine.Stats().Damages) _violations.Add($"{when}: damage reported, {damage}");
+                Dictionary<string, List<Sample>> read = engine.ReadAll();
                 var found = new Dictionary<(string, long), ulong>();
                 foreach ((string labels, List<Sample> samples) in read)
                 {

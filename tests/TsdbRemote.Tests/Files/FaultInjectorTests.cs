@@ -1,6 +1,5 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.TestSupport;
-using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 

@@ -1,7 +1,6 @@
 using System.Diagnostics;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.TestSupport;
-using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 

@@ -2,7 +2,6 @@ using System.Diagnostics;
 using System.Globalization;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.TestSupport;
-using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 

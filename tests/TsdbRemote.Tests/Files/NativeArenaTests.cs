@@ -1,5 +1,4 @@
 using TsdbRemote.Blocks.Files;
-using Xunit;
 
 namespace TsdbRemote.Tests.Files;
 

@@ -3,7 +3,6 @@ using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Tests.SSTables;
 using TsdbRemote.TestSupport;
-using Xunit;
 
 namespace TsdbRemote.Tests.Levels;
 

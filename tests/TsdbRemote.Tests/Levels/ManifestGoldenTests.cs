@@ -1,6 +1,5 @@
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Tests.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.Levels;
 

@@ -6,7 +6,6 @@ using TsdbRemote.Storage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Tests.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.Levels;
 

@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.MemTables;
 

@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
@@ -36,7 +35,8 @@ public sealed class MemTableLawTests
     public void Any_history_reads_as_a_sorted_map_with_the_last_arrival_winning() => CheckAgainstModel(reject: false);
 
     [Fact]
-    public void Where_conflicts_are_refused_any_history_reads_as_a_sorted_map_with_the_first_arrival_staying() => CheckAgainstModel(reject: true);
+    public void Where_conflicts_are_refused_any_history_reads_as_a_sorted_map_with_the_first_arrival_staying() =>
+        CheckAgainstModel(reject: true);
 
     [Fact]
     public void A_replay_in_sequence_order_with_the_logged_winners_gives_the_live_answer() =>
@@ -85,7 +85,8 @@ public sealed class MemTableLawTests
                 (uint ordinal, Sample[] samples) = history[i];
                 AppendCounts counts = default;
                 var outcomes = new AppendOutcome[samples.Length];
-                table.Append([new ResolvedSeries { Ordinal = ordinal, SampleCount = samples.Length }], samples, (ulong)i, ref counts, null, outcomes);
+                ResolvedSeries[] series = [new ResolvedSeries { Ordinal = ordinal, SampleCount = samples.Length }];
+                table.Append(series, samples, (ulong)i, ref counts, null, outcomes);
                 AppendOutcome[] expected = AppendToModel(model, ordinal, samples, reject, out AppendCounts expectedCounts);
                 Assert.Equal(expected, outcomes);
                 Assert.Equal(expectedCounts, counts);
@@ -130,7 +131,8 @@ public sealed class MemTableLawTests
         {
             Assert.Equal(series.Select(pair => new Sample(pair.Key, pair.Value)), table.Read(ordinal));
             Assert.All(series, pair => Assert.Equal(new Sample(pair.Key, pair.Value), table.Find(ordinal, pair.Key)));
-            Assert.All(series.Keys, time => Assert.Equal(series.ContainsKey(unchecked(time + 1)), table.Find(ordinal, unchecked(time + 1)) is not null));
+            long[] after = [.. series.Keys.Select(time => unchecked(time + 1))];
+            Assert.All(after, time => Assert.Equal(series.ContainsKey(time), table.Find(ordinal, time) is not null));
         }
     }
 }

@@ -2,7 +2,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
@@ -48,7 +47,8 @@ public sealed class MemTableLifeTests
     public void Appending_to_known_series_allocates_nothing_on_the_managed_heap()
     {
         using MemTable table = Create(stripes: 4);
-        ResolvedSeries[] series = [.. Enumerable.Range(0, 200).Select(i => new ResolvedSeries { Ordinal = (uint)i, FirstSample = i, SampleCount = 1 })];
+        var series = new ResolvedSeries[200];
+        for (int i = 0; i < series.Length; i++) series[i] = new ResolvedSeries { Ordinal = (uint)i, FirstSample = i, SampleCount = 1 };
         var samples = new Sample[series.Length];
         var outcomes = new AppendOutcome[series.Length];
         AppendCounts counts = default;
@@ -143,7 +143,7 @@ public sealed class MemTableLifeTests
         using MemTable table = Create(stripes: 2);
         for (int time = 0; time < 100; time++)
         {
-            for (uint ordinal = 0; ordinal < 2000; ordinal++) table.Append(ordinal, 1, Sample.Of(time, BitConverter.UInt64BitsToDouble(ordinal * 77 + (ulong)time * 0x1234567)));
+            for (uint ordinal = 0; ordinal < 2000; ordinal++) table.Append(ordinal, 1, new Sample(time, ordinal * 77 + (ulong)time * 0x1234567));
         }
 
         int chunk = 0;

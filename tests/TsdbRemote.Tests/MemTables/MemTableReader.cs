@@ -2,7 +2,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.MemTables;
 

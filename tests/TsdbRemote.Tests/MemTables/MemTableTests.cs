@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
@@ -239,9 +238,10 @@ public sealed class MemTableTests
     {
         using MemTable table = Create();
         AppendCounts counts = default;
-        Assert.Throws<ArgumentOutOfRangeException>(() => table.Append([new ResolvedSeries { SampleCount = 2 }], [Sample.Of(1, 1)], 1, ref counts));
-        Assert.Throws<ArgumentException>(() =>
-            table.Append([new ResolvedSeries { SampleCount = 2 }], [Sample.Of(1, 1), Sample.Of(2, 2)], 1, ref counts, null, new AppendOutcome[1]));
+        ResolvedSeries[] series = [new ResolvedSeries { SampleCount = 2 }];
+        Sample[] samples = [Sample.Of(1, 1), Sample.Of(2, 2)];
+        Assert.Throws<ArgumentOutOfRangeException>(() => table.Append(series, samples.AsSpan(0, 1), 1, ref counts));
+        Assert.Throws<ArgumentException>(() => table.Append(series, samples, 1, ref counts, null, new AppendOutcome[1]));
         Assert.Equal(default, counts);
         Assert.Equal(0, table.SeriesCount);
     }

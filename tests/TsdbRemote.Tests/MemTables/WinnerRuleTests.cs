@@ -1,6 +1,5 @@
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using Xunit;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;

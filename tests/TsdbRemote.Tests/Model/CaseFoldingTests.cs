@@ -1,5 +1,4 @@
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Model;
 

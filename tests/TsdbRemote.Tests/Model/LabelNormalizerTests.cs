@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Model;
 

@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Model;
 

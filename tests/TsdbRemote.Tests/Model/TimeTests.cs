@@ -1,7 +1,6 @@
 using System.Numerics;
 using CsCheck;
 using TsdbRemote.Blocks.Model;
-using Xunit;
 
 namespace TsdbRemote.Tests.Model;
 

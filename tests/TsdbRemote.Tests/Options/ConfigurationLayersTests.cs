@@ -1,6 +1,5 @@
 using Microsoft.Extensions.Configuration;
 using TsdbRemote.Options;
-using Xunit;
 
 namespace TsdbRemote.Tests.Options;
 

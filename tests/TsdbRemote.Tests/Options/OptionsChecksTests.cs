@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Configuration;
 using TsdbRemote.Options;
 using TsdbRemote.Storage.Options;
-using Xunit;
 
 namespace TsdbRemote.Tests.Options;
 

@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Storage.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 

@@ -1,7 +1,6 @@
 using System.Buffers.Binary;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Storage.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 

@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 

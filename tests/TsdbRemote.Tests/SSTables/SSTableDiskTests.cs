@@ -2,7 +2,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.TestSupport;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 

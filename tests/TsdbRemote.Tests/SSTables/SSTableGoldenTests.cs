@@ -1,7 +1,6 @@
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 

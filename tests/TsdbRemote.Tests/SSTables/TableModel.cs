@@ -4,7 +4,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.SSTables;
-using Xunit;
 
 namespace TsdbRemote.Tests.SSTables;
 
