@@ -1,8 +1,22 @@
+using TsdbRemote.Verbs;
+
 namespace TsdbRemote;
 
 /// <summary>The program's entry point: picks the verb; nothing else.</summary>
-public static class Program
+public sealed class Program
 {
-    /// <summary>Runs the verb named by the first argument.</summary>
-    public static int Main(string[] args) => args.Length;
+    private Program()
+    {
+    }
+
+    /// <summary>Runs the verb named by the first argument; <c>serve</c> if it names none.</summary>
+    /// <returns>The process' exit code: 0 success, 1 failure, 2 the call was wrong.</returns>
+    public static int Main(string[] args) => args switch
+    {
+        ["serve", .. string[] rest] => ServeVerb.Run(rest),
+        ["healthcheck", .. string[] rest] => HealthcheckVerb.Run(rest),
+        ["version" or "--version"] => VersionVerb.Run(),
+        ["help" or "--help" or "-h"] => HelpVerb.Run(),
+        _ => ServeVerb.Run(args),
+    };
 }

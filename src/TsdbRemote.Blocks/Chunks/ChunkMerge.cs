@@ -18,18 +18,23 @@ public readonly record struct MergeCounts(long Duplicates, long Conflicts)
         new(left.Duplicates + right.Duplicates, left.Conflicts + right.Conflicts);
 }
 
-/// <summary>Several overlapping chunks of one series → one run of chunks in time order, each instant once. Serves reads, compaction and conversion alike.</summary>
+/// <summary>
+/// Several overlapping chunks of one series → one run of chunks in time order, each instant once.
+/// Serves reads, compaction and conversion alike.
+/// </summary>
 /// <remarks>
 /// A chunk that overlaps no other, lies inside the range and inside one window is passed on as it is, unread. Only the others are decoded,
 /// merged and encoded again: groups of chunks that overlap transitively, and chunks that a bound cuts.
 /// <para>
 /// Which sample stays, where several chunks hold one instant: that of the highest rank. Between equal ranks (which the engine does not
-/// produce, but foreign blocks may) that of the chunk which starts later, then of the one which ends later, then of the one whose bytes compare
-/// greater. So the answer does not depend on the order of the input, and merging in steps gives the same as merging at once within a rank.
+/// produce, but foreign blocks may) that of the chunk which starts later, then of the one which ends later, then of the one whose bytes
+/// compare greater. So the answer does not depend on the order of the input. A re-encoded chunk carries the highest rank of those it was
+/// made of, so all versions must take part in one merge.
 /// </para>
 /// <para>
-/// Only <see cref="ChunkEncoding.Xor"/> is known so far. Histograms add their codecs behind <see cref="RequireKnown"/>, <c>DecodeAll</c> and
-/// <c>Encode</c>; grouping, cutting and ranking see times only and stay as they are. Stateless; thread-safe; scratch memory comes from the shared pools.
+/// Only <see cref="ChunkEncoding.Xor"/> is known so far. Histograms add their codecs behind <see cref="RequireKnown"/>,
+/// <see cref="DecodeAll"/> and <see cref="Encode"/>; grouping and ranking see times only and stay as they are.
+/// Stateless; thread-safe; scratch memory comes from the shared pools.
 /// </para>
 /// </remarks>
 public static class ChunkMerge
@@ -45,9 +50,16 @@ public static class ChunkMerge
     /// <param name="output">Receives the chunks, ascending and without overlap, behind what it holds already.</param>
     /// <param name="maxSamples">Most samples of a re-encoded chunk, 1 to 65,535.</param>
     /// <returns>How many samples inside the range gave way to a newer version.</returns>
-    /// <exception cref="CorruptChunkException">A chunk that had to be decoded is none, or does not span the times that its source says.</exception>
+    /// <exception cref="CorruptChunkException">
+    /// A chunk's encoding is unknown, or one that had to be decoded is none or does not span the times that its source says.
+    /// </exception>
     public static MergeCounts Merge(
-        Span<SeriesChunk> chunks, TimeRange range, long windowMs, NativeArena arena, List<SeriesChunk> output, int maxSamples = DefaultMaxSamples)
+        Span<SeriesChunk> chunks,
+        TimeRange range,
+        long windowMs,
+        NativeArena arena,
+        List<SeriesChunk> output,
+        int maxSamples = DefaultMaxSamples)
     {
         chunks = KeepOverlapping(chunks, range);
         SortByStart(chunks);
@@ -95,7 +107,12 @@ public static class ChunkMerge
     /// <param name="output">Receives the chunks behind what it holds already.</param>
     /// <param name="maxSamples">Most samples of a chunk, 1 to 65,535.</param>
     public static void Encode(
-        ReadOnlySpan<Sample> samples, long windowMs, long rank, NativeArena arena, List<SeriesChunk> output, int maxSamples = DefaultMaxSamples)
+        ReadOnlySpan<Sample> samples,
+        long windowMs,
+        long rank,
+        NativeArena arena,
+        List<SeriesChunk> output,
+        int maxSamples = DefaultMaxSamples)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(maxSamples, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(maxSamples, ushort.MaxValue);
@@ -184,7 +201,9 @@ public static class ChunkMerge
         return order != 0 ? order : left.Data.Span.SequenceCompareTo(right.Data.Span);
     }
 
-    /// <summary>Decodes a group into ascending runs, samples outside the range left out. Chunks of one source mostly form one run.</summary>
+    /// <summary>
+    /// Decodes a group into ascending runs, samples outside the range left out. Chunks of one source mostly form one run.
+    /// </summary>
     /// <param name="group">Chunks, the winning ones last.</param>
     /// <param name="range">What is kept.</param>
     /// <param name="samples">Receives the samples.</param>
@@ -220,7 +239,9 @@ public static class ChunkMerge
         return end - start;
     }
 
-    /// <summary>Merges neighbouring runs pass by pass until one is left, which starts at 0 and ends at <c>runs[1]</c> of <paramref name="samples"/>.</summary>
+    /// <summary>
+    /// Merges neighbouring runs pass by pass until one is left, which starts at 0 and ends at <c>runs[1]</c> of <paramref name="samples"/>.
+    /// </summary>
     private static MergeCounts MergeRuns(ref Sample[] samples, ref Sample[] spare, int[] runs, int runCount)
     {
         MergeCounts counts = default;

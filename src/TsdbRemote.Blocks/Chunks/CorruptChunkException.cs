@@ -3,7 +3,9 @@ using System.Globalization;
 
 namespace TsdbRemote.Blocks.Chunks;
 
-/// <summary>Bytes that were offered as a chunk and are none. Knows no file: the owner of the bytes adds that and takes them out of service.</summary>
+/// <summary>
+/// Bytes that were offered as a chunk and are none. Knows no file: the owner of the bytes adds that and takes them out of service.
+/// </summary>
 public sealed class CorruptChunkException : Exception
 {
     /// <summary>Names the damage.</summary>

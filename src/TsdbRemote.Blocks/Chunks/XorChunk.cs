@@ -54,7 +54,9 @@ public struct XorChunkBuilder
     public readonly ulong LastValueBits => _lastValueBits;
 
     /// <summary>Appends a sample whose time is above the last one's.</summary>
-    /// <param name="chunk">The chunk's buffer from its first byte, with <see cref="AppendSlack"/> bytes beyond <see cref="ByteLength"/>.</param>
+    /// <param name="chunk">
+    /// The chunk's buffer from its first byte, with <see cref="AppendSlack"/> bytes beyond <see cref="ByteLength"/>.
+    /// </param>
     /// <param name="timeMs">Milliseconds since the epoch.</param>
     /// <param name="valueBits">Value bits.</param>
     /// <exception cref="InvalidOperationException">The buffer is too short, or the chunk holds 65,535 samples already.</exception>
@@ -176,7 +178,9 @@ public struct XorChunkBuilder
 }
 
 /// <summary>Walks the samples of an XOR chunk. Any bytes are safe: what is not a chunk ends with <see cref="IsCorrupt"/>.</summary>
-/// <remarks>Use: <c>while (reader.MoveNext())</c> read <see cref="TimeMs"/> and <see cref="ValueBits"/>; then check <see cref="IsCorrupt"/>.</remarks>
+/// <remarks>
+/// Use: <c>while (reader.MoveNext())</c> read <see cref="TimeMs"/> and <see cref="ValueBits"/>; then check <see cref="IsCorrupt"/>.
+/// </remarks>
 public ref struct XorChunkReader
 {
     private const int HeaderBytes = 2;

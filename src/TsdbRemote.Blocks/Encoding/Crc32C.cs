@@ -18,7 +18,11 @@ public static class Crc32C
     public static uint Update(uint state, ReadOnlySpan<byte> source)
     {
         ReadOnlySpan<ulong> words = MemoryMarshal.Cast<byte, ulong>(source);
-        foreach (ulong word in words) state = BitOperations.Crc32C(state, BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word));
+        foreach (ulong word in words)
+        {
+            state = BitOperations.Crc32C(state, BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word));
+        }
+
         foreach (byte b in source[(words.Length * sizeof(ulong))..]) state = BitOperations.Crc32C(state, b);
         return state;
     }

@@ -14,7 +14,9 @@ public sealed class PooledBuffer : IDisposable
         Length = length;
     }
 
-    /// <summary>Checked builds and tests set this: every returned array is filled with 0xDB first, so that a use after return shows.</summary>
+    /// <summary>
+    /// Checked builds and tests set this: every returned array is filled with 0xDB first, so that a use after return shows.
+    /// </summary>
     public static bool PoisonOnReturn { get; set; }
 
     /// <summary>Bytes in use; at most the capacity.</summary>
@@ -53,13 +55,16 @@ public sealed class PooledBuffer : IDisposable
         Length += source.Length;
     }
 
-    /// <summary>Free space of at least <paramref name="count"/> bytes behind the bytes in use; advance with <see cref="SetLength"/>.</summary>
+    /// <summary>
+    /// Free space of at least <paramref name="count"/> bytes behind the bytes in use; advance with <see cref="SetLength"/>.
+    /// </summary>
     public Span<byte> Reserve(int count)
     {
         byte[] array = Array;
         if (array.Length - Length < count)
         {
-            byte[] larger = ArrayPool<byte>.Shared.Rent(checked(Math.Max(Length + count, (int)Math.Min(array.Length * 2L, System.Array.MaxLength))));
+            int doubled = (int)Math.Min(array.Length * 2L, System.Array.MaxLength);
+            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(checked(Length + count), doubled));
             array.AsSpan(0, Length).CopyTo(larger);
             _array = larger;
             Return(array);

@@ -3,7 +3,7 @@ using System.Diagnostics;
 
 namespace TsdbRemote.Blocks.Files;
 
-/// <summary>Writes many buffers one behind the other with as few <c>pwritev</c> calls as possible, and goes on where a call stopped.</summary>
+/// <summary>Writes many buffers one behind the other in few <c>pwritev</c> calls, and goes on where a call stopped.</summary>
 /// <remarks>
 /// The framework's <c>RandomAccess.Write</c> over a list resumed short writes at the wrong place in several releases without an
 /// error, and refused more than 1,024 buffers (dotnet/runtime#108383, #109646); hence this loop, with a test that forces a
@@ -51,7 +51,7 @@ internal static unsafe class GatherWriter
         ArrayPool<MemoryHandle>.Shared.Return(pins, clearArray: true);
     }
 
-    /// <summary>Calls <c>pwritev</c> until every byte of <paramref name="count"/> non-empty vectors is written. Uses the vectors up.</summary>
+    /// <summary>Calls <c>pwritev</c> until all <paramref name="count"/> non-empty vectors are written. Uses the vectors up.</summary>
     public static void Drain(IDiskCalls calls, FileHandle file, string path, Libc.IoVector* vectors, int count, long offset)
     {
         while (count > 0)

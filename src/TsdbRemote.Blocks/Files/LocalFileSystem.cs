@@ -254,7 +254,8 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     private static string Checked(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return path.Contains('\0', StringComparison.Ordinal) ? throw new ArgumentException("a path cannot contain NUL", nameof(path)) : path;
+        if (path.Contains('\0', StringComparison.Ordinal)) throw new ArgumentException("a path cannot contain NUL", nameof(path));
+        return path;
     }
 
     private static DiskException LastError(string operation, string path, string? target = null)

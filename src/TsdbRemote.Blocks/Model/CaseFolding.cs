@@ -6,7 +6,8 @@ namespace TsdbRemote.Blocks.Model;
 /// <summary>Which code points differ only in case: Unicode simple case folding, as RE2's <c>(?i)</c> uses it.</summary>
 /// <remarks>
 /// .NET has no folding table, but two code points fold alike exactly if the lower case of their upper case is the same: k, K and the Kelvin
-/// sign; s, S and the long s; σ, ς and Σ. Sharp s has no simple upper case, dotted and dotless i fold to themselves: they have no variants. A test names these.
+/// sign; s, S and the long s; σ, ς and Σ. Sharp s has no simple upper case, dotted and dotless i fold to themselves: they have no variants.
+/// A test names these.
 /// </remarks>
 internal static class CaseFolding
 {
@@ -24,11 +25,11 @@ internal static class CaseFolding
             if (!Rune.TryCreate(codePoint, out Rune rune)) continue;
             Rune upper = Rune.ToUpperInvariant(rune);
             if (upper == rune && Rune.ToLowerInvariant(rune) == rune) continue;
-            int fold = Rune.ToLowerInvariant(upper).Value;
-            if (!byFold.TryGetValue(fold, out SortedSet<int>? members)) byFold[fold] = members = [fold];
-            members.Add(codePoint);
+            Add(byFold, Rune.ToLowerInvariant(upper).Value, codePoint);
         }
 
+        // .NET keeps the long s apart, as it does with all case pairs of one ASCII letter and another character but the Kelvin sign.
+        Add(byFold, 's', 0x17F);
         var orbits = new Dictionary<int, int[]>();
         foreach (SortedSet<int> members in byFold.Values)
         {
@@ -38,5 +39,11 @@ internal static class CaseFolding
         }
 
         return orbits.ToFrozenDictionary();
+    }
+
+    private static void Add(Dictionary<int, SortedSet<int>> byFold, int fold, int codePoint)
+    {
+        if (!byFold.TryGetValue(fold, out SortedSet<int>? members)) byFold[fold] = members = [fold];
+        members.Add(codePoint);
     }
 }

@@ -1,8 +1,8 @@
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>A set of Unicode code points as ascending ranges that neither overlap nor touch. Immutable.</summary>
+/// <summary>A set of Unicode code points as ascending ranges that neither overlap nor touch. Immutable, equal by members.</summary>
 /// <remarks>Surrogates (U+D800 to U+DFFF) may be members, as in Go's character classes, but no text contains them.</remarks>
-internal sealed class CodePointSet
+internal sealed class CodePointSet : IEquatable<CodePointSet>
 {
     /// <summary>The greatest code point.</summary>
     public const int Max = 0x10FFFF;
@@ -97,6 +97,15 @@ internal sealed class CodePointSet
 
         return result.Count == _ranges.Length ? this : Of([.. result]);
     }
+
+    /// <inheritdoc/>
+    public bool Equals(CodePointSet? other) => other is not null && Ranges.SequenceEqual(other.Ranges);
+
+    /// <inheritdoc/>
+    public override bool Equals(object? obj) => Equals(obj as CodePointSet);
+
+    /// <inheritdoc/>
+    public override int GetHashCode() => _ranges.Length == 0 ? 0 : HashCode.Combine(_ranges.Length, _ranges[0], _ranges[^1], Count);
 
     private static void AddVariants(int codePoint, List<(int, int)> target)
     {

@@ -51,8 +51,8 @@ public readonly record struct LabelLimits(int MaxLabels, int MaxNameBytes, int M
 
 /// <summary>Brings the labels of any sender into the one form by which series are known (see <see cref="Labels"/>).</summary>
 /// <remarks>
-/// Sorts by name, drops labels with an empty value (they mean the same as no label), refuses what no series may have. Never changes a name or
-/// a value: no Unicode normalisation, no replacement characters. Stateless; thread-safe; allocates nothing for up to 64 labels.
+/// Sorts by name, drops labels with an empty value (they mean the same as no label), refuses what no series may have. Never changes a name
+/// or a value: no Unicode normalisation, no replacement characters. Stateless; thread-safe; allocates nothing for up to 64 labels.
 /// </remarks>
 public static class LabelNormalizer
 {
@@ -74,7 +74,8 @@ public static class LabelNormalizer
             return Normalize(run, limits, slots, output, out detail);
         }
 
-        LabelSlot[] rented = ArrayPool<LabelSlot>.Shared.Rent(limits.MaxLabels);
+        // A label takes two bytes or more, so a short run needs no room for as many labels as are allowed.
+        LabelSlot[] rented = ArrayPool<LabelSlot>.Shared.Rent(Math.Min(limits.MaxLabels, run.Length / 2 + 1));
         try
         {
             return Normalize(run, limits, rented, output, out detail);
@@ -137,7 +138,8 @@ public static class LabelNormalizer
     }
 
     /// <summary>Checks each label and files it by name.</summary>
-    private static LabelProblem Collect(ReadOnlySpan<byte> run, in LabelLimits limits, Span<LabelSlot> slots, out int count, out string? detail)
+    private static LabelProblem Collect(
+        ReadOnlySpan<byte> run, in LabelLimits limits, Span<LabelSlot> slots, out int count, out string? detail)
     {
         count = 0;
         var labels = new LabelRunReader(run);
@@ -153,7 +155,8 @@ public static class LabelNormalizer
 
             if (problem != LabelProblem.None)
             {
-                detail = problem is LabelProblem.EmptyLabelName or LabelProblem.TooManyLabels ? null : LabelText.Escape(labels.Name, MaxDetailChars);
+                bool named = problem is not (LabelProblem.EmptyLabelName or LabelProblem.TooManyLabels);
+                detail = named ? LabelText.Escape(labels.Name, MaxDetailChars) : null;
                 return problem;
             }
 

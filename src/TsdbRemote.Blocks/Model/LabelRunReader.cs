@@ -2,8 +2,12 @@ using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>Walks the labels of one run (see <see cref="Labels"/>) on the stack; accepts every legal protobuf spelling of it but groups.</summary>
-/// <remarks>Use: <c>while (labels.MoveNext())</c> read <see cref="Name"/> and <see cref="Value"/>; then check <see cref="IsMalformed"/>.</remarks>
+/// <summary>
+/// Walks the labels of one run (see <see cref="Labels"/>) on the stack; accepts every legal protobuf spelling of it but groups.
+/// </summary>
+/// <remarks>
+/// Use: <c>while (labels.MoveNext())</c> read <see cref="Name"/> and <see cref="Value"/>; then check <see cref="IsMalformed"/>.
+/// </remarks>
 public ref struct LabelRunReader
 {
     private readonly ReadOnlySpan<byte> _run;

@@ -4,10 +4,15 @@ using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>Bytes that came from outside, as text that is safe in a message or a log: escaped as Go's <c>%q</c> does, and bounded.</summary>
+/// <summary>
+/// Bytes that came from outside, as text that is safe in a message or a log: escaped as Go's <c>%q</c> does, and bounded.
+/// </summary>
 internal static class LabelText
 {
-    /// <summary>Appends the bytes, escaped, without quotes, until <paramref name="text"/> holds <paramref name="maxChars"/> characters or a few more.</summary>
+    /// <summary>
+    /// Appends the bytes, escaped, without quotes, until <paramref name="text"/> holds <paramref name="maxChars"/> characters or a few
+    /// more.
+    /// </summary>
     /// <returns>False if not all bytes were appended.</returns>
     public static bool AppendEscaped(StringBuilder text, ReadOnlySpan<byte> utf8, int maxChars)
     {
@@ -55,10 +60,13 @@ internal static class LabelText
         }
     }
 
-    /// <summary>Letters, marks, numbers, punctuation, symbols and the space: no control, no bidirectional override, nothing invisible.</summary>
+    /// <summary>
+    /// Letters, marks, numbers, punctuation, symbols and the space: no control, no bidirectional override, nothing invisible.
+    /// </summary>
     private static bool IsPrintable(Rune rune) => rune.Value == ' ' || Rune.GetUnicodeCategory(rune) is not (
         UnicodeCategory.Control or UnicodeCategory.Format or UnicodeCategory.Surrogate or UnicodeCategory.PrivateUse or
-        UnicodeCategory.OtherNotAssigned or UnicodeCategory.SpaceSeparator or UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
+        UnicodeCategory.OtherNotAssigned or UnicodeCategory.SpaceSeparator or
+        UnicodeCategory.LineSeparator or UnicodeCategory.ParagraphSeparator);
 
     private static void AppendHex(StringBuilder text, string prefix, int value, string format) =>
         text.Append(prefix).Append(value.ToString(format, CultureInfo.InvariantCulture));

@@ -26,7 +26,10 @@ public static class Labels
     /// <summary>Hash of a run, by which series are looked up: XXH3, 64 bits.</summary>
     public static ulong Hash(ReadOnlySpan<byte> run) => XxHash3.HashToUInt64(run);
 
-    /// <summary>Orders two runs as Prometheus orders label sets: label by label, name then value; the shorter set first if all common ones are equal.</summary>
+    /// <summary>
+    /// Orders two runs as Prometheus orders label sets: label by label, name then value; the shorter set first if all common ones are
+    /// equal.
+    /// </summary>
     public static int Compare(ReadOnlySpan<byte> left, ReadOnlySpan<byte> right)
     {
         var a = new LabelRunReader(left);
@@ -100,8 +103,12 @@ public static class Labels
         return run;
     }
 
-    /// <summary>The run in Go's label syntax, <c>{__name__="up", job="a"}</c>, cut after about <paramref name="maxChars"/> characters.</summary>
-    /// <remarks>Safe for messages and logs: what is not printable or not UTF-8 is escaped, and work is bounded by the cut, not by the run.</remarks>
+    /// <summary>
+    /// The run in Go's label syntax, <c>{__name__="up", job="a"}</c>, cut after about <paramref name="maxChars"/> characters.
+    /// </summary>
+    /// <remarks>
+    /// Safe for messages and logs: what is not printable or not UTF-8 is escaped, and work is bounded by the cut, not by the run.
+    /// </remarks>
     public static string Print(ReadOnlySpan<byte> run, int maxChars = 512)
     {
         var text = new StringBuilder("{");

@@ -19,7 +19,8 @@ public enum MatcherType
 /// <summary>One condition on a label of a series, with Prometheus' meaning: an absent label has the empty value.</summary>
 /// <remarks>
 /// Regular expressions are RE2's (see <see cref="Re2Parser"/>), matched against the whole value, the dot matching line feeds. Immutable;
-/// thread-safe. Creating one costs up to some milliseconds for a large expression: create once per query and evaluate once per distinct value.
+/// thread-safe. Creating one costs up to some milliseconds for a large expression: create once per query and evaluate once per distinct
+/// value.
 /// </remarks>
 public sealed class Matcher
 {
@@ -69,14 +70,19 @@ public sealed class Matcher
     /// </summary>
     public IReadOnlyList<byte[]>? SetMatches { get; }
 
-    /// <summary>Bytes with which every value begins that a <see cref="MatcherType.Regex"/> matches; null if there are none. May end inside a code point.</summary>
+    /// <summary>
+    /// Bytes with which every value begins that a <see cref="MatcherType.Regex"/> matches; null if there are none. May end inside a code
+    /// point.
+    /// </summary>
     public byte[]? Prefix { get; }
 
     /// <summary>Checks and compiles a matcher.</summary>
     /// <param name="type">How it compares.</param>
     /// <param name="name">The label's name; any text.</param>
     /// <param name="value">The value, or for the regex types the expression in RE2 syntax.</param>
-    /// <exception cref="MatcherException">The type is unknown, something is too long, or the expression is refused; the text says which.</exception>
+    /// <exception cref="MatcherException">
+    /// The type is unknown, something is too long, or the expression is refused; the text says which.
+    /// </exception>
     public static Matcher Create(MatcherType type, string name, string value)
     {
         if (type is < MatcherType.Equal or > MatcherType.NotRegex) throw new MatcherException($"invalid matcher type {(int)type}");

@@ -24,6 +24,12 @@ internal enum Re2Op : byte
     /// <summary>End of the text or before a line feed.</summary>
     EndLine,
 
+    /// <summary>Between an ASCII word character and none.</summary>
+    WordBoundary,
+
+    /// <summary>Anywhere but at a word boundary.</summary>
+    NoWordBoundary,
+
     /// <summary>The children one behind the other.</summary>
     Concat,
 
@@ -34,7 +40,9 @@ internal enum Re2Op : byte
     Repeat,
 }
 
-/// <summary>A parsed regular expression. Captures and greediness are gone: whether a whole text matches does not depend on them. Immutable.</summary>
+/// <summary>
+/// A parsed regular expression. Captures and greediness are gone: whether a whole text matches does not depend on them. Immutable.
+/// </summary>
 internal sealed class Re2Node
 {
     /// <summary>For <see cref="Max"/>: no upper bound.</summary>
@@ -51,7 +59,7 @@ internal sealed class Re2Node
     /// <summary>The code point of a literal.</summary>
     public int CodePoint { get; private init; }
 
-    /// <summary>The members of a set.</summary>
+    /// <summary>The members of a set; of a literal, the one.</summary>
     public CodePointSet CodePoints { get; private init; } = CodePointSet.Any;
 
     /// <summary>Operands.</summary>
@@ -63,14 +71,17 @@ internal sealed class Re2Node
     /// <summary>Most repetitions, or <see cref="Unbounded"/>.</summary>
     public int Max { get; private init; }
 
-    /// <summary>Largest product of counted repetitions nested in one another, which Go limits to 1,000 (Go: regexp/syntax repeatIsValid).</summary>
+    /// <summary>
+    /// Largest product of counted repetitions nested in one another, which Go limits to 1,000 (Go: regexp/syntax repeatIsValid).
+    /// </summary>
     public long RepeatProduct { get; private init; } = 1;
 
     /// <summary>A position.</summary>
     public static Re2Node Assertion(Re2Op op) => new(op);
 
     /// <summary>One code point.</summary>
-    public static Re2Node Literal(int codePoint) => new(Re2Op.Literal) { CodePoint = codePoint };
+    public static Re2Node Literal(int codePoint) =>
+        new(Re2Op.Literal) { CodePoint = codePoint, CodePoints = CodePointSet.Of((codePoint, codePoint)) };
 
     /// <summary>One code point of a set.</summary>
     public static Re2Node OneOf(CodePointSet set) => new(Re2Op.Set) { CodePoints = set };
@@ -85,7 +96,8 @@ internal sealed class Re2Node
     public static Re2Node Repeat(Re2Node child, int min, int max)
     {
         int factor = max == Unbounded ? Math.Max(min, 1) : max;
-        return new(Re2Op.Repeat) { Children = [child], Min = min, Max = max, RepeatProduct = factor == 0 ? 1 : factor * child.RepeatProduct };
+        long product = factor == 0 ? 1 : factor * child.RepeatProduct;
+        return new(Re2Op.Repeat) { Children = [child], Min = min, Max = max, RepeatProduct = product };
     }
 
     private static Re2Node Combine(Re2Op op, IReadOnlyList<Re2Node> children)

@@ -1,20 +1,20 @@
 using System.Buffers;
 using System.Text.RegularExpressions;
-using System.Text.Unicode;
 
 namespace TsdbRemote.Blocks.Model;
 
 /// <summary>A compiled regular expression of a matcher: RE2 syntax, matched against whole UTF-8 values in linear time.</summary>
 /// <remarks>
-/// Finite sets are searched, texts with gaps compared on bytes; only the rest runs on .NET's non-backtracking automaton, over the value
-/// transcoded to a stack or pooled span. Immutable; thread-safe; matching allocates nothing that lasts.
+/// Finite sets are searched, texts with gaps compared on bytes; only the rest runs on .NET's non-backtracking automaton, over the value's
+/// symbols (see <see cref="Re2Alphabet"/>) in a stack or pooled span. Immutable; thread-safe; matching allocates nothing that lasts.
 /// </remarks>
 internal sealed class Re2Pattern
 {
-    private const int MaxCharsOnStack = 256;
+    private const int MaxSymbolsOnStack = 256;
 
     private readonly byte[][]? _templates;
-    private readonly Regex? _regex;
+    private readonly Re2Alphabet? _alphabet;
+    private readonly Regex? _automaton;
 
     private Re2Pattern(byte[][] templates)
     {
@@ -23,9 +23,10 @@ internal sealed class Re2Pattern
         Prefix = Re2Shortcuts.Prefix(templates);
     }
 
-    private Re2Pattern(Regex regex, byte[] prefix)
+    private Re2Pattern(Re2Alphabet alphabet, Regex automaton, byte[] prefix)
     {
-        _regex = regex;
+        _alphabet = alphabet;
+        _automaton = automaton;
         Prefix = prefix;
     }
 
@@ -44,10 +45,12 @@ internal sealed class Re2Pattern
         Re2Node node = Re2Shortcuts.WithoutOuterAnchors(Re2Parser.Parse(pattern));
         byte[][]? templates = Re2Shortcuts.Expand(node);
         if (templates is not null) return new Re2Pattern(templates);
+        Re2Alphabet alphabet = Re2Alphabet.Of(node);
         try
         {
             const RegexOptions Options = RegexOptions.NonBacktracking | RegexOptions.CultureInvariant | RegexOptions.Singleline;
-            return new Re2Pattern(new Regex(Re2Translator.Translate(node), Options), Re2Shortcuts.Prefix(node));
+            var automaton = new Regex(Re2Translator.Translate(node, alphabet), Options);
+            return new Re2Pattern(alphabet, automaton, Re2Shortcuts.Prefix(node));
         }
         catch (NotSupportedException)
         {
@@ -87,22 +90,15 @@ internal sealed class Re2Pattern
 
     private bool MatchesAutomaton(ReadOnlySpan<byte> value)
     {
-        if (value.Length <= MaxCharsOnStack)
+        if (value.Length <= MaxSymbolsOnStack)
         {
-            Span<char> buffer = stackalloc char[MaxCharsOnStack];
-            return MatchesAutomaton(value, buffer);
+            Span<char> symbols = stackalloc char[MaxSymbolsOnStack];
+            return _automaton!.IsMatch(symbols[.._alphabet!.Map(value, symbols)]);
         }
 
         char[] rented = ArrayPool<char>.Shared.Rent(value.Length);
-        bool matches = MatchesAutomaton(value, rented);
+        bool matches = _automaton!.IsMatch(rented.AsSpan(0, _alphabet!.Map(value, rented)));
         ArrayPool<char>.Shared.Return(rented);
         return matches;
-    }
-
-    private bool MatchesAutomaton(ReadOnlySpan<byte> value, Span<char> buffer)
-    {
-        // UTF-16 never has more units than UTF-8 has bytes, so all of it fits.
-        Utf8.ToUtf16(value, buffer, out _, out int length, replaceInvalidSequences: true);
-        return _regex!.IsMatch(buffer[..length]);
     }
 }

@@ -19,7 +19,9 @@ internal sealed class Re2Shortcuts
     /// <summary>Drops anchors that say what the whole-text match says already: <c>^</c> first and <c>$</c> last.</summary>
     public static Re2Node WithoutOuterAnchors(Re2Node node) => WithoutOuterAnchors(node, isFirst: true, isLast: true);
 
-    /// <summary>All templates that together match what the expression matches, sorted and unique, or null if there is no such small set.</summary>
+    /// <summary>
+    /// All templates that together match what the expression matches, sorted and unique, or null if there is no such small set.
+    /// </summary>
     public static byte[][]? Expand(Re2Node node)
     {
         List<byte[]>? found = new Re2Shortcuts().Templates(node);

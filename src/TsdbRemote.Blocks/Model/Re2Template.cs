@@ -1,10 +1,13 @@
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>UTF-8 text with gaps, the common shape of matchers: <c>foo</c>, <c>foo.*</c>, <c>.*foo</c>, <c>a.+b.*c</c>. Compared on bytes, without an automaton.</summary>
+/// <summary>
+/// UTF-8 text with gaps, the common shape of matchers: <c>foo</c>, <c>foo.*</c>, <c>.*foo</c>, <c>a.+b.*c</c>. Compared on bytes, without
+/// an automaton.
+/// </summary>
 /// <remarks>
-/// A template is a byte string in which <see cref="AnyGap"/> stands for <c>.*</c> and <see cref="SomeGap"/> for <c>.+</c>; neither byte occurs in
-/// UTF-8. Pieces between gaps are whole code points, so that a piece found in well-formed UTF-8 always starts and ends between code points, and a gap
-/// of one byte or more is one code point or more.
+/// A template is a byte string in which <see cref="AnyGap"/> stands for <c>.*</c> and <see cref="SomeGap"/> for <c>.+</c>; neither byte
+/// occurs in UTF-8. Pieces between gaps are whole code points, so that a piece found in well-formed UTF-8 always starts and ends between
+/// code points, and a gap of one byte or more is one code point or more.
 /// </remarks>
 internal static class Re2Template
 {

@@ -4,77 +4,93 @@ using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
 
-/// <summary>Names of what lies in a data directory. Nothing else puts such a name together.</summary>
-public static class DataLayout
+/// <summary>Names of everything in a data directory; the layout is drawn in docs/formats/data-directory.md.</summary>
+/// <param name="Root">The data directory.</param>
+public sealed record DataLayout(string Root)
 {
+    /// <summary>Suffix of files that are not yet what their name says; removed at open.</summary>
+    public const string TemporarySuffix = ".tmp";
+
+    /// <summary>Suffix of a table.</summary>
+    public const string TableSuffix = SSTableFormat.FileSuffix;
+
+    /// <summary>Suffix of a log segment.</summary>
+    public const string SegmentSuffix = ".log";
+
+    /// <summary>Suffix of a dictionary file.</summary>
+    public const string DictionarySuffix = ".dict";
+
+    /// <summary>One process holds it.</summary>
+    public string Lock => Join(Root, "LOCK");
+
     /// <summary>Log segments.</summary>
-    public const string WalDirectory = "wal";
+    public string Wal => Join(Root, "wal");
 
     /// <summary>Dictionary files.</summary>
-    public const string SeriesDirectory = "series";
+    public string Series => Join(Root, "series");
 
     /// <summary>Tables.</summary>
-    public const string TablesDirectory = "tables";
+    public string Tables => Join(Root, "tables");
 
     /// <summary>Prometheus blocks.</summary>
-    public const string BlocksDirectory = "blocks";
+    public string Blocks => Join(Root, "blocks");
 
-    /// <summary>Snapshots made on request.</summary>
-    public const string SnapshotsDirectory = "snapshots";
+    /// <summary>Snapshots.</summary>
+    public string Snapshots => Join(Root, "snapshots");
 
-    /// <summary>What was found damaged.</summary>
-    public const string QuarantineDirectory = "quarantine";
+    /// <summary>What was found corrupt; never deleted by itself.</summary>
+    public string Quarantine => Join(Root, "quarantine");
 
-    /// <summary>Makes the directories of a new data directory, itself included, where they are missing.</summary>
-    /// <remarks>Their names become durable with the first manifest.</remarks>
-    public static void MakeDirectories(IFileSystem fs, string dataDir)
+    /// <summary>All directories below the root, in the order of their creation.</summary>
+    public IEnumerable<string> Directories => [Wal, Series, Tables, Blocks, Snapshots, Quarantine];
+
+    /// <summary>Makes the directories below the root where they are missing. Their names become durable with the next sync of the root.</summary>
+    public void MakeDirectories(IFileSystem files)
     {
-        ArgumentNullException.ThrowIfNull(fs);
-        fs.MakeDir(dataDir);
-        foreach (string name in (string[])[WalDirectory, SeriesDirectory, TablesDirectory, BlocksDirectory, SnapshotsDirectory, QuarantineDirectory])
-            fs.MakeDir(Join(dataDir, name));
+        foreach (string directory in Directories) files.MakeDir(directory);
     }
 
-    /// <summary>Directory of a table: of its window from level 1 on, where a table belongs to one window.</summary>
-    public static string TableDirectory(string dataDir, int level, long windowStartMs) =>
-        level == 0 ? Join(dataDir, TablesDirectory) : Join(Join(dataDir, TablesDirectory), windowStartMs.ToString(CultureInfo.InvariantCulture));
+    /// <summary>A log segment.</summary>
+    public string Segment(long number) => Join(Wal, Name(number, SegmentSuffix));
 
-    /// <summary>Path of a table.</summary>
-    public static string Table(string dataDir, TableEntry table)
+    /// <summary>A dictionary file.</summary>
+    public string Dictionary(long number) => Join(Series, Name(number, DictionarySuffix));
+
+    /// <summary>A table: those of level 0 lie side by side, deeper ones in a directory for each window.</summary>
+    public string Table(TableEntry table)
     {
         ArgumentNullException.ThrowIfNull(table);
-        return Table(dataDir, table.Id, table.Level, table.Windows[0]);
+        return Table(table.Id, table.Level, table.Windows[0]);
     }
 
-    /// <summary>Path of a table.</summary>
-    /// <param name="dataDir">The data directory.</param>
-    /// <param name="id">The table's number.</param>
+    /// <summary>A table of level 0.</summary>
+    public string Table(long id) => Table(id, level: 0, windowStartMs: 0);
+
+    /// <summary>A table.</summary>
+    /// <param name="id">Its number.</param>
     /// <param name="level">Its level.</param>
-    /// <param name="windowStartMs">Its window; does not matter at level 0.</param>
-    public static string Table(string dataDir, long id, int level, long windowStartMs) =>
-        Join(TableDirectory(dataDir, level, windowStartMs), id.ToString(CultureInfo.InvariantCulture) + SSTableFormat.FileSuffix);
+    /// <param name="windowStartMs">Start of its window in ms, from level 1 on.</param>
+    public string Table(long id, int level, long windowStartMs) => Join(TableDirectory(level, windowStartMs), Name(id, TableSuffix));
 
-    /// <summary>Path of a log segment.</summary>
-    public static string Segment(string dataDir, long number) => Join(Join(dataDir, WalDirectory), Numbered(number, ".log"));
+    /// <summary>The directory of tables of a level and window.</summary>
+    public string TableDirectory(int level, long windowStartMs) =>
+        level == 0 ? Tables : Join(Tables, windowStartMs.ToString(CultureInfo.InvariantCulture));
 
-    /// <summary>Path of a dictionary file.</summary>
-    public static string Dictionary(string dataDir, long number) => Join(Join(dataDir, SeriesDirectory), Numbered(number, ".dict"));
+    /// <summary>A block.</summary>
+    public string Block(string ulid) => Join(Blocks, ulid);
 
-    /// <summary>The number in a name such as <c>00000042.log</c> or <c>7.sst</c>.</summary>
-    /// <param name="name">File name without directory.</param>
-    /// <param name="suffix">What it must end with.</param>
-    /// <param name="number">The number, 0 or more.</param>
-    public static bool TryParseNumber(string name, string suffix, out long number)
-    {
-        ArgumentNullException.ThrowIfNull(name);
-        ArgumentNullException.ThrowIfNull(suffix);
-        number = 0;
-        return name.EndsWith(suffix, StringComparison.Ordinal)
-            && long.TryParse(name.AsSpan(0, name.Length - suffix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out number);
-    }
+    /// <summary>The number in a name such as <c>00000042.log</c>; null if the name is not of that form.</summary>
+    public static long? NumberOf(string name, string suffix) =>
+        name.EndsWith(suffix, StringComparison.Ordinal)
+        && long.TryParse(name.AsSpan(0, name.Length - suffix.Length), NumberStyles.None, CultureInfo.InvariantCulture, out long number)
+        && Name(number, suffix) == name
+            ? number
+            : null;
 
-    /// <summary>A path one level down.</summary>
+    /// <summary>A name in a directory.</summary>
     public static string Join(string directory, string name) => $"{directory}/{name}";
 
-    private static string Numbered(long number, string suffix) => number.ToString("D8", CultureInfo.InvariantCulture) + suffix;
+    // Segments and dictionary files are few and read by people in order; tables are many.
+    private static string Name(long number, string suffix) =>
+        number.ToString(suffix == TableSuffix ? "D" : "D8", CultureInfo.InvariantCulture) + suffix;
 }

@@ -10,8 +10,8 @@ public sealed record LevelTable(TableEntry Entry, SSTableReader Reader);
 
 /// <summary>Which tables stand at which level of which window, at one instant.</summary>
 /// <remarks>
-/// Immutable, so thread-safe: a change makes a new set. It owns no reader: whoever publishes a set disposes the readers that fell out of it.
-/// A reader of the set takes all its tables with <see cref="TryAcquire"/>, or none.
+/// Immutable, so thread-safe: a change makes a new set. It owns no reader: whoever publishes a set disposes the readers that fell out of
+/// it. A reader of the set takes all its tables with <see cref="TryAcquire"/>, or none.
 /// </remarks>
 public sealed class LevelSet
 {
@@ -75,7 +75,9 @@ public sealed class LevelSet
         return new LevelSet(rest);
     }
 
-    /// <summary>Counts one more reader on every table, or on none if one of them is closed already: then a newer set is published.</summary>
+    /// <summary>
+    /// Counts one more reader on every table, or on none if one of them is closed already: then a newer set is published.
+    /// </summary>
     public bool TryAcquire()
     {
         for (int i = 0; i < Tables.Length; i++)

@@ -5,10 +5,10 @@ namespace TsdbRemote.Storage.Levels;
 
 /// <summary>The one file that says what exists. Replaced as a whole, never changed.</summary>
 /// <remarks>
-/// Use:       <see cref="TryLoad"/> once at open; <see cref="Commit"/> for each change, one at a time; only then publish the change to readers,
-///            and only then delete what it no longer names.
-/// Invariant: at any crash <c>MANIFEST</c> is the old state or the new one, whole. What a state names was made durable before its commit: that is the
-///            caller's part.
+/// Use:       <see cref="TryLoad"/> once at open; <see cref="Commit"/> for each change, one at a time; only then publish the change to
+///            readers, and only then delete what it no longer names.
+/// Invariant: at any crash <c>MANIFEST</c> is the old state or the new one, whole. What a state names was made durable before its commit:
+///            that is the caller's part.
 /// Not here:  opening what is named (Engine), making it (Compaction). Thread-safe, as it holds no state; commits must not overlap.
 /// </remarks>
 public static class Manifest
@@ -25,7 +25,8 @@ public static class Manifest
     /// <summary>Reads the state of a data directory.</summary>
     /// <param name="fs">Where it is.</param>
     /// <param name="dataDir">The data directory.</param>
-    /// <param name="usedPrev">Null; else why the manifest was unusable, so that <c>MANIFEST.prev</c> was read: to be reported loudly.</param>
+    /// <param name="usedPrev">Null; else why the manifest was unusable, so that <c>MANIFEST.prev</c> was read: to be reported
+    /// loudly.</param>
     /// <returns>The state; null for a first start, that is, if there is neither a manifest nor anything that it could name.</returns>
     /// <exception cref="ManifestException">The directory must not be opened, with what was found and what can be done.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
@@ -39,7 +40,8 @@ public static class Manifest
             if (FindData(fs, dataDir) is not { } found) return null;
             throw new ManifestException(
                 $"{path} is missing, but {found} is there: refusing to start, nothing was changed. "
-                + "Restore MANIFEST (or copy MANIFEST.prev to it, if nothing was written since), run `repair --rebuild-manifest`, or name an empty data_dir");
+                + "Restore MANIFEST (or copy MANIFEST.prev to it, if nothing was written since), run `repair --rebuild-manifest`, "
+                + "or name an empty data_dir");
         }
 
         string? damage = Read(fs, path, out ManifestState? state);
@@ -122,9 +124,10 @@ public static class Manifest
     {
         string previous = DataLayout.Join(dataDir, PreviousFileName);
         if (fs.FileSize(previous) is not null) return previous;
-        foreach (string name in (string[])[DataLayout.WalDirectory, DataLayout.SeriesDirectory, DataLayout.TablesDirectory, DataLayout.BlocksDirectory])
+        var layout = new DataLayout(dataDir);
+        foreach (string directory in (string[])[layout.Wal, layout.Series, layout.Tables, layout.Blocks])
         {
-            if (FindFile(fs, DataLayout.Join(dataDir, name)) is { } found) return found;
+            if (FindFile(fs, directory) is { } found) return found;
         }
 
         return null;

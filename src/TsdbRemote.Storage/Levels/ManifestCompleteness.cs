@@ -6,8 +6,9 @@ namespace TsdbRemote.Storage.Levels;
 /// <summary>Whether an older manifest can stand in for a damaged one without losing what was acknowledged since.</summary>
 /// <remarks>
 /// The commits that it does not know took names away and gave names. What they took away was deleted only after them, so it is enough that
-/// everything named is still there, whole. What they gave is safe to lose only if it was made of what is named: a table that it does not know must
-/// come from segments that are there or from tables that it names, and log numbers must go on without a gap, as a missing one was flushed and deleted.
+/// everything named is still there, whole. What they gave is safe to lose only if it was made of what is named: a table that it does not
+/// know must come from segments that are there or from tables that it names, and log numbers must go on without a gap, as a missing one was
+/// flushed and deleted.
 /// </remarks>
 public static class ManifestCompleteness
 {
@@ -24,28 +25,28 @@ public static class ManifestCompleteness
         ArgumentNullException.ThrowIfNull(state);
         foreach (TableEntry table in state.Tables)
         {
-            string path = DataLayout.Table(dataDir, table);
+            string path = new DataLayout(dataDir).Table(table);
             if (fs.FileSize(path) is not { } size) yield return $"{path} is missing";
             else if (size != table.Size) yield return $"{path} has {size} bytes instead of {table.Size}";
         }
 
         foreach (DictionaryEntry dictionary in state.Dictionaries)
         {
-            string path = DataLayout.Dictionary(dataDir, dictionary.Number);
+            string path = new DataLayout(dataDir).Dictionary(dictionary.Number);
             if (fs.FileSize(path) is not { } size) yield return $"{path} is missing";
             else if (size < dictionary.Length) yield return $"{path} has {size} bytes, {dictionary.Length} are committed";
         }
 
         foreach (SegmentEntry segment in state.Segments)
         {
-            string path = DataLayout.Segment(dataDir, segment.Number);
+            string path = new DataLayout(dataDir).Segment(segment.Number);
             if (fs.FileSize(path) is not { } size) yield return $"{path} is missing";
             else if (size < segment.AcceptedEnd) yield return $"{path} has {size} bytes, {segment.AcceptedEnd} were accepted";
         }
 
         foreach (BlockEntry block in state.Blocks)
         {
-            string path = DataLayout.Join(DataLayout.Join(dataDir, DataLayout.BlocksDirectory), block.Ulid);
+            string path = new DataLayout(dataDir).Block(block.Ulid);
             if (fs.List(path).Count == 0) yield return $"{path} is missing";
         }
     }
@@ -56,7 +57,7 @@ public static class ManifestCompleteness
         long last = present.DefaultIfEmpty(-1).Max();
         for (long number = state.NextSegment; number <= last; number++)
         {
-            if (!present.Contains(number)) return $"{DataLayout.Segment(dataDir, number)} is missing, newer ones are there";
+            if (!present.Contains(number)) return $"{new DataLayout(dataDir).Segment(number)} is missing, newer ones are there";
         }
 
         return null;
@@ -66,7 +67,7 @@ public static class ManifestCompleteness
     {
         HashSet<long> segments = Segments(fs, dataDir);
         HashSet<long> named = [.. state.Tables.Select(table => table.Id)];
-        string tables = DataLayout.Join(dataDir, DataLayout.TablesDirectory);
+        string tables = new DataLayout(dataDir).Tables;
         foreach (DirectoryEntry entry in fs.List(tables))
         {
             string path = DataLayout.Join(tables, entry.Name);
@@ -75,9 +76,10 @@ public static class ManifestCompleteness
                 : [(path, entry)];
             foreach ((string file, DirectoryEntry detail) in files)
             {
-                if (!DataLayout.TryParseNumber(detail.Name, SSTableFormat.FileSuffix, out long id) || named.Contains(id)) continue;
+                if (DataLayout.NumberOf(detail.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
                 // Below the next number it was dropped by a commit that this state already knows.
-                if (id >= state.NextTableId && !IsCovered(fs, file, id, detail.Length, segments, named)) return $"{file} holds what it does not name";
+                if (id < state.NextTableId) continue;
+                if (!IsCovered(fs, file, id, detail.Length, segments, named)) return $"{file} holds what it does not name";
             }
         }
 
@@ -109,9 +111,9 @@ public static class ManifestCompleteness
     private static HashSet<long> Segments(IFileSystem fs, string dataDir)
     {
         HashSet<long> numbers = [];
-        foreach (DirectoryEntry entry in fs.List(DataLayout.Join(dataDir, DataLayout.WalDirectory)))
+        foreach (DirectoryEntry entry in fs.List(new DataLayout(dataDir).Wal))
         {
-            if (DataLayout.TryParseNumber(entry.Name, ".log", out long number)) numbers.Add(number);
+            if (DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is { } number) numbers.Add(number);
         }
 
         return numbers;

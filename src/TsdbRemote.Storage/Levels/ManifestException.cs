@@ -10,8 +10,12 @@ public sealed class ManifestException : Exception
     }
 }
 
-/// <summary>The manifest was replaced, and whether the replacement is durable cannot be known: neither the old files nor the new may be deleted.</summary>
-/// <remarks>Whoever gets this stops writing for good (reliability: fsync failure policy); the next open finds one complete state or the other.</remarks>
+/// <summary>
+/// The manifest was replaced, and whether the replacement is durable cannot be known: neither the old files nor the new may be deleted.
+/// </summary>
+/// <remarks>
+/// Whoever gets this stops writing for good (reliability: fsync failure policy); the next open finds one complete state or the other.
+/// </remarks>
 public sealed class ManifestUncertainException : IOException
 {
     /// <summary>Names the step that failed.</summary>

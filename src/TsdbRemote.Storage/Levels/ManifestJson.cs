@@ -2,9 +2,12 @@ using System.Text.Json.Serialization;
 
 namespace TsdbRemote.Storage.Levels;
 
-/// <summary>How a manifest is written as JSON: strict in both directions, so that nothing that a newer program meant is dropped in silence.</summary>
+/// <summary>
+/// How a manifest is written as JSON: strict in both directions, so that nothing that a newer program meant is dropped in silence.
+/// </summary>
 [JsonSourceGenerationOptions(
     WriteIndented = true,
+    NewLine = "\n",
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow,
     RespectNullableAnnotations = true,

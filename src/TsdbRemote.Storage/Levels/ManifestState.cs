@@ -58,7 +58,9 @@ public sealed record ManifestState
     /// <summary>The first thing in it that cannot be, or null. Asked before each commit and after each load.</summary>
     public string? Problem()
     {
-        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault) return "a list is missing";
+        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault)
+            return "a list is missing";
+        if (FormatVersion is < 1 or > CurrentFormatVersion) return $"format_version is {FormatVersion}";
         if (Generation < 1) return $"generation is {Generation}";
         if (BlockDurationMs < 1) return $"block_duration_ms is {BlockDurationMs}";
         if (NextTableId < 0 || NextSegment < 0 || ConversionCounter < 0) return "a counter is negative";
@@ -73,7 +75,8 @@ public sealed record ManifestState
             if (!seen.Add(table.Id)) return $"table {table.Id} is named twice";
             if (table.Id < 0 || table.Id >= NextTableId) return $"table {table.Id} is not below next_table_id {NextTableId}";
             if (table.Problem() is { } problem) return $"table {table.Id}: {problem}";
-            if (table.MaxSeriesId >= NextSeriesId) return $"table {table.Id}: max_series_id {table.MaxSeriesId} is not below next_series_id {NextSeriesId}";
+            if (table.MaxSeriesId >= NextSeriesId)
+                return $"table {table.Id}: max_series_id {table.MaxSeriesId} is not below next_series_id {NextSeriesId}";
         }
 
         return null;
@@ -85,7 +88,8 @@ public sealed record ManifestState
         foreach (DictionaryEntry dictionary in Dictionaries)
         {
             if (!seen.Add(dictionary.Number)) return $"dictionary {dictionary.Number} is named twice";
-            if (dictionary.Number < 0 || dictionary.Length < 0 || dictionary.Entries < 0) return $"dictionary {dictionary.Number} has a negative number";
+            if (dictionary.Number < 0 || dictionary.Length < 0 || dictionary.Entries < 0)
+                return $"dictionary {dictionary.Number} has a negative number";
         }
 
         return null;
@@ -97,7 +101,8 @@ public sealed record ManifestState
         foreach (SegmentEntry segment in Segments)
         {
             if (!seen.Add(segment.Number)) return $"segment {segment.Number} is named twice";
-            if (segment.Number < 0 || segment.Number >= NextSegment) return $"segment {segment.Number} is not below next_segment {NextSegment}";
+            if (segment.Number < 0 || segment.Number >= NextSegment)
+                return $"segment {segment.Number} is not below next_segment {NextSegment}";
             if (segment.AcceptedEnd < 0) return $"segment {segment.Number} ends at {segment.AcceptedEnd}";
         }
 
@@ -170,7 +175,8 @@ public sealed record TableEntry(
         }
 
         if (MinSeriesId > MaxSeriesId || FirstSequence > LastSequence || MinTimeMs > MaxTimeMs) return "a range is empty";
-        return Series < 1 || Chunks < Series || Samples < 0 || Size < SSTableFormat.HeaderBytes + SSTableFormat.FooterBytes ? "a count cannot be" : null;
+        bool countsCanBe = Series >= 1 && Chunks >= Series && Samples >= 0 && Size >= SSTableFormat.HeaderBytes + SSTableFormat.FooterBytes;
+        return countsCanBe ? null : "a count cannot be";
     }
 }
 
@@ -181,10 +187,13 @@ public sealed record TableEntry(
 /// <param name="Entries">Series in it.</param>
 public sealed record DictionaryEntry(long Number, long Length, uint Crc, long Entries);
 
-/// <summary>A log segment.</summary>
+/// <summary>A log segment that holds what no table has.</summary>
 /// <param name="Number">Its number.</param>
-/// <param name="AcceptedEnd">For one that a crash left unsealed: where it was found to end, in bytes.</param>
-public sealed record SegmentEntry(long Number, long? AcceptedEnd);
+/// <param name="AcceptedEnd">Where a recovery found its end, in bytes; null if it is sealed, active or not replayed yet.</param>
+/// <param name="Inherited">
+/// A process that is gone left it: it may lack a seal although later segments hold records, for those are of a later process.
+/// </param>
+public sealed record SegmentEntry(long Number, long? AcceptedEnd, bool Inherited = false);
 
 /// <summary>A delete: samples in the range, of series that the matchers select, in sources with no sequence above this one.</summary>
 /// <param name="Sequence">Log sequence at which it was asked for.</param>

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using TsdbRemote.Blocks.Encoding;
 
@@ -17,6 +18,10 @@ namespace TsdbRemote.Storage.Levels;
 internal static class ManifestText
 {
     private const int DigitsLength = 8;
+    // Leaves quotes and letters of matchers readable: the file is for an operator's eyes and never part of a web page.
+    private static readonly ManifestJson Json = new(
+        new JsonSerializerOptions(ManifestJson.Default.Options) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+
     private static readonly int LineLength = LinePrefix.Length + DigitsLength + 1;
 
     private static ReadOnlySpan<byte> LinePrefix => "crc32c: "u8;
@@ -24,7 +29,7 @@ internal static class ManifestText
     /// <summary>Writes a manifest.</summary>
     public static byte[] Write(ManifestState state)
     {
-        byte[] json = JsonSerializer.SerializeToUtf8Bytes(state, ManifestJson.Default.ManifestState);
+        byte[] json = JsonSerializer.SerializeToUtf8Bytes(state, Json.ManifestState);
         byte[] text = new byte[json.Length + 1 + LineLength];
         json.CopyTo(text, 0);
         text[json.Length] = (byte)'\n';
@@ -60,9 +65,9 @@ internal static class ManifestText
         {
             int version = VersionOf(json);
             if (version > ManifestState.CurrentFormatVersion)
-                throw new ManifestException($"{path} was written in format version {version}; this program reads up to {ManifestState.CurrentFormatVersion}. "
-                    + "Start the newer program, or restore a backup made by this one");
-            state = JsonSerializer.Deserialize(json, ManifestJson.Default.ManifestState);
+                throw new ManifestException($"{path} was written in format version {version}; "
+                    + $"this program reads up to {ManifestState.CurrentFormatVersion}. Start the newer program, or restore a backup made by this one");
+            state = JsonSerializer.Deserialize(json, Json.ManifestState);
         }
         catch (JsonException unknown)
         {
@@ -70,7 +75,7 @@ internal static class ManifestText
                 + "It was written by another version, which must be used to open it", unknown);
         }
 
-        string? problem = state is null ? "it is empty" : state.FormatVersion < 1 ? $"format_version is {state.FormatVersion}" : state.Problem();
+        string? problem = state is null ? "it is empty" : state.Problem();
         return problem is null ? state! : throw new ManifestException($"{path} contradicts itself, though its checksum holds: {problem}");
     }
 

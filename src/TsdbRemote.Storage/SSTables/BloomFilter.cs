@@ -11,8 +11,8 @@ namespace TsdbRemote.Storage.SSTables;
 /// block   (high 32 bits of hash × blocks) >> 32
 /// probes  h = low 32 bits of hash; each takes the 9 high bits of h, then h ×= 0x9E3779B9
 /// </code>
-/// At 10 bits a key and 6 probes about 1 of 100 absent ids passes. Source: Putze, Sanders, Singler 2007, "Cache-, Hash- and Space-Efficient Bloom
-/// Filters"; fmix64 is the finalizer of MurmurHash3. An empty span is a filter that everything passes. Stateless, thread-safe.
+/// At 10 bits a key and 6 probes about 1 of 100 absent ids passes. Source: Putze, Sanders, Singler 2007, "Cache-, Hash- and Space-Efficient
+/// Bloom Filters"; fmix64 is the finalizer of MurmurHash3. An empty span is a filter that everything passes. Stateless, thread-safe.
 /// </remarks>
 public static class BloomFilter
 {

@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>Brings the bytes of chunks named in the order of the file, checks them, and hands them to a sink in the same order.</summary>
 /// <remarks>
-/// Out of a map each chunk is handed on at once, where it lies. Otherwise chunks that lie close together are read with one call, and those asked
-/// for are copied into the arena: what lies between them would else stay in memory as long as they do.
+/// Out of a map each chunk is handed on at once, where it lies. Otherwise chunks that lie close together are read with one call, and those
+/// asked for are copied into the arena: what lies between them would else stay in memory as long as they do.
 /// Use: <see cref="Add"/> by ascending offset, then <see cref="Flush"/>. Not thread-safe.
 /// </remarks>
 internal sealed class ChunkFetcher : IDisposable

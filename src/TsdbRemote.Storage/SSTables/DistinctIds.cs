@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>The distinct ids of many ascending runs, 8 bytes each however many windows an id is in.</summary>
-/// <remarks>Use: <see cref="Add"/> ids of a run ascending, <see cref="EndRun"/> after each run, then <see cref="Ids"/>. Not thread-safe.</remarks>
+/// <remarks>
+/// Use: <see cref="Add"/> ids of a run ascending, <see cref="EndRun"/> after each run, then <see cref="Ids"/>. Not thread-safe.
+/// </remarks>
 internal sealed class DistinctIds
 {
     private readonly List<ulong> _fresh = [];

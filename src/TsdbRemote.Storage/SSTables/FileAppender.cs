@@ -1,16 +1,17 @@
+using System.IO.Hashing;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.SSTables;
 
-/// <summary>Writes a new file front to back in pieces of about 1 MiB, and keeps the checksum of all that went in.</summary>
+/// <summary>Writes a new file front to back in pieces of about 1 MiB, and keeps the hash of all that went in.</summary>
 /// <remarks>After an exception the file's contents are undefined: let it be. Owns the file. Not thread-safe.</remarks>
 internal sealed class FileAppender : IDisposable
 {
     private const int PieceBytes = 1 << 20;
 
     private readonly PooledBuffer _buffer = PooledBuffer.Rent(PieceBytes);
-    private uint _crcState = uint.MaxValue;
+    private readonly XxHash3 _hash = new();
     private long _written;
 
     /// <summary>Starts at the front of an empty file.</summary>
@@ -35,18 +36,18 @@ internal sealed class FileAppender : IDisposable
     }
 
     /// <summary>Hands everything to the file system.</summary>
-    /// <returns>CRC-32C of all that was appended.</returns>
-    public uint Flush()
+    /// <returns>XXH3 of all that was appended.</returns>
+    public ulong Flush()
     {
         if (_buffer.Length > 0)
         {
-            _crcState = Crc32C.Update(_crcState, _buffer.Span);
+            _hash.Append(_buffer.Span);
             File.Write(_written, _buffer.Span);
             _written += _buffer.Length;
             _buffer.SetLength(0);
         }
 
-        return ~_crcState;
+        return _hash.GetCurrentHashAsUInt64();
     }
 
     /// <inheritdoc/>

@@ -4,7 +4,9 @@ using TsdbRemote.Blocks.Files;
 namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>Takes the chunks that a table holds of the series asked for.</summary>
-/// <remarks>Called on the thread of the collecting call. The chunks of one series arrive in time order; windows one after another.</remarks>
+/// <remarks>
+/// Called on the thread of the collecting call. The chunks of one series arrive in time order; windows one after another.
+/// </remarks>
 public interface ISeriesChunkSink
 {
     /// <summary>Takes a chunk.</summary>

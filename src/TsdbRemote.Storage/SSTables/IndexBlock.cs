@@ -22,7 +22,10 @@ internal readonly record struct IndexedChunk(long MinTimeMs, long MaxTimeMs, lon
 }
 
 /// <summary>Builds one index block; its layout is drawn in <see cref="SSTableFormat"/>.</summary>
-/// <remarks>Use: <see cref="Begin"/>, then for each series <see cref="AddSeries"/> and as many <see cref="AddChunk"/>, then <see cref="Finish"/>; again.</remarks>
+/// <remarks>
+/// Use: <see cref="Begin"/>, then for each series <see cref="AddSeries"/> and as many <see cref="AddChunk"/>, then <see cref="Finish"/>;
+/// then again.
+/// </remarks>
 internal sealed class IndexBlockWriter : IDisposable
 {
     private readonly PooledBuffer _bytes = PooledBuffer.Rent(SSTableFormat.IndexBlockTargetBytes * 2);
@@ -86,8 +89,8 @@ internal sealed class IndexBlockWriter : IDisposable
 
 /// <summary>Walks an index block whose checksum holds. Any bytes are safe: what is no block ends with <see cref="IsCorrupt"/>.</summary>
 /// <remarks>
-/// Use: <c>while (block.MoveNextSeries())</c> look at <see cref="SeriesId"/>, then <c>while (block.MoveNextChunk(out …))</c>, or not: what was left
-/// out is stepped over. Check <see cref="IsCorrupt"/> in the end.
+/// Use: <c>while (block.MoveNextSeries())</c> look at <see cref="SeriesId"/>, then <c>while (block.MoveNextChunk(out …))</c>, or not:
+/// what was left out is stepped over. Check <see cref="IsCorrupt"/> in the end.
 /// </remarks>
 internal ref struct IndexBlockReader
 {

@@ -8,8 +8,8 @@ namespace TsdbRemote.Storage.SSTables;
 /// <summary>The byte layout of a table file (.sst), drawn once; every constant that writer and reader share.</summary>
 /// <remarks>
 /// <code>
-/// ┌ header 16 B ┬ chunk area ┬ index blocks ┬ sparse index ┬ bloom filter ┬ properties ┬ footer 56 B ┐
-///               16           index          sparse         bloom          properties   size - 56          offsets, all in the footer
+/// ┌ header 16 B ┬ chunk area ┬ index blocks ┬ sparse index ┬ bloom filter ┬ properties ┬ footer 60 B ┐
+///               16           index          sparse         bloom          properties   size - 60          offsets, all in the footer
 ///
 /// header        ┌ magic u32 ┬ version u32 ┬ table id i64 ┐
 /// chunk record  ┌ data length uvarint ┬ encoding u8 ┬ data ┬ crc32c of encoding and data, u32 big-endian ┐   as in a Prometheus segment
@@ -19,15 +19,16 @@ namespace TsdbRemote.Storage.SSTables;
 /// sparse index  ┌ window start i64 ┬ first id u64 ┬ offset of the block i64 ┐ × blocks ┬ crc32c u32 ┐
 /// bloom filter  ┌ blocks u32 ┬ probes u32 ┬ 64 B × blocks ┬ crc32c u32 ┐                                    see BloomFilter
 /// properties    ┌ protobuf SSTableProperties ┬ crc32c u32 ┐                                                 protos/tsdbremote/sstable.proto
-/// footer        ┌ table id i64 ┬ index i64 ┬ sparse i64 ┬ bloom i64 ┬ properties i64 ┬ crc32c of all before the footer u32
-///               ┬ version u32 ┬ crc32c of the 48 bytes before u32 ┬ magic u32 ┐
+/// footer        ┌ table id i64 ┬ index i64 ┬ sparse i64 ┬ bloom i64 ┬ properties i64 ┬ XXH3 of all before the footer u64
+///               ┬ version u32 ┬ crc32c of the 52 bytes before u32 ┬ magic u32 ┐
 /// </code>
-/// Little-endian, but for the checksum of a chunk record, whose bytes are Prometheus'. Chunk area and index are ordered by (window, id); a block
-/// holds series of one window. Records and blocks stand without gaps: a block's length is the distance to the next one, and a chunk's offset is
-/// where the record before it ends, so that the index stores lengths only. A gap is the distance from the last chunk's end, for a series' first
-/// chunk from the window's start.
-/// The footer's checksum covers the checksum of everything before it: it is the root that the manifest keeps. Two tables that changed places on
-/// disk are told apart by it, and by the id.
+/// Little-endian, but for the checksum of a chunk record, whose bytes are Prometheus'. Chunk area and index are ordered by (window, id); a
+/// block holds series of one window. Records and blocks stand without gaps: a block's length is the distance to the next one, and a chunk's
+/// offset is where the record before it ends, so that the index stores lengths only. A gap is the distance from the last chunk's end, for a
+/// series' first chunk from the window's start.
+/// The footer's checksum covers the hash of everything before it: it is the root that the manifest keeps. Two tables that changed places on
+/// disk are told apart by it, and by the id. That hash is no CRC on purpose: a part that ends with its own CRC adds the same to a CRC over
+/// the whole whatever it holds, so that two tables of equal lengths would have equal roots.
 /// </remarks>
 public static class SSTableFormat
 {
@@ -38,7 +39,7 @@ public static class SSTableFormat
     public const int HeaderBytes = 16;
 
     /// <summary>Bytes of the footer.</summary>
-    public const int FooterBytes = 56;
+    public const int FooterBytes = 60;
 
     /// <summary>Bytes of each checksum.</summary>
     public const int ChecksumBytes = sizeof(uint);
@@ -94,11 +95,11 @@ public static class SSTableFormat
 
 /// <summary>The last bytes of a table: where its sections are, and the checksums that make it one.</summary>
 internal readonly record struct SSTableFooter(
-    long TableId, long IndexOffset, long SparseOffset, long BloomOffset, long PropertiesOffset, uint ContentCrc)
+    long TableId, long IndexOffset, long SparseOffset, long BloomOffset, long PropertiesOffset, ulong ContentHash)
 {
     private const int OffsetsAt = sizeof(long);
-    private const int ContentCrcAt = 5 * sizeof(long);
-    private const int VersionAt = ContentCrcAt + sizeof(uint);
+    private const int ContentHashAt = 5 * sizeof(long);
+    private const int VersionAt = ContentHashAt + sizeof(ulong);
     private const int CrcAt = VersionAt + sizeof(uint);
     private const int MagicAt = CrcAt + sizeof(uint);
 
@@ -112,7 +113,7 @@ internal readonly record struct SSTableFooter(
         BinaryPrimitives.WriteInt64LittleEndian(target[(OffsetsAt + 8)..], SparseOffset);
         BinaryPrimitives.WriteInt64LittleEndian(target[(OffsetsAt + 16)..], BloomOffset);
         BinaryPrimitives.WriteInt64LittleEndian(target[(OffsetsAt + 24)..], PropertiesOffset);
-        BinaryPrimitives.WriteUInt32LittleEndian(target[ContentCrcAt..], ContentCrc);
+        BinaryPrimitives.WriteUInt64LittleEndian(target[ContentHashAt..], ContentHash);
         BinaryPrimitives.WriteUInt32LittleEndian(target[VersionAt..], SSTableFormat.Version);
         uint crc = Crc32C.Of(target[..CrcAt]);
         BinaryPrimitives.WriteUInt32LittleEndian(target[CrcAt..], crc);
@@ -142,7 +143,7 @@ internal readonly record struct SSTableFooter(
             BinaryPrimitives.ReadInt64LittleEndian(source[(OffsetsAt + 8)..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[(OffsetsAt + 16)..]),
             BinaryPrimitives.ReadInt64LittleEndian(source[(OffsetsAt + 24)..]),
-            BinaryPrimitives.ReadUInt32LittleEndian(source[ContentCrcAt..]));
+            BinaryPrimitives.ReadUInt64LittleEndian(source[ContentHashAt..]));
         bool ordered = footer.IndexOffset >= SSTableFormat.HeaderBytes && footer.SparseOffset >= footer.IndexOffset
             && footer.BloomOffset >= footer.SparseOffset && footer.PropertiesOffset >= footer.BloomOffset
             && footer.PropertiesOffset <= fileLength - SSTableFormat.FooterBytes;
@@ -159,7 +160,7 @@ internal static class ChunkRecord
     public const int MaxPrefixBytes = Varint.MaxBytes + EncodingBytes;
 
     /// <summary>Bytes of a whole record whose data has this length.</summary>
-    public static long SizeOf(int dataLength) => Varint.SizeOf((ulong)dataLength) + EncodingBytes + (long)dataLength + SSTableFormat.ChecksumBytes;
+    public static long SizeOf(int dataLength) => (long)PrefixOf(dataLength) + dataLength + SSTableFormat.ChecksumBytes;
 
     /// <summary>Bytes before the data.</summary>
     public static int PrefixOf(int dataLength) => Varint.SizeOf((ulong)dataLength) + EncodingBytes;

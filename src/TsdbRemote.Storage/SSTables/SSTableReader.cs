@@ -7,16 +7,19 @@ namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>An open table: finds the chunks of series by id; its bytes are drawn in <see cref="SSTableFormat"/>.</summary>
 /// <remarks>
-/// Use:       <see cref="Open(IFileSystem, string, long, long, bool, bool, uint?, int)"/>; the owner disposes it once it is in no level any more, after <see cref="MarkObsolete"/> if the manifest dropped it.
-///            A reader calls <see cref="TryAcquire"/>, collects, uses the chunks, and calls <see cref="Release"/>: the last one to let go closes the
-///            file and, if it is obsolete, unlinks it.
-/// Invariant: nothing read from the file is believed before its checksum, nor is memory taken by a length that the file's size does not bear out.
+/// Use:       <see cref="Open"/>; the owner disposes it once it is in no level any
+///            more, after <see cref="MarkObsolete"/> if the manifest dropped it. A reader calls <see cref="TryAcquire"/>, collects, uses
+///            the chunks, and calls <see cref="Release"/>: the last one to let go closes the file and, if it is obsolete, unlinks it.
+/// Invariant: nothing read from the file is believed before its checksum, nor is memory taken by a length that the file's size does not
+///            bear out.
 /// Memory:    properties; with cacheMetadata 16 bytes for each index block (about 370 series of one chunk) and the bloom filter.
 /// Thread-safe. Not here: labels, merging, which version wins.
 /// </remarks>
 public sealed class SSTableReader : IDisposable
 {
-    /// <summary>Ids asked for at once up to which the bloom filter is tried: beyond it a pass over the index costs less than the cache misses.</summary>
+    /// <summary>
+    /// Ids asked for at once up to which the bloom filter is tried: beyond it a pass over the index costs less than the cache misses.
+    /// </summary>
     public const int MaxBloomIds = 256;
 
     private readonly IFileSystem _fileSystem;
@@ -35,7 +38,13 @@ public sealed class SSTableReader : IDisposable
     private long _bloomMisses;
 
     private SSTableReader(
-        IFileSystem fs, TableSource source, SSTableFooter footer, uint crc, SSTableProperties properties, bool cacheMetadata, int readBufferBytes)
+        IFileSystem fs,
+        TableSource source,
+        SSTableFooter footer,
+        uint crc,
+        SSTableProperties properties,
+        bool cacheMetadata,
+        int readBufferBytes)
     {
         _fileSystem = fs;
         _source = source;
@@ -70,7 +79,9 @@ public sealed class SSTableReader : IDisposable
     /// <summary>Ids that the bloom filter let pass, whether the table held them or not.</summary>
     public long BloomMisses => Interlocked.Read(ref _bloomMisses);
 
-    /// <summary>What is wrong with the bloom filter, or null. The table then serves without it, until a compaction writes another.</summary>
+    /// <summary>
+    /// What is wrong with the bloom filter, or null. The table then serves without it, until a compaction writes another.
+    /// </summary>
     public string? BloomDamage => _bloomDamage;
 
     /// <summary>Opens a table and checks everything but index blocks and chunks.</summary>
@@ -102,9 +113,10 @@ public sealed class SSTableReader : IDisposable
         {
             // Before it is mapped: a file shorter than its sections would end the process.
             long length = file.Length;
-            if (length != expectedSize) throw new CorruptFileException(path, length, $"the file has {length} bytes, {expectedSize} are expected");
+            if (length != expectedSize)
+                throw new CorruptFileException(path, length, $"the file has {length} bytes, {expectedSize} are expected");
             source = new TableSource(file, length, mmap);
-            return Open(fs, source, tableId, expectedCrc, cacheMetadata, readBufferBytes);
+            return OpenChecked(fs, source, tableId, expectedCrc, cacheMetadata, readBufferBytes);
         }
         catch
         {
@@ -152,7 +164,8 @@ public sealed class SSTableReader : IDisposable
     /// <param name="ascendingIds">The series, ascending, each once.</param>
     /// <param name="range">The time asked for.</param>
     /// <param name="rank">Goes into each chunk: how new this table is.</param>
-    /// <param name="arena">Takes the bytes where the file is not mapped; where it is, the chunks point into the map, and live as long as the caller's reference.</param>
+    /// <param name="arena">Takes the bytes where the file is not mapped; where it is, the chunks point into the map, and live as long as
+    /// the caller's reference.</param>
     /// <param name="sink">Takes the chunks: window by window, in each by ascending id.</param>
     /// <exception cref="CorruptFileException">Bytes that were asked for are damaged; names file and offset.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
@@ -205,7 +218,7 @@ public sealed class SSTableReader : IDisposable
         }
     }
 
-    private static SSTableReader Open(
+    private static SSTableReader OpenChecked(
         IFileSystem fs, TableSource source, long tableId, uint? expectedCrc, bool cacheMetadata, int readBufferBytes)
     {
         PooledBuffer? scratch = null;
@@ -219,7 +232,8 @@ public sealed class SSTableReader : IDisposable
             if (footer.TableId != tableId) throw source.Corrupt(footerAt, $"holds table {footer.TableId}, table {tableId} is expected");
             if (expectedCrc is { } expected && crc != expected)
                 throw source.Corrupt(footerAt, $"is another table of that number: checksum {crc:x8}, {expected:x8} is expected");
-            if (!SSTableFormat.IsHeader(source.Get(0, SSTableFormat.HeaderBytes, ref scratch), tableId)) throw source.Corrupt(0, "header differs");
+            ReadOnlySpan<byte> header = source.Get(0, SSTableFormat.HeaderBytes, ref scratch);
+            if (!SSTableFormat.IsHeader(header, tableId)) throw source.Corrupt(0, "header differs");
             SSTableProperties properties = ReadProperties(source, footer, ref scratch);
             SSTableReader reader = new(fs, source, footer, crc, properties, cacheMetadata, readBufferBytes);
             reader.LoadSparseIndex();

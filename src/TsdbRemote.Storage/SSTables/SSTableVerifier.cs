@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>Reads a table front to back, once, and checks that every byte of it is what its checksums and its other parts say.</summary>
 /// <remarks>
-/// The chunk area is walked by the records' own lengths, then the index beside it: the lengths in the index must be the same in the same order,
-/// which a running hash of both tells without keeping either.
+/// The chunk area is walked by the records' own lengths, then the index beside it: the lengths in the index must be the same in the same
+/// order, which a running hash of both tells without keeping either.
 /// </remarks>
 public static class SSTableVerifier
 {
@@ -27,7 +27,12 @@ public static class SSTableVerifier
     }
 
     internal static void Verify(
-        TableSource source, SSTableFooter footer, SSTableProperties properties, SparseIndex sparse, ReadOnlySpan<byte> bloom, CancellationToken cancel)
+        TableSource source,
+        SSTableFooter footer,
+        SSTableProperties properties,
+        SparseIndex sparse,
+        ReadOnlySpan<byte> bloom,
+        CancellationToken cancel)
     {
         using SequentialReader file = new(source, source.Length - SSTableFormat.FooterBytes, cancel);
         file.Take(SSTableFormat.HeaderBytes); // was checked on opening
@@ -36,7 +41,7 @@ public static class SSTableVerifier
         IndexWalk index = new(source, footer, sparse);
         for (int i = 0; i < sparse.Windows.Length; i++) index.Window(file, sparse.Windows[i], properties.Windows[i], bloom);
         file.SkipTo(source.Length - SSTableFormat.FooterBytes);
-        if (file.Crc != footer.ContentCrc) throw source.Corrupt(0, "checksum of the whole content differs");
+        if (file.Hash != footer.ContentHash) throw source.Corrupt(0, "hash of the whole content differs");
         if (index.NextOffset != footer.IndexOffset || index.Lengths != inRecords)
             throw source.Corrupt(footer.IndexOffset, "the index does not name the records of the chunk area");
         ReadOnlySpan<ulong> ids = index.Ids;
@@ -93,7 +98,8 @@ public static class SSTableVerifier
                     throw Damaged(block, "is not the block named there");
                 Series(ref reader, bloom, ref counts);
                 if (reader.IsCorrupt) throw Damaged(block, "cannot be decoded");
-                if (block + 1 < blocks.EndBlock && reader.SeriesId >= sparse.FirstIdOf(block + 1)) throw Damaged(block, "reaches into the next one");
+                if (block + 1 < blocks.EndBlock && reader.SeriesId >= sparse.FirstIdOf(block + 1))
+                    throw Damaged(block, "reaches into the next one");
                 NextOffset = reader.NextOffset;
             }
 
@@ -107,7 +113,8 @@ public static class SSTableVerifier
         {
             while (reader.MoveNextSeries())
             {
-                if (!BloomFilter.MayContain(bloom, reader.SeriesId)) throw source.Corrupt(footer.BloomOffset, $"bloom filter hides series {reader.SeriesId}");
+                if (!BloomFilter.MayContain(bloom, reader.SeriesId))
+                    throw source.Corrupt(footer.BloomOffset, $"bloom filter hides series {reader.SeriesId}");
                 _ids.Add(reader.SeriesId);
                 counts.Series++;
                 while (reader.MoveNextChunk(out IndexedChunk chunk))
@@ -120,7 +127,8 @@ public static class SSTableVerifier
             }
         }
 
-        private CorruptFileException Damaged(int block, string what) => source.Corrupt(sparse.OffsetOf(block), $"index block {block} {what}");
+        private CorruptFileException Damaged(int block, string what) =>
+            source.Corrupt(sparse.OffsetOf(block), $"index block {block} {what}");
     }
 
     private struct WindowCounts

@@ -32,10 +32,11 @@ public sealed record SSTableInfo(long Size, uint Crc, SSTableProperties Properti
 /// <summary>Writes one table front to back; its bytes are drawn in <see cref="SSTableFormat"/>.</summary>
 /// <remarks>
 /// Use:       <see cref="Add"/> all series in the order (window, id), <see cref="Finish"/> once, <see cref="Dispose"/> in any case.
-/// Promise:   after <see cref="Finish"/> the contents are durable and were read back; the name is not: the caller renames the file and syncs its
-///            directory (<c>docs/formats/sstable.md</c>, "How a table comes to be").
+/// Promise:   after <see cref="Finish"/> the contents are durable and were read back; the name is not: the caller renames the file and
+///            syncs its directory (<c>docs/formats/sstable.md</c>, "How a table comes to be").
 /// Memory:    1 MiB of pending chunk bytes, the index (about 11 bytes a chunk), 8 bytes a distinct series and its bloom filter.
-/// Failure:   after an exception the file is worthless and the writer unusable. It stays where it is: the caller unlinks it, or the next open does.
+/// Failure:   after an exception the file is worthless and the writer unusable. It stays where it is: the caller unlinks it, or the next
+///            open does.
 /// Not here:  merging, cutting at windows, the manifest. Not thread-safe.
 /// </remarks>
 public sealed class SSTableWriter : IDisposable
@@ -121,7 +122,9 @@ public sealed class SSTableWriter : IDisposable
         }
     }
 
-    /// <summary>Writes what stands behind the chunks, reads all of it back through a second handle, and makes the contents durable.</summary>
+    /// <summary>
+    /// Writes what stands behind the chunks, reads all of it back through a second handle, and makes the contents durable.
+    /// </summary>
     /// <param name="firstSequence">First log sequence that the table is complete for.</param>
     /// <param name="lastSequence">Last log sequence that the table is complete for; not below the first.</param>
     /// <param name="parents">Tables that it was merged from.</param>
@@ -217,9 +220,10 @@ public sealed class SSTableWriter : IDisposable
         WriteSection(BloomFilter.Build(_ids.Ids, _options.BloomBitsPerKey));
         long propertiesOffset = _appender.Position;
         WriteSection(_properties.ToByteArray());
-        uint contentCrc = _appender.Flush();
+        ulong contentHash = _appender.Flush();
         Span<byte> footer = stackalloc byte[SSTableFormat.FooterBytes];
-        uint crc = new SSTableFooter(_options.TableId, indexOffset, sparseOffset, bloomOffset, propertiesOffset, contentCrc).WriteTo(footer);
+        SSTableFooter layout = new(_options.TableId, indexOffset, sparseOffset, bloomOffset, propertiesOffset, contentHash);
+        uint crc = layout.WriteTo(footer);
         _appender.Append(footer);
         _appender.Flush();
         return crc;

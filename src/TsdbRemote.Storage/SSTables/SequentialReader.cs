@@ -1,8 +1,9 @@
+using System.IO.Hashing;
 using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Storage.SSTables;
 
-/// <summary>Reads a table from its first byte on in pieces of 1 MiB, keeping the checksum of all that was passed. Not thread-safe.</summary>
+/// <summary>Reads a table from its first byte on in pieces of 1 MiB, keeping the hash of all that was passed. Not thread-safe.</summary>
 internal sealed class SequentialReader : IDisposable
 {
     private const int PieceBytes = 1 << 20;
@@ -10,10 +11,10 @@ internal sealed class SequentialReader : IDisposable
     private readonly TableSource _source;
     private readonly long _end;
     private readonly CancellationToken _cancel;
+    private readonly XxHash3 _hash = new();
     private PooledBuffer? _buffer;
     private long _bufferStart;
     private int _bufferLength;
-    private uint _crcState = uint.MaxValue;
 
     /// <summary>Starts at the first byte.</summary>
     /// <param name="source">The table.</param>
@@ -29,8 +30,8 @@ internal sealed class SequentialReader : IDisposable
     /// <summary>Offset of the next byte.</summary>
     public long Position { get; private set; }
 
-    /// <summary>CRC-32C of all bytes before <see cref="Position"/>.</summary>
-    public uint Crc => ~_crcState;
+    /// <summary>XXH3 of all bytes before <see cref="Position"/>.</summary>
+    public ulong Hash => _hash.GetCurrentHashAsUInt64();
 
     /// <summary>The next bytes, without passing them.</summary>
     public ReadOnlySpan<byte> Peek(int length)
@@ -53,7 +54,7 @@ internal sealed class SequentialReader : IDisposable
     public ReadOnlySpan<byte> Take(int length)
     {
         ReadOnlySpan<byte> bytes = Peek(length);
-        _crcState = Crc32C.Update(_crcState, bytes);
+        _hash.Append(bytes);
         Position += length;
         return bytes;
     }

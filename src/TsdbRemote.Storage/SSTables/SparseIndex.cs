@@ -77,7 +77,9 @@ internal sealed class SparseIndex
     /// <summary>Length of a block, checksum included.</summary>
     public int LengthOf(int block) => (int)(_offsets[block + 1] - _offsets[block]);
 
-    /// <summary>The last block of a window whose first id is not above <paramref name="id"/>, from a block on that is known to be so.</summary>
+    /// <summary>
+    /// The last block of a window whose first id is not above <paramref name="id"/>, from a block on that is known to be so.
+    /// </summary>
     /// <remarks>Gallops: in a pass over ascending ids the answer is mostly near.</remarks>
     public int Find(int from, int end, ulong id)
     {

@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.SSTables;
 
 /// <summary>One forward pass over the index of a table for ascending ids, window by window.</summary>
 /// <remarks>
-/// Per window both sides only move forward: gallop to the block that may hold the next id, walk it beside the ids up to the first id of the next
-/// block, go on. Chunks that hold some instant of the range go to the fetcher in the order of the file.
+/// Per window both sides only move forward: gallop to the block that may hold the next id, walk it beside the ids up to the first id of the
+/// next block, go on. Chunks that hold some instant of the range go to the fetcher in the order of the file.
 /// </remarks>
 internal ref struct TableScan : IDisposable
 {
@@ -31,7 +31,8 @@ internal ref struct TableScan : IDisposable
     /// <param name="sparse">Its sparse index.</param>
     /// <param name="indexOffset">Where its chunk area ends.</param>
     /// <param name="ids">The ids, ascending.</param>
-    /// <param name="map">For each id its index among those the caller was asked for; empty if that is <paramref name="firstIndex"/> and up.</param>
+    /// <param name="map">For each id its index among those the caller was asked for; empty if that is <paramref name="firstIndex"/> and
+    /// up.</param>
     /// <param name="firstIndex">Index of the first id, if there is no map.</param>
     /// <param name="range">The time asked for.</param>
     /// <param name="fetcher">Takes what is found.</param>
@@ -94,7 +95,8 @@ internal ref struct TableScan : IDisposable
     private int Block(int block, long windowStartMs, int next)
     {
         IndexBlockReader reader = new(Payload(block));
-        if (reader.WindowStartMs != windowStartMs || reader.SeriesId != _sparse.FirstIdOf(block)) throw Damaged(block, "is not the block named there");
+        if (reader.WindowStartMs != windowStartMs || reader.SeriesId != _sparse.FirstIdOf(block))
+            throw Damaged(block, "is not the block named there");
         while (reader.MoveNextSeries())
         {
             while (_ids[next] < reader.SeriesId)
@@ -148,5 +150,6 @@ internal ref struct TableScan : IDisposable
         return _scratch!.Span.Slice((int)at, length);
     }
 
-    private readonly CorruptFileException Damaged(int block, string what) => _source.Corrupt(_sparse.OffsetOf(block), $"index block {block} {what}");
+    private readonly CorruptFileException Damaged(int block, string what) =>
+        _source.Corrupt(_sparse.OffsetOf(block), $"index block {block} {what}");
 }

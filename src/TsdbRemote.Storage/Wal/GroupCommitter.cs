@@ -1,6 +1,7 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 
@@ -44,7 +45,8 @@ internal sealed class GroupCommitter : IDisposable
         _time = time;
         _logger = logger;
         _group = new LogGroup(settings.MaxBatch);
-        _timer = time.CreateTimer(static state => ((GroupCommitter)state!).Ring(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        TimerCallback ring = static state => ((GroupCommitter)state!).Ring();
+        _timer = time.CreateTimer(ring, this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Counters of all segments.</summary>
@@ -135,11 +137,11 @@ internal sealed class GroupCommitter : IDisposable
             LogFailedException failed = LogFailedException.Of(error, path);
             if (!_queue.RefuseAsFailed(failed)) return;
             WalLog.Failed(_logger, failed.Operation, failed.Path, failed.Errno, Counters.UnsyncedRecords, error);
-            _group.Fail(() => LogFailedException.Of(failed, path));
+            _group.Fail(failed.Again);
             while (_queue.TryPeek(out LogEntry entry))
             {
                 _queue.Take();
-                entry.Fail(LogFailedException.Of(failed, path));
+                entry.Fail(failed.Again());
             }
         }
     }

@@ -3,13 +3,18 @@ using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.Wal;
 
-/// <summary>The log has stopped for good: a write or a sync failed, and what the kernel kept of it is unknowable. Only a restart helps.</summary>
+/// <summary>
+/// The log has stopped for good: a write or a sync failed, and what the kernel kept of it is unknowable. Only a restart helps.
+/// </summary>
 /// <remarks>The message is what a sender is told with 503.</remarks>
 public sealed class LogFailedException : IOException
 {
+    private readonly string _reason;
+
     private LogFailedException(string operation, string path, string reason, int errno, Exception cause)
         : base($"storage is read-only: {operation} of {path} failed: {reason}; restart after checking the disk", cause)
     {
+        _reason = reason;
         Operation = operation;
         Path = path;
         Errno = errno;
@@ -24,22 +29,24 @@ public sealed class LogFailedException : IOException
     /// <summary>The Linux error number; 0 if it was not the disk.</summary>
     public int Errno { get; }
 
-    /// <summary>Words the failure that stopped the log.</summary>
+    /// <summary>Words a failed sync of a file or a directory.</summary>
+    internal static LogFailedException OfSync(DiskException cause) => Of("fsync", cause);
+
+    /// <summary>Words any failure; one of a sync keeps its words.</summary>
     /// <param name="cause">What was thrown.</param>
     /// <param name="path">The file worked on, if the cause does not know it.</param>
     internal static LogFailedException Of(Exception cause, string path) => cause switch
     {
-        LogFailedException failed => new LogFailedException(failed.Operation, failed.Path, NameOf(failed.Errno, failed), failed.Errno, failed.InnerException!),
-        DiskException disk => new LogFailedException(OperationOf(disk), ShortPath(disk.Path), NameOf(disk.Errno, disk), disk.Errno, disk),
+        LogFailedException failed => failed.Again(),
+        DiskException disk => Of(disk.Operation is "pwrite" or "pwritev" ? "write" : disk.Operation, disk),
         _ => new LogFailedException("write", ShortPath(path), cause.GetType().Name, 0, cause),
     };
 
-    private static string OperationOf(DiskException disk) => disk.Operation switch
-    {
-        "fdatasync" or "fsync" => "fsync",
-        "pwrite" or "pwritev" => "write",
-        _ => disk.Operation,
-    };
+    /// <summary>The same failure for one more waiter: an exception that is thrown on two threads belongs to neither.</summary>
+    internal LogFailedException Again() => new(Operation, Path, _reason, Errno, InnerException!);
+
+    private static LogFailedException Of(string operation, DiskException disk) =>
+        new(operation, ShortPath(disk.Path), NameOf(disk), disk.Errno, disk);
 
     private static string ShortPath(string path)
     {
@@ -48,9 +55,9 @@ public sealed class LogFailedException : IOException
         return path[(directory + 1)..];
     }
 
-    private static string NameOf(int errno, Exception cause) => errno switch
+    private static string NameOf(DiskException disk) => disk.Errno switch
     {
-        0 => cause.Message,
+        0 => disk.Message,
         5 => "EIO",
         9 => "EBADF",
         12 => "ENOMEM",
@@ -61,6 +68,6 @@ public sealed class LogFailedException : IOException
         28 => "ENOSPC",
         30 => "EROFS",
         122 => "EDQUOT",
-        _ => string.Create(CultureInfo.InvariantCulture, $"errno {errno}"),
+        _ => string.Create(CultureInfo.InvariantCulture, $"errno {disk.Errno}"),
     };
 }

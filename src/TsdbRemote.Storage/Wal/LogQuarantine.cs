@@ -5,8 +5,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>Copies doubtful bytes of a segment away, durably, before anything is decided about them (reliability.md P7).</summary>
 /// <remarks>
-/// A copy is made under a temporary name and renamed when it is durable, so a crash leaves no half copy under a real name. A start that finds the copy of an
-/// earlier one keeps that. Nothing here is ever deleted, but for temporary copies. Not thread-safe.
+/// A copy is made under a temporary name and renamed when it is durable, so a crash leaves no half copy under a real name. A start that
+/// finds the copy of an earlier one keeps that. Nothing here is ever deleted, but for temporary copies. Not thread-safe.
 /// </remarks>
 internal sealed class LogQuarantine(IFileSystem fs, string directory, long segment)
 {
@@ -16,15 +16,15 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
     public IReadOnlyList<string> Copies => _copies;
 
     /// <summary>Copies the whole segment.</summary>
-    public void CopySegment(LogWindow source, long end) => Copy(source, 0, end, Name("log"));
+    public void CopySegment(LogWindow source, long end) => Copy(source, 0, end, $"wal-{WalFormat.FileName(segment)}");
 
     /// <summary>Copies the bytes behind the last good frame.</summary>
-    public void CopyTail(LogWindow source, long from, long end) => Copy(source, from, end, Name(from));
+    public void CopyTail(LogWindow source, long from, long end) => Copy(source, from, end, TailName(from));
 
     /// <summary>Copies one record.</summary>
-    public void CopyRecord(LogWindow source, long from, long end) => Copy(source, from, end, Name(from) + ".record");
+    public void CopyRecord(LogWindow source, long from, long end) => Copy(source, from, end, TailName(from) + ".record");
 
-    private string Name(object suffix) => string.Create(CultureInfo.InvariantCulture, $"wal-{segment:D8}-{suffix}");
+    private string TailName(long from) => string.Create(CultureInfo.InvariantCulture, $"wal-{segment:D8}-{from}");
 
     private void Copy(LogWindow source, long from, long end, string name)
     {

@@ -6,7 +6,8 @@ namespace TsdbRemote.Storage.Wal;
 /// <summary>One entry of the queue: a record to be logged, or the mark at which the writer goes on in the next segment.</summary>
 internal readonly struct LogEntry
 {
-    private LogEntry(WalRecordKind kind, ulong sequence, long receiveTimeMs, PooledBuffer? body, TaskCompletionSource? done, SegmentWriter? next)
+    private LogEntry(
+        WalRecordKind kind, ulong sequence, long receiveTimeMs, PooledBuffer? body, TaskCompletionSource? done, SegmentWriter? next)
     {
         Kind = kind;
         Sequence = sequence;
@@ -47,7 +48,9 @@ internal readonly struct LogEntry
         Done?.SetResult();
     }
 
-    /// <summary>Gives the body back, then tells the waiter what went wrong. A mark's segment is closed: nothing will be written to it.</summary>
+    /// <summary>
+    /// Gives the body back, then tells the waiter what went wrong. A mark's segment is closed: nothing will be written to it.
+    /// </summary>
     public void Fail(Exception error)
     {
         Body?.Dispose();
@@ -87,6 +90,15 @@ internal sealed class LogQueue
     /// <param name="wakeForRecords">A record wakes the consumer; false where callers drain for themselves.</param>
     public LogQueue(bool wakeForRecords) => _wakeForRecords = wakeForRecords;
 
+    /// <summary>Sequence of the last record of the segment; that of its first, if it has none yet.</summary>
+    public ulong LastSequence
+    {
+        get
+        {
+            lock (_gate) return WalFormat.Sequence(_segment, Math.Max(0, _nextIndex - 1));
+        }
+    }
+
     /// <summary>Segment of the next record.</summary>
     public long Segment => Volatile.Read(ref _segment);
 
@@ -95,7 +107,8 @@ internal sealed class LogQueue
 
     public LogFailedException? Failed => Volatile.Read(ref _failed);
 
-    public bool IsClosed => Volatile.Read(ref _closed);
+    /// <summary>Records are refused until the next segment begins.</summary>
+    public bool NeedsSegment => Volatile.Read(ref _full) is not null;
 
     /// <summary>Begins a segment without a mark: the first one, or any where nothing is written.</summary>
     public void Begin(long segment)
@@ -173,7 +186,7 @@ internal sealed class LogQueue
     {
         lock (_gate)
         {
-            if (_segment == segment) _full = full;
+            if (_segment == segment) Volatile.Write(ref _full, full);
         }
     }
 
@@ -243,13 +256,13 @@ internal sealed class LogQueue
         Invariant.Check(segment > _segment && segment < WalFormat.MaxSegment);
         Volatile.Write(ref _segment, segment);
         Volatile.Write(ref _segmentBytes, WalFormat.HeaderBytes);
+        Volatile.Write(ref _full, null);
         _nextIndex = 0;
-        _full = null;
     }
 
     private void ThrowIfShutUnderGate()
     {
-        if (_failed is not null) throw LogFailedException.Of(_failed, _failed.Path);
+        if (_failed is not null) throw _failed.Again();
         ObjectDisposedException.ThrowIf(_closed, typeof(WriteAheadLog));
         Invariant.Check(_segment > 0, "the log was started");
     }

@@ -3,13 +3,14 @@ using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Wal;
 
 /// <summary>One replay of one segment: walks the frames, and at the first that does not verify decides what kind of damage it is.</summary>
 /// <remarks>
-/// The usual segment is read once. At the first bad frame everything behind it is scanned for what decides its class (reliability.md §2.6): a
-/// durable_to frame that covers it, or a seal. Then the walk goes on, or ends there. Records are handed on as they are met: those
+/// The usual segment is read once. At the first bad frame everything behind it is scanned for what decides its class (reliability.md
+/// §2.6): a durable_to frame that covers it, or a seal. Then the walk goes on, or ends there. Records are handed on as they are met: those
 /// before a bad frame count in every class.
 /// </remarks>
 internal sealed class SegmentReplay : IDisposable
@@ -43,7 +44,13 @@ internal sealed class SegmentReplay : IDisposable
     private ulong _lastSequence;
 
     public SegmentReplay(
-        IFileSystem fs, IFile file, Guid directoryId, long segment, SegmentReplayOptions options, ILogRecordSink sink, CancellationToken cancel)
+        IFileSystem fs,
+        IFile file,
+        Guid directoryId,
+        long segment,
+        SegmentReplayOptions options,
+        ILogRecordSink sink,
+        CancellationToken cancel)
     {
         _file = file;
         _directoryId = directoryId;
@@ -64,7 +71,8 @@ internal sealed class SegmentReplay : IDisposable
         if (!HeaderIsGood())
         {
             ScanRest(WalFormat.HeaderBytes);
-            if (!_scanner.FindFrom(WalFormat.HeaderBytes, out _) && !MustBeSealed && _options.AcceptedEnd is null) return Report(SegmentOutcome.Empty);
+            bool mayBeEmpty = !MustBeSealed && _options.AcceptedEnd is null;
+            if (mayBeEmpty && !_scanner.FindFrom(WalFormat.HeaderBytes, out _)) return Report(SegmentOutcome.Empty);
             Damaged(0, Math.Min(WalFormat.HeaderBytes, _window.Limit), "the header does not verify");
         }
 
@@ -81,12 +89,13 @@ internal sealed class SegmentReplay : IDisposable
         if (!SegmentHeader.TryRead(_window.At(0, WalFormat.HeaderBytes), out SegmentHeader header)) return false;
         if (header.Version > WalFormat.Version)
         {
-            throw Refuse(LogRefusal.NewerFormat, 0, $"written by version {header.Version} of the log format, this build reads up to {WalFormat.Version}");
+            throw Refuse(LogRefusal.NewerFormat, 0, $"written by version {header.Version} of the format, known up to {WalFormat.Version}");
         }
 
         if (header.Segment != _segment || header.DirectoryId != _directoryId)
         {
-            throw Refuse(LogRefusal.Foreign, 0, $"this is segment {header.Segment} of data directory {header.DirectoryId}, not {_segment} of {_directoryId}");
+            string found = string.Create(CultureInfo.InvariantCulture, $"segment {header.Segment} of directory {header.DirectoryId}");
+            throw Refuse(LogRefusal.Foreign, 0, $"{found}, not segment {_segment} of {_directoryId}");
         }
 
         return true;
@@ -114,7 +123,7 @@ internal sealed class SegmentReplay : IDisposable
         string what = Describe(status);
         if (!_isSealed && !MustBeSealed && at >= _durableTo)
         {
-            long tailEnd = _window.BehindLastNonZero(at);
+            long tailEnd = EndOfBytes(at);
             _quarantine.CopyTail(_window, at, tailEnd);
             _findings.Add(new SegmentFinding(SegmentFindingKind.TornTail, at, tailEnd, what));
             _hasTornTail = true;
@@ -122,8 +131,8 @@ internal sealed class SegmentReplay : IDisposable
         }
 
         bool goesOn = _scanner.FindFrom(at + FrameFormat.Alignment, out PlacedFrame next);
-        long damageEnd = goesOn ? next.Offset : _window.BehindLastNonZero(at);
-        Damaged(at, damageEnd, what);
+        long damageEnd = goesOn ? next.Offset : EndOfBytes(at);
+        Damaged(at, damageEnd, what + ExplainByOneBit(at));
         at = damageEnd;
         return goesOn;
     }
@@ -151,7 +160,7 @@ internal sealed class SegmentReplay : IDisposable
     {
         RefuseUnknown(frame);
         if (WalFormat.IsRecord(frame.Type)) _recordFrames++;
-        if (!WalFormat.IsWellFormed(frame.Type, frame.Payload, _segment)) Undecodable(frame, "a frame that verifies but has not the form of its type");
+        if (!WalFormat.IsWellFormed(frame.Type, frame.Payload, _segment)) Undecodable(frame, "a verified frame without its type's form");
         else if (frame.Type == WalFormat.DurableTo) Promise(frame);
         else if (frame.Type == WalFormat.Seal) TakeSeal(frame);
         else if (WalFormat.IsRecord(frame.Type)) HandOn(frame);
@@ -200,7 +209,7 @@ internal sealed class SegmentReplay : IDisposable
     {
         if (_findings.Exists(static finding => finding.Kind == SegmentFindingKind.Damage)) return; // and therefore the seal cannot hold
         if (_options.AcceptedEnd is { } accepted && _end < accepted) Missing($"frames were accepted up to {accepted}");
-        else if (_seal is { } seal && !_sealHolds) Missing($"the seal counts {seal.Records} records in {seal.Bytes} bytes, {_recordFrames} were found");
+        else if (_seal is { } seal && !_sealHolds) Missing($"the seal counts {seal.Records} records, here are {_recordFrames}");
         else if (_seal is not null && _end > _sealEnd) Missing("frames follow the seal");
         else if (_seal is null && MustBeSealed) Missing("the seal is missing");
     }
@@ -212,14 +221,19 @@ internal sealed class SegmentReplay : IDisposable
     private void Corrupt(SegmentFinding finding)
     {
         if (_options.OnCorruption == CorruptionPolicy.Refuse) throw Refuse(LogRefusal.Corruption, finding.From, finding.What);
-        if (!_segmentIsCopied) _quarantine.CopySegment(_window, _window.BehindLastNonZero(0));
+        if (!_segmentIsCopied) _quarantine.CopySegment(_window, EndOfBytes(0));
         _segmentIsCopied = true;
         _findings.Add(finding);
     }
 
+    /// <summary>Where the zeros of the reserved rest begin; a last frame keeps its padding.</summary>
+    private long EndOfBytes(long from) =>
+        Math.Min(_window.Limit, (_window.BehindLastNonZero(from) + FrameFormat.Alignment - 1) & ~(long)(FrameFormat.Alignment - 1));
+
     private void RefuseUnknown(in PlacedFrame frame)
     {
-        if (!WalFormat.IsKnown(frame.Type)) throw Refuse(LogRefusal.NewerFormat, frame.Offset, $"frame type {frame.Type} is not known to this build");
+        if (WalFormat.IsKnown(frame.Type)) return;
+        throw Refuse(LogRefusal.NewerFormat, frame.Offset, $"frame type {frame.Type} is not known to this build");
     }
 
     private LogRefusedException Refuse(LogRefusal reason, long offset, FormattableString what) =>
@@ -233,6 +247,14 @@ internal sealed class SegmentReplay : IDisposable
         FrameStatus.BadChecksum => "a frame's checksum differs",
         _ => "zeros, and bytes behind them",
     };
+
+    private string ExplainByOneBit(long at)
+    {
+        ReadOnlySpan<byte> source = _window.At(at, FrameFormat.HeaderBytes + FlippedBit.MaxPayloadBytes);
+        return FlippedBit.Find(source, WalFormat.Salt(_directoryId, _segment)) is { } bit
+            ? string.Create(CultureInfo.InvariantCulture, $"; one flipped bit explains it: bit {bit % 8} of byte {at + (bit / 8)}")
+            : string.Empty;
+    }
 
     private SegmentOutcome Outcome()
     {

@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>Writes one segment file, from its header to its seal.</summary>
 /// <remarks>
-/// Use:       <see cref="Create"/>, <see cref="MakeDurable"/>; then per group <see cref="Reserve"/>, <see cref="Write"/>, <see cref="Sync"/>;
-///            at last <see cref="WriteSeal"/>, <see cref="SyncSeal"/>.
+/// Use:       <see cref="Create"/>, <see cref="MakeDurable"/>; then per group <see cref="Reserve"/>, <see cref="Write"/>,
+///            <see cref="Sync"/>; at last <see cref="WriteSeal"/>, <see cref="SyncSeal"/>.
 /// Invariant: <see cref="Synced"/> ≤ <see cref="Offset"/> ≤ the file's length. Nothing is ever written below Offset.
 /// Failure:   every error of the disk passes through. After one of Write or Sync the owner must write here no more.
 /// Threads:   one at a time; the log's drain lock sees to it.
@@ -52,7 +52,9 @@ internal sealed class SegmentWriter : IDisposable
     /// <summary>Running checksum over the crc fields of all frames written.</summary>
     public uint Chain { get; private set; }
 
-    /// <summary>A write broke off for lack of room: what lies behind <see cref="Offset"/> is unknown, nothing more may be written.</summary>
+    /// <summary>
+    /// A write broke off for lack of room: what lies behind <see cref="Offset"/> is unknown, nothing more may be written.
+    /// </summary>
     public bool IsTorn => TornBy is not null;
 
     /// <summary>What broke that write off, or null.</summary>
@@ -83,10 +85,19 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes header and name durable; before this no record may be acknowledged.</summary>
+    /// <exception cref="LogFailedException">A sync failed.</exception>
     public void MakeDurable(IFileSystem fs, string directory)
     {
-        _file.SyncAll();
-        fs.SyncDir(directory);
+        try
+        {
+            _file.SyncAll();
+            fs.SyncDir(directory);
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Announced = Offset;
     }
 
@@ -117,9 +128,18 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes all that was written durable.</summary>
+    /// <exception cref="LogFailedException">The sync failed: it must never be tried again.</exception>
     public void Sync()
     {
-        _file.SyncData();
+        try
+        {
+            _file.SyncData();
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Offset;
     }
 
@@ -160,9 +180,18 @@ internal sealed class SegmentWriter : IDisposable
     }
 
     /// <summary>Makes the seal durable, with the file's new length.</summary>
+    /// <exception cref="LogFailedException">The sync failed: it must never be tried again.</exception>
     public void SyncSeal()
     {
-        _file.SyncAll();
+        try
+        {
+            _file.SyncAll();
+        }
+        catch (DiskException error)
+        {
+            throw LogFailedException.OfSync(error);
+        }
+
         Synced = Offset;
     }
 

@@ -1,3 +1,5 @@
+using TsdbRemote.Storage.Options;
+
 namespace TsdbRemote.Storage.Wal;
 
 /// <summary>What a record holds; the value is its frame type on disk.</summary>
@@ -10,22 +12,9 @@ public enum WalRecordKind : byte
     WriteV2 = 17,
 }
 
-/// <summary>When a request counts as logged.</summary>
-public enum WalDurability
-{
-    /// <summary>After the write and a successful fdatasync that covers it: a power cut loses nothing acknowledged.</summary>
-    Fsync,
-
-    /// <summary>After the write; synced every interval: a killed process loses nothing, a power cut at most the last interval.</summary>
-    Interval,
-
-    /// <summary>At once; nothing is written. For tests and imports.</summary>
-    None,
-}
-
 /// <summary>How the log works.</summary>
 /// <param name="Durability">When a request counts as logged.</param>
-/// <param name="SyncInterval">Longest time that acknowledged records stay unsynced under <see cref="WalDurability.Interval"/>; above zero.</param>
+/// <param name="SyncInterval">Longest time that acknowledged records stay unsynced in mode Interval; above zero.</param>
 /// <param name="MaxBatch">Most records in one group commit; 1 or more.</param>
 /// <param name="Async">True: one thread commits for all. False: each caller drains the queue itself.</param>
 /// <param name="PreallocateBytes">Steps in which file space is reserved ahead, in bytes; 4 KiB or more.</param>

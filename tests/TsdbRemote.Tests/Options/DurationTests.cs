@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Storage.Options;
-using Xunit;
 
 namespace TsdbRemote.Tests.Options;
 

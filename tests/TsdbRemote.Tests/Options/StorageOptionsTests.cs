@@ -1,5 +1,4 @@
 using TsdbRemote.Storage.Options;
-using Xunit;
 
 namespace TsdbRemote.Tests.Options;
 

@@ -3,7 +3,6 @@ using Google.Protobuf;
 using Google.Protobuf.Collections;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Wire;
-using Xunit;
 
 namespace TsdbRemote.Tests.Wire;
 

@@ -6,7 +6,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;
-using Xunit;
 using Labels = TsdbRemote.Blocks.Model.Labels;
 using Sample = TsdbRemote.Blocks.Model.Sample;
 

@@ -2,7 +2,6 @@ using Google.Protobuf;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.WriteV2;
 using TsdbRemote.Storage.Wire;
-using Xunit;
 using Sample = TsdbRemote.Blocks.Model.Sample;
 
 namespace TsdbRemote.Tests.Wire;

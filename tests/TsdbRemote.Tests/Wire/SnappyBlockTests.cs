@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Storage.Wire;
-using Xunit;
 
 namespace TsdbRemote.Tests.Wire;
 

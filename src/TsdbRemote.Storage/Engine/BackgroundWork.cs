@@ -1,0 +1,229 @@
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Wal;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>The only scheduler: switches MemTables when they are due and flushes what waits, on one thread.</summary>
+/// <remarks>
+/// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="Wake"/> when a MemTable may be full, or <see cref="FlushAsync"/> to have everything on
+/// disk. <see cref="Step"/> is one round of it, for tests that run without threads.
+/// </remarks>
+internal sealed class BackgroundWork : IDisposable
+{
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
+
+    private readonly CurrentState _state;
+    private readonly SegmentLedger _ledger;
+    private readonly WriteAheadLog _wal;
+    private readonly FlushWork _flush;
+    private readonly RotationPolicy _policy;
+    private readonly int _maxWaiting;
+    private readonly ReaderWriterLockSlim _gate;
+    private readonly Func<long, MemTable> _newMemTable;
+    private readonly Func<long> _replayedBelow;
+    private readonly Action<long> _flushed;
+    private readonly EngineFailure _failure;
+    private readonly EngineCounters _counters;
+    private readonly WriteStall _stall;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly Lock _requestLock = new();
+    private TaskCompletionSource? _requested;
+    private TaskCompletionSource? _serving;
+    private long _servingUpTo;
+    private int _awake;
+    private volatile bool _stop;
+
+    public BackgroundWork(
+        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
+        Func<long, MemTable> newMemTable, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time,
+        ILogger log)
+    {
+        _state = state;
+        _ledger = ledger;
+        _wal = wal;
+        _flush = flush;
+        _policy = policy;
+        _maxWaiting = maxWaiting;
+        _gate = gate;
+        _newMemTable = newMemTable;
+        _replayedBelow = replayedBelow;
+        _flushed = flushed;
+        _failure = failure;
+        _counters = counters;
+        _stall = stall;
+        _time = time;
+        _log = log;
+    }
+
+    /// <summary>Log bytes that no table holds yet.</summary>
+    public long UnflushedLogBytes => _ledger.All.Sum(static segment => segment.Bytes) + _wal.SegmentBytes;
+
+    /// <summary>True while a write would have to wait: no MemTable or no log may grow further.</summary>
+    public bool IsFull
+    {
+        get
+        {
+            MemTableSet memTables = _state.Peek.MemTables;
+            if (memTables.Waiting.Length >= _maxWaiting && memTables.Active.Bytes >= _policy.SizeFor(memTables.Active.SeriesCount)) return true;
+            return UnflushedLogBytes >= _policy.LogBytes && memTables.Active.SampleCount > 0;
+        }
+    }
+
+    /// <summary>True if the active MemTable should be switched now.</summary>
+    public bool RotationIsDue => Due() != RotationReason.None;
+
+    /// <summary>Has the thread look at once.</summary>
+    public void Wake()
+    {
+        if (Interlocked.Exchange(ref _awake, 1) == 0) _wake.Release();
+    }
+
+    /// <summary>Completes when everything written before the call is in tables.</summary>
+    public Task FlushAsync(CancellationToken cancel)
+    {
+        Task done;
+        lock (_requestLock)
+        {
+            _requested ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            done = _requested.Task;
+        }
+
+        Wake();
+        return done.WaitAsync(cancel);
+    }
+
+    /// <summary>The thread's life.</summary>
+    public void Run()
+    {
+        while (!_stop)
+        {
+            try
+            {
+                _wake.Wait(Tick);
+                Volatile.Write(ref _awake, 0);
+                while (!_stop && Step())
+                {
+                }
+            }
+            catch (Exception failure)
+            {
+                // A bug, or a disk failure nobody foresaw. The data is in the log; going on could lose it, so nothing more is written.
+                if (_failure.Set(failure)) Log.Failed(_log, failure);
+                FailRequests(failure);
+            }
+        }
+    }
+
+    /// <summary>One round: switch if due, flush at most one MemTable.</summary>
+    /// <param name="flush">False to leave the flush to a later round.</param>
+    /// <returns>True if a MemTable was flushed, so that there may be more to do.</returns>
+    public bool Step(bool flush = true)
+    {
+        Rotate();
+        long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
+        if (flushed is { } segment)
+        {
+            _flushed(segment);
+            _stall.Pulse();
+        }
+
+        CompleteRequests();
+        return flushed is not null;
+    }
+
+    /// <summary>Ends <see cref="Run"/> after its current step.</summary>
+    public void Stop()
+    {
+        _stop = true;
+        _wake.Release();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _wake.Dispose();
+
+    private RotationReason Due()
+    {
+        MemTable active = _state.Peek.MemTables.Active;
+        long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - _ledger[active.Segment].CreatedMs;
+        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age);
+    }
+
+    private void Rotate()
+    {
+        if (_failure.IsSet) return;
+        MemTableSet memTables = _state.Peek.MemTables;
+        bool requested = IsRequested();
+        RotationReason reason = Due();
+        if (reason == RotationReason.None && requested && memTables.Active.SampleCount > 0) reason = RotationReason.Requested;
+        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting;
+        if (switched) Switch(memTables.Active, reason);
+
+        // Not switched because too many wait: it stays requested, and the next round tries again.
+        if (requested && (switched || reason == RotationReason.None)) ServeRequest();
+    }
+
+    /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
+    private void Switch(MemTable full, RotationReason reason)
+    {
+        _wal.PrepareNext();
+        MemTable? next = null;
+        _gate.EnterWriteLock();
+        try
+        {
+            LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
+            next = _newMemTable(_wal.SwitchSegment());
+            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false));
+            _ledger.Set(old);
+            _state.Change(state => new EngineState(state.MemTables.Rotate(next), state.Levels, state.Manifest));
+        }
+        finally
+        {
+            _gate.ExitWriteLock();
+        }
+
+        EngineCounters.Add(ref _counters.Rotations[(int)reason], 1);
+        Log.Rotated(_log, next.Segment, reason, full.Bytes, full.SeriesCount);
+    }
+
+    private bool IsRequested()
+    {
+        lock (_requestLock) return _serving is null && _requested is not null;
+    }
+
+    private void ServeRequest()
+    {
+        lock (_requestLock)
+        {
+            _serving = _requested;
+            _requested = null;
+            _servingUpTo = _state.Peek.MemTables.Active.Segment;
+        }
+    }
+
+    private void CompleteRequests()
+    {
+        if (_failure.IsSet) FailRequests(new EngineUnavailableException(_failure.Message));
+        lock (_requestLock)
+        {
+            if (_serving is null) return;
+            bool committed = _replayedBelow() >= _servingUpTo && _state.Peek.MemTables.Waiting.All(memTable => memTable.Segment >= _servingUpTo);
+            if (!committed) return;
+            _serving.TrySetResult();
+            _serving = null;
+            if (_requested is not null) Wake();
+        }
+    }
+
+    private void FailRequests(Exception failure)
+    {
+        lock (_requestLock)
+        {
+            _serving?.TrySetException(failure);
+            _requested?.TrySetException(failure);
+            _serving = _requested = null;
+        }
+    }
+}

@@ -1,0 +1,24 @@
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Remembers the first disk failure after which nothing more can be promised. Once set it stays until the process restarts.</summary>
+/// <remarks>
+/// After a failed sync the kernel has marked the pages clean: a second sync succeeds and proves nothing (Rebello et al., USENIX ATC 2020). So nothing is
+/// retried: writes answer 503, reads go on. Thread-safe.
+/// </remarks>
+public sealed class EngineFailure
+{
+    private Exception? _cause;
+
+    /// <summary>The first failure; null while all is well.</summary>
+    public Exception? Cause => Volatile.Read(ref _cause);
+
+    /// <summary>True once failed.</summary>
+    public bool IsSet => Cause is not null;
+
+    /// <summary>What a refused writer is told.</summary>
+    public string Message => $"storage is read-only: {Cause?.Message}; restart after checking the disk";
+
+    /// <summary>Notes a failure.</summary>
+    /// <returns>True for the first one, which the caller then logs.</returns>
+    public bool Set(Exception cause) => Interlocked.CompareExchange(ref _cause, cause, null) is null;
+}

@@ -1,0 +1,55 @@
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>What each part of the engine takes of the options: the parts know their own settings, not the tree.</summary>
+internal static class EngineSettings
+{
+    // Replay handles about this many log bytes a second and processor; measured figures replace the guess once the benchmark ran (docs/decisions).
+    private const long ReplayBytesPerSecond = 64L << 20;
+
+    private const int SmallestPreallocation = 64 << 10;
+
+    public static IngestSettings Ingest(StorageOptions options)
+    {
+        LimitsOptions limits = options.Limits;
+        return new IngestSettings(
+            new LabelLimits(limits.Labels, (int)limits.LabelName.Bytes, (int)limits.LabelValue.Bytes, (int)limits.LabelsSize.Bytes),
+            (int)Math.Min(limits.Series, int.MaxValue),
+            DecodeLimits.Default with
+            {
+                MaxSeries = limits.SeriesPerRequest,
+                MaxSamples = limits.SamplesPerRequest,
+                MaxLabelBytes = 4 * limits.WriteDecoded.Bytes,
+            },
+            options.MaxFuture.Milliseconds,
+            options.OutOfOrderWindow?.Milliseconds,
+            options.Conflicts == ConflictPolicy.Reject);
+    }
+
+    public static WalSettings Wal(StorageOptions options)
+    {
+        // Space reserved ahead should not dwarf the segment: a MemTable's log is about a tenth of its size.
+        long eighth = (options.Lsm.MemTableSize?.Bytes ?? long.MaxValue) / 8;
+        int preallocate = (int)Math.Clamp(eighth, SmallestPreallocation, WalSettings.DefaultPreallocateBytes);
+        return new WalSettings(options.Wal.Durability, options.Wal.SyncInterval.ToTimeSpan(), options.Wal.WriteBatchSize, options.Wal.Async, preallocate);
+    }
+
+    public static FlushSettings Flush(StorageOptions options) => new(
+        options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata);
+
+    public static RotationPolicy Rotation(StorageOptions options)
+    {
+        double replayable = ReplayBytesPerSecond * options.Wal.MaxReplayTime.ToTimeSpan().TotalSeconds * Environment.ProcessorCount;
+        return new RotationPolicy(
+            options.Lsm.MemTableSize?.Bytes,
+            options.Lsm.MemTableFlushThreshold,
+            (long)Math.Min(options.Wal.MaxSize.Bytes, replayable),
+            options.BlockDuration.Milliseconds,
+            GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+    }
+}

@@ -1,0 +1,88 @@
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>All that exists at one instant: MemTables, tables and the manifest that names them. Immutable; counted by its readers.</summary>
+/// <remarks>
+/// Holds one reference on each MemTable and table in it, from construction until its own last reference goes: a reader that holds
+/// the state can use everything in it, whatever is flushed or deleted meanwhile.
+/// </remarks>
+public sealed class EngineState
+{
+    private ReferenceCount _references;
+
+    /// <summary>A state of these parts; the caller holds a reference on each of them while this runs.</summary>
+    public EngineState(MemTableSet memTables, LevelSet levels, ManifestState manifest)
+    {
+        MemTables = memTables;
+        Levels = levels;
+        Manifest = manifest;
+        foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
+        foreach (LevelTable table in levels.Tables) Invariant.Check(table.Reader.TryAcquire());
+    }
+
+    /// <summary>What is in memory.</summary>
+    public MemTableSet MemTables { get; }
+
+    /// <summary>What is in tables.</summary>
+    public LevelSet Levels { get; }
+
+    /// <summary>What the manifest on disk says.</summary>
+    public ManifestState Manifest { get; }
+
+    /// <summary>Counts one more reader, unless the state is already gone.</summary>
+    public bool TryAcquire() => _references.TryAcquire();
+
+    /// <summary>Lets a reader go; the last one lets all parts go.</summary>
+    public void Release()
+    {
+        if (!_references.Release()) return;
+        foreach (MemTable memTable in MemTables.NewestFirst) memTable.Release();
+        foreach (LevelTable table in Levels.Tables) table.Reader.Release();
+    }
+}
+
+/// <summary>The current <see cref="EngineState"/>: readers take it without a lock, one change at a time replaces it.</summary>
+public sealed class CurrentState
+{
+    // Guards the replacement; taken inside the engine's exclusive gate by a rotation, and alone by everything else.
+    private readonly Lock _changes = new();
+    private EngineState _state;
+
+    /// <summary>Starts with a first state, taking over the caller's reference on it.</summary>
+    public CurrentState(EngineState first) => _state = first;
+
+    /// <summary>The state now, for figures only: it may be gone the next instant.</summary>
+    public EngineState Peek => Volatile.Read(ref _state);
+
+    /// <summary>The state now, held for the caller, who releases it.</summary>
+    public EngineState Acquire()
+    {
+        while (true)
+        {
+            EngineState state = Volatile.Read(ref _state);
+            if (state.TryAcquire()) return state;
+        }
+    }
+
+    /// <summary>Replaces the state by what <paramref name="change"/> makes of it, and lets the old one go.</summary>
+    public EngineState Change(Func<EngineState, EngineState> change)
+    {
+        EngineState old;
+        EngineState next;
+        lock (_changes)
+        {
+            old = _state;
+            next = change(old);
+            Volatile.Write(ref _state, next);
+        }
+
+        old.Release();
+        return next;
+    }
+
+    /// <summary>Lets the last state go, at the end of the engine.</summary>
+    public void Close() => Volatile.Read(ref _state).Release();
+}

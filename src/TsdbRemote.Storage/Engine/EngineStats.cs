@@ -1,0 +1,184 @@
+using System.Collections.Immutable;
+using TsdbRemote.Storage.Levels;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Running counts of the engine. Plain fields added to with interlocked operations once per request, never per sample.</summary>
+internal sealed class EngineCounters
+{
+    public long WriteRequests;
+    public long WriteRequestsFailed;
+    public long SamplesStored;
+    public long SamplesDuplicate;
+    public long SamplesReplaced;
+    public long SamplesOutOfOrder;
+    public long SeriesCreated;
+    public long Flushes;
+    public long FlushErrors;
+    public long FlushBytes;
+    public long FlushSamples;
+    public long FlushTicks;
+    public long LastFlushMs;
+    public long MergedDuplicates;
+    public long MergedConflicts;
+    public long StallTicks;
+    public long StallsRefused;
+    public long Reads;
+    public long TornTails;
+    public long TornTailBytes;
+    public long Corruptions;
+    public long CorruptBytes;
+    public long RecordsReplayed;
+    public long SamplesReplayed;
+    public long RecordsUndecodable;
+    public readonly long[] Rejected = new long[Enum.GetValues<RejectionReason>().Length];
+    public readonly long[] Rotations = new long[Enum.GetValues<MemTables.RotationReason>().Length];
+
+    public static void Add(ref long counter, long value)
+    {
+        if (value != 0) Interlocked.Add(ref counter, value);
+    }
+}
+
+/// <summary>One MemTable, for people.</summary>
+/// <param name="Segment">Its log segment.</param>
+/// <param name="Active">True for the one that takes writes.</param>
+/// <param name="Bytes">Chunk bytes and state.</param>
+/// <param name="Series">Series in it.</param>
+/// <param name="Samples">Samples in it.</param>
+/// <param name="MinTimeMs">Oldest sample, ms; meaningless without samples.</param>
+/// <param name="MaxTimeMs">Newest sample, ms; meaningless without samples.</param>
+public sealed record MemTableStats(long Segment, bool Active, long Bytes, long Series, long Samples, long MinTimeMs, long MaxTimeMs);
+
+/// <summary>The engine's figures at one instant. Counters count from the start of the process.</summary>
+public sealed record EngineStats
+{
+    /// <summary>What the engine is doing.</summary>
+    public required EnginePhase Phase { get; init; }
+
+    /// <summary>Why it is read-only; null if it is not.</summary>
+    public required string? Failure { get; init; }
+
+    /// <summary>What was found damaged since the start: files, ranges, what was done. Not empty means degraded.</summary>
+    public required ImmutableArray<string> Damages { get; init; }
+
+    /// <summary>Write requests, all outcomes.</summary>
+    public required long WriteRequests { get; init; }
+
+    /// <summary>Write requests answered with 503.</summary>
+    public required long WriteRequestsFailed { get; init; }
+
+    /// <summary>Samples stored in MemTables.</summary>
+    public required long SamplesStored { get; init; }
+
+    /// <summary>Samples that were there already with the same value.</summary>
+    public required long SamplesDuplicate { get; init; }
+
+    /// <summary>Samples that replaced another value at the same time, as far as MemTables saw it.</summary>
+    public required long SamplesReplaced { get; init; }
+
+    /// <summary>Samples that came behind a newer one of their series.</summary>
+    public required long SamplesOutOfOrder { get; init; }
+
+    /// <summary>Refused samples by reason.</summary>
+    public required IReadOnlyDictionary<RejectionReason, long> SamplesRejected { get; init; }
+
+    /// <summary>Series created since the start.</summary>
+    public required long SeriesCreated { get; init; }
+
+    /// <summary>Series in the dictionary.</summary>
+    public required long Series { get; init; }
+
+    /// <summary>Bytes of the dictionary in memory.</summary>
+    public required long DictionaryBytes { get; init; }
+
+    /// <summary>MemTables, newest first.</summary>
+    public required ImmutableArray<MemTableStats> MemTables { get; init; }
+
+    /// <summary>Rotations by reason.</summary>
+    public required IReadOnlyDictionary<MemTables.RotationReason, long> Rotations { get; init; }
+
+    /// <summary>The log's own figures.</summary>
+    public required Wal.WalStats Wal { get; init; }
+
+    /// <summary>Active log segment.</summary>
+    public required long WalSegment { get; init; }
+
+    /// <summary>Log bytes that no table holds yet.</summary>
+    public required long WalUnflushedBytes { get; init; }
+
+    /// <summary>Committed flushes.</summary>
+    public required long Flushes { get; init; }
+
+    /// <summary>Failed flushes.</summary>
+    public required long FlushErrors { get; init; }
+
+    /// <summary>Bytes of flushed tables.</summary>
+    public required long FlushBytes { get; init; }
+
+    /// <summary>Samples in flushed tables.</summary>
+    public required long FlushSamples { get; init; }
+
+    /// <summary>Time spent in flushes, seconds.</summary>
+    public required double FlushSeconds { get; init; }
+
+    /// <summary>When the last flush was committed, ms since the epoch; 0 if none was.</summary>
+    public required long LastFlushMs { get; init; }
+
+    /// <summary>Exact repetitions dropped by flushes.</summary>
+    public required long MergedDuplicates { get; init; }
+
+    /// <summary>Older versions of a sample dropped by flushes.</summary>
+    public required long MergedConflicts { get; init; }
+
+    /// <summary>Time that writers waited for a flush, seconds.</summary>
+    public required double StallSeconds { get; init; }
+
+    /// <summary>Writers that waited too long and were told to come again.</summary>
+    public required long StallsRefused { get; init; }
+
+    /// <summary>Snapshots taken by reads.</summary>
+    public required long Reads { get; init; }
+
+    /// <summary>Tables, newest first.</summary>
+    public required ImmutableArray<TableEntry> Tables { get; init; }
+
+    /// <summary>Bloom filters that said no, over all tables.</summary>
+    public required long BloomHits { get; init; }
+
+    /// <summary>Bloom filters that let a look-up pass, over all tables.</summary>
+    public required long BloomMisses { get; init; }
+
+    /// <summary>Generation of the manifest.</summary>
+    public required long ManifestGeneration { get; init; }
+
+    /// <summary>Torn ends of log segments cut at open.</summary>
+    public required long TornTails { get; init; }
+
+    /// <summary>Bytes of them.</summary>
+    public required long TornTailBytes { get; init; }
+
+    /// <summary>Damaged places in log segments found at open.</summary>
+    public required long Corruptions { get; init; }
+
+    /// <summary>Bytes of them.</summary>
+    public required long CorruptBytes { get; init; }
+
+    /// <summary>Log records replayed at open.</summary>
+    public required long RecordsReplayed { get; init; }
+
+    /// <summary>Samples replayed at open.</summary>
+    public required long SamplesReplayed { get; init; }
+
+    /// <summary>Log records that could not be decoded and were put aside.</summary>
+    public required long RecordsUndecodable { get; init; }
+
+    /// <summary>Seconds of each phase of the start.</summary>
+    public required IReadOnlyDictionary<string, double> OpenSeconds { get; init; }
+
+    /// <summary>Bytes of request bodies in flight.</summary>
+    public required long InFlightBytes { get; init; }
+
+    /// <summary>Metric families whose metadata is known.</summary>
+    public required int MetadataFamilies { get; init; }
+}

@@ -1,0 +1,77 @@
+using System.Collections.Immutable;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wal;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Sums the counters of all parts into one <see cref="EngineStats"/>, on demand.</summary>
+internal static class EngineStatsReader
+{
+    public static EngineStats Read(
+        EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages, SeriesDictionary dictionary,
+        CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
+        int metadataFamilies)
+    {
+        EngineState state = current.Acquire();
+        try
+        {
+            return new EngineStats
+            {
+                Phase = phase,
+                Failure = failure.Cause?.Message,
+                Damages = damages,
+                WriteRequests = Interlocked.Read(ref counters.WriteRequests),
+                WriteRequestsFailed = Interlocked.Read(ref counters.WriteRequestsFailed),
+                SamplesStored = Interlocked.Read(ref counters.SamplesStored),
+                SamplesDuplicate = Interlocked.Read(ref counters.SamplesDuplicate),
+                SamplesReplaced = Interlocked.Read(ref counters.SamplesReplaced),
+                SamplesOutOfOrder = Interlocked.Read(ref counters.SamplesOutOfOrder),
+                SamplesRejected = ByKey<RejectionReason>(counters.Rejected),
+                SeriesCreated = Interlocked.Read(ref counters.SeriesCreated),
+                Series = dictionary.Count,
+                DictionaryBytes = dictionary.MemoryBytes,
+                MemTables = [.. state.MemTables.NewestFirst.Select(memTable => Of(memTable, memTable == state.MemTables.Active))],
+                Rotations = ByKey<RotationReason>(counters.Rotations),
+                Wal = wal.Stats,
+                WalSegment = wal.Segment,
+                WalUnflushedBytes = unflushedLogBytes,
+                Flushes = Interlocked.Read(ref counters.Flushes),
+                FlushErrors = Interlocked.Read(ref counters.FlushErrors),
+                FlushBytes = Interlocked.Read(ref counters.FlushBytes),
+                FlushSamples = Interlocked.Read(ref counters.FlushSamples),
+                FlushSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.FlushTicks)).TotalSeconds,
+                LastFlushMs = Interlocked.Read(ref counters.LastFlushMs),
+                MergedDuplicates = Interlocked.Read(ref counters.MergedDuplicates),
+                MergedConflicts = Interlocked.Read(ref counters.MergedConflicts),
+                StallSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.StallTicks)).TotalSeconds,
+                StallsRefused = Interlocked.Read(ref counters.StallsRefused),
+                Reads = Interlocked.Read(ref counters.Reads),
+                Tables = [.. state.Levels.Tables.Select(static table => table.Entry)],
+                BloomHits = state.Levels.Tables.Sum(static table => table.Reader.BloomHits),
+                BloomMisses = state.Levels.Tables.Sum(static table => table.Reader.BloomMisses),
+                ManifestGeneration = state.Manifest.Generation,
+                TornTails = Interlocked.Read(ref counters.TornTails),
+                TornTailBytes = Interlocked.Read(ref counters.TornTailBytes),
+                Corruptions = Interlocked.Read(ref counters.Corruptions),
+                CorruptBytes = Interlocked.Read(ref counters.CorruptBytes),
+                RecordsReplayed = Interlocked.Read(ref counters.RecordsReplayed),
+                SamplesReplayed = Interlocked.Read(ref counters.SamplesReplayed),
+                RecordsUndecodable = Interlocked.Read(ref counters.RecordsUndecodable),
+                OpenSeconds = openSeconds,
+                InFlightBytes = inFlightBytes,
+                MetadataFamilies = metadataFamilies,
+            };
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    private static MemTableStats Of(MemTable memTable, bool active) => new(
+        memTable.Segment, active, memTable.Bytes, memTable.SeriesCount, memTable.SampleCount, memTable.MinTimeMs, memTable.MaxTimeMs);
+
+    private static Dictionary<T, long> ByKey<T>(long[] counts)
+        where T : struct, Enum => Enum.GetValues<T>().ToDictionary(static key => key, key => Interlocked.Read(ref counts[Convert.ToInt32(key, null)]));
+}

@@ -1,0 +1,202 @@
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.SSTables;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Commits flushes, one at a time and in order of sequence: writes the files, replaces the manifest, publishes, deletes the segment.</summary>
+/// <remarks>
+/// Failure: before the manifest is touched a failed step costs only its files, and is tried again later into new ones; three in a row, or any failure at the
+/// manifest, makes the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes.
+/// Not thread-safe: one thread flushes.
+/// </remarks>
+internal sealed class FlushWork
+{
+    private const int FailuresAllowed = 3;
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMinutes(5);
+
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly SeriesDictionary _dictionary;
+    private readonly CurrentState _state;
+    private readonly SegmentLedger _ledger;
+    private readonly EngineCounters _counters;
+    private readonly EngineFailure _failure;
+    private readonly MemTableFlush _flush;
+    private readonly bool _mmap;
+    private readonly bool _cacheMetadata;
+    private readonly long _windowMs;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly List<string> _undeleted = [];
+    private long _nextTableId;
+    private int _failuresInARow;
+    private long _notBefore;
+
+    public FlushWork(
+        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, SegmentLedger ledger, EngineCounters counters,
+        EngineFailure failure, FlushSettings settings, long nextTableId, TimeProvider time, ILogger log)
+    {
+        _files = files;
+        _paths = paths;
+        _dictionary = dictionary;
+        _state = state;
+        _ledger = ledger;
+        _counters = counters;
+        _failure = failure;
+        _flush = new MemTableFlush(files, paths, dictionary, settings.BloomBitsPerKey);
+        _mmap = settings.Mmap;
+        _cacheMetadata = settings.CacheMetadata;
+        _windowMs = settings.WindowMs;
+        _nextTableId = nextTableId;
+        _time = time;
+        _log = log;
+    }
+
+    /// <summary>Flushes the oldest waiting MemTable, if its turn has come.</summary>
+    /// <param name="replayedBelow">No segment below this number is still being replayed: only then is a MemTable the oldest in sequence.</param>
+    /// <returns>The segment whose flush is committed; null if there was nothing to flush, or it has to wait after a failure.</returns>
+    public long? FlushOldest(long replayedBelow)
+    {
+        MemTableSet memTables = _state.Peek.MemTables;
+        if (memTables.Waiting.IsEmpty || memTables.Waiting[0].Segment >= replayedBelow) return null;
+
+        // A failed log leaves the MemTables as the only copy of what it may have lost: they may still go into new files.
+        if (_failure.IsSet && _failure.Cause is not Wal.LogFailedException) return null;
+        if (_time.GetTimestamp() < _notBefore) return null;
+        MemTable oldest = memTables.Waiting[0];
+        try
+        {
+            Flush(oldest);
+            _failuresInARow = 0;
+            _notBefore = 0;
+            return oldest.Segment;
+        }
+        catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
+        {
+            Failed(oldest, failure);
+            return null;
+        }
+    }
+
+    private void Flush(MemTable memTable)
+    {
+        long started = Stopwatch.GetTimestamp();
+        ManifestState manifest = _state.Peek.Manifest;
+        LedgerSegment segment = _ledger[memTable.Segment];
+        long tableId = _nextTableId++;
+        FlushResult result = _flush.Write(memTable, segment.LastSequence, manifest, tableId, _windowMs);
+        LevelTable? table = result.Table is { } entry
+            ? new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc))
+            : null;
+        _ledger.Remove(memTable.Segment);
+        try
+        {
+            manifest = Commit(manifest with
+            {
+                Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
+                Dictionaries = result.Dictionary is null ? manifest.Dictionaries : [result.Dictionary],
+            });
+        }
+        catch
+        {
+            // The old manifest stands, or nobody knows which one does: the segment and its MemTable stay, and so does the table.
+            _ledger.Set(segment);
+            throw;
+        }
+
+        Publish(memTable, table, manifest);
+        _dictionary.MarkPersisted(result.NewSeries);
+        Delete(_paths.Segment(memTable.Segment));
+        Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
+    }
+
+    private ManifestState Commit(ManifestState next)
+    {
+        // One look at the ledger: a segment created between two looks would be below NextSegment and not named, which means "flushed" to the next open.
+        LedgerSegment[] segments = [.. _ledger.All];
+        next = next with
+        {
+            Generation = next.Generation + 1,
+            NextSeriesId = _dictionary.NextSeriesId,
+            NextTableId = _nextTableId,
+            Segments = [.. segments.Select(static segment => segment.Entry)],
+            NextSegment = Math.Max(next.NextSegment, segments.Length == 0 ? 0 : segments[^1].Number + 1),
+        };
+        try
+        {
+            Manifest.Commit(_files, _paths.Root, next);
+        }
+        catch (ManifestUncertainException failure)
+        {
+            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            throw;
+        }
+
+        _state.Change(state => new EngineState(state.MemTables, state.Levels, next));
+        return next;
+    }
+
+    private void Publish(MemTable flushed, LevelTable? table, ManifestState manifest)
+    {
+        _state.Change(state => new EngineState(
+            state.MemTables.Without(flushed), table is null ? state.Levels : state.Levels.With(table), manifest));
+        flushed.Release();
+    }
+
+    private void Delete(string path)
+    {
+        _undeleted.Add(path);
+        for (int i = _undeleted.Count - 1; i >= 0; i--)
+        {
+            try
+            {
+                _files.Unlink(_undeleted[i]);
+                _undeleted.RemoveAt(i);
+            }
+            catch (DiskException failure)
+            {
+                Log.DeleteFailed(_log, _undeleted[i], failure);
+            }
+        }
+    }
+
+    private void Failed(MemTable memTable, Exception failure)
+    {
+        EngineCounters.Add(ref _counters.FlushErrors, 1);
+        bool full = failure is DiskException { Errno: DiskException.NoSpace };
+        if (!full) _failuresInARow++;
+        TimeSpan delay = FirstDelay * Math.Pow(2, Math.Min(_failuresInARow, 10));
+        if (delay > LongestDelay) delay = LongestDelay;
+        _notBefore = _time.GetTimestamp() + (long)(delay.TotalSeconds * _time.TimestampFrequency);
+        Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
+        if (_failuresInARow >= FailuresAllowed && _failure.Set(failure)) Log.Failed(_log, failure);
+    }
+
+    private void Count(long segment, FlushResult result, TimeSpan elapsed)
+    {
+        EngineCounters.Add(ref _counters.Flushes, 1);
+        EngineCounters.Add(ref _counters.FlushTicks, elapsed.Ticks);
+        EngineCounters.Add(ref _counters.MergedDuplicates, result.Merged.Duplicates);
+        EngineCounters.Add(ref _counters.MergedConflicts, result.Merged.Conflicts);
+        Volatile.Write(ref _counters.LastFlushMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
+        if (result.Table is not { } table) return;
+        EngineCounters.Add(ref _counters.FlushBytes, table.Size);
+        EngineCounters.Add(ref _counters.FlushSamples, table.Samples);
+        Log.Flushed(_log, segment, table.Id, table.Samples, table.Series, table.Size, elapsed.TotalSeconds);
+    }
+}
+
+/// <summary>How tables are written and opened.</summary>
+/// <param name="WindowMs">Length of a window in ms.</param>
+/// <param name="BloomBitsPerKey">Bits of bloom filter for each series.</param>
+/// <param name="Mmap">Whether tables are mapped or read.</param>
+/// <param name="CacheMetadata">Whether sparse indexes and bloom filters stay in memory.</param>
+internal sealed record FlushSettings(long WindowMs, int BloomBitsPerKey, bool Mmap, bool CacheMetadata);

@@ -1,0 +1,234 @@
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Options that decide what a write may be.</summary>
+/// <param name="Labels">Limits of one series' labels.</param>
+/// <param name="MaxSeries">Most series in the dictionary.</param>
+/// <param name="Decode">Limits of one request.</param>
+/// <param name="MaxFutureMs">How far ahead of the clock a sample may be, ms.</param>
+/// <param name="OutOfOrderWindowMs">How far behind its series' newest a sample may be, ms; null for no bound.</param>
+/// <param name="RejectConflicts">Whether the first value at a time stays, and another is refused.</param>
+internal sealed record IngestSettings(
+    LabelLimits Labels, int MaxSeries, DecodeLimits Decode, long MaxFutureMs, long? OutOfOrderWindowMs, bool RejectConflicts);
+
+/// <summary>A request that was decided and appended: its answer once the log has committed.</summary>
+/// <param name="Report">The answer.</param>
+/// <param name="Committed">Completes when everything of it in the log is durable as configured.</param>
+internal readonly record struct PendingWrite(WriteReport Report, Task Committed);
+
+/// <summary>One request: resolve, decide, log, append. Replay of the log enters here too.</summary>
+/// <remarks>
+/// Order: every decision that can refuse is taken before the log gets anything, so that replay takes none of them again and a tightened limit never eats
+/// what was acknowledged. If nothing was refused, the body is logged as it came; else what was accepted is logged, written as a 1.0 body, so that
+/// a refused sample is not in the log at all. The log is given the record first and works while the samples are appended.
+/// With <c>conflicts: reject</c> the append itself decides, so it goes first.
+/// Invariant: all of it runs between entering and leaving the rotation gate (shared), so record and samples land in a segment and the
+/// MemTable of that segment. Thread-safe.
+/// </remarks>
+internal sealed class Ingest
+{
+    private readonly SeriesDictionary _dictionary;
+    private readonly SeriesResolver _resolver;
+    private readonly SampleFilter _filter;
+    private readonly IngestSettings _settings;
+    private readonly EngineCounters _counters;
+
+    // What the log holds was within the limits of its day.
+    private static readonly DecodeLimits Unlimited = new(int.MaxValue, int.MaxValue, int.MaxValue, long.MaxValue, 0);
+
+    public Ingest(SeriesDictionary dictionary, IngestSettings settings, EngineCounters counters)
+    {
+        _dictionary = dictionary;
+        _settings = settings;
+        _counters = counters;
+        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries);
+        _filter = new SampleFilter(dictionary, settings.OutOfOrderWindowMs, settings.RejectConflicts);
+    }
+
+    /// <summary>Decodes a body.</summary>
+    /// <returns>Null if it decoded, else the answer.</returns>
+    public WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw)
+    {
+        DecodeStatus status = Decode(scratch.Batch, protocol, raw, _settings.Decode, out string? error);
+        return status switch
+        {
+            DecodeStatus.Ok => null,
+            DecodeStatus.Malformed => WriteReport.Nothing(WriteStatus.Malformed, error ?? "the body is not the protobuf message that its content type names"),
+            _ => WriteReport.Nothing(WriteStatus.TooLarge, error ?? "the request exceeds a limit"),
+        };
+    }
+
+    /// <summary>Decides, logs and appends a decoded request.</summary>
+    /// <param name="scratch">Holds the decoded batch.</param>
+    /// <param name="kind">How the body is to be logged.</param>
+    /// <param name="body">The body as it came; taken over.</param>
+    /// <param name="nowMs">Receive time, which is the "now" of every decision; ms.</param>
+    /// <param name="memTables">The active MemTable and the waiting ones; the caller holds the gate.</param>
+    /// <param name="wal">The log, at the segment of the active MemTable.</param>
+    public PendingWrite Write(WriteScratch scratch, WalRecordKind kind, PooledBuffer body, long nowMs, MemTableSet memTables, WriteAheadLog wal)
+    {
+        WriteBatch batch = scratch.Batch;
+        long latestMs = nowMs > long.MaxValue - _settings.MaxFutureMs ? long.MaxValue : nowMs + _settings.MaxFutureMs;
+        _resolver.Resolve(scratch, latestMs);
+        ReadOnlySpan<Sample> samples = batch.Samples;
+        if (_filter.LooksAtHistory || (batch.SampleCount > 0 && batch.MaxTimeMs > latestMs))
+            samples = _filter.Filter(scratch, latestMs, memTables.NewestFirst);
+
+        var winners = new WinnerLog(_dictionary, wal, nowMs);
+        Task committed = _settings.RejectConflicts
+            ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out AppendCounts counts)
+            : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
+        Count(scratch, counts);
+        return new PendingWrite(Report(scratch, counts), winners.WithRecords(committed));
+    }
+
+    /// <summary>Replays one record of the log into the MemTable of its segment.</summary>
+    /// <returns>Samples in it, or -1 if the record does not decode.</returns>
+    public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
+    {
+        scratch.Reset();
+        if (SnappyBlock.TryDecompress(body, int.MaxValue, out PooledBuffer? raw) != SnappyStatus.Ok || raw is null) return -1;
+        using (raw)
+        {
+            WriteProtocol protocol = kind == WalRecordKind.WriteV2 ? WriteProtocol.V2 : WriteProtocol.V1;
+            if (Decode(scratch.Batch, protocol, raw, Unlimited, out _) != DecodeStatus.Ok) return -1;
+            WriteBatch batch = scratch.Batch;
+            ReadOnlySpan<SeriesEntry> entries = batch.Series;
+            Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
+            for (int i = 0; i < entries.Length; i++)
+            {
+                bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount > 0;
+                uint ordinal = stored ? _resolver.ResolveAccepted(scratch, batch.LabelsOf(entries[i])) : ResolvedSeries.Skip;
+                resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entries[i].FirstSample, SampleCount = entries[i].SampleCount };
+            }
+
+            AppendCounts counts = default;
+            memTable.Append(resolved, batch.Samples, sequence, ref counts, winners: null, outcomes: default);
+            return counts.Stored + counts.Duplicates + counts.Replaced;
+        }
+    }
+
+    /// <summary>Notes the metadata that a request carries.</summary>
+    public static void Observe(WriteBatch batch, MetricMetadata metadata)
+    {
+        foreach (MetadataEntry entry in batch.Metadata)
+            metadata.Set(batch.TextOf(entry.Family), (int)entry.Type, batch.TextOf(entry.Help), batch.TextOf(entry.Unit));
+    }
+
+    private static DecodeStatus Decode(WriteBatch batch, WriteProtocol protocol, PooledBuffer raw, in DecodeLimits limits, out string? error) =>
+        protocol == WriteProtocol.V2
+            ? RemoteWriteV2.Decode(raw.Memory, batch, limits, out error)
+            : RemoteWriteV1.Decode(raw.Memory, batch, limits, out error);
+
+    private static Task LogThenAppend(
+        WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
+        WriteAheadLog wal, WinnerLog winners, out AppendCounts counts)
+    {
+        counts = default;
+        ReadOnlySpan<ResolvedSeries> resolved = scratch.Resolved(scratch.Batch.Series.Length);
+        WalTicket? ticket = Log(scratch, resolved, samples, kind, body, nowMs, wal);
+        if (ticket is null) return Task.CompletedTask;
+        active.Append(resolved, samples, ticket.Value.Sequence, ref counts, winners, outcomes: default);
+        return ticket.Value.Committed;
+    }
+
+    private Task AppendThenLog(
+        WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
+        WriteAheadLog wal, WinnerLog winners, out AppendCounts counts)
+    {
+        counts = default;
+        Span<ResolvedSeries> resolved = scratch.Resolved(scratch.Batch.Series.Length);
+        Span<AppendOutcome> outcomes = scratch.Outcomes(samples.Length);
+        active.Append(resolved, samples, sequence: 0, ref counts, winners, outcomes);
+        if (counts.Conflicts > 0) samples = WithoutConflicts(scratch, resolved, samples, outcomes, active);
+        return Log(scratch, resolved, samples, kind, body, nowMs, wal)?.Committed ?? Task.CompletedTask;
+    }
+
+    /// <summary>Gives the log the body as it came, or what was accepted of it, or nothing.</summary>
+    private static WalTicket? Log(
+        WriteScratch scratch, ReadOnlySpan<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body,
+        long nowMs, WriteAheadLog wal)
+    {
+        if (!scratch.Rejections.Any && scratch.Batch.SampleCount > 0) return wal.Enqueue(kind, body, nowMs);
+        body.Dispose();
+        using PooledBuffer accepted = PooledBuffer.Rent(4096);
+        for (int i = 0; i < resolved.Length; i++)
+        {
+            if (resolved[i].Ordinal == ResolvedSeries.Skip) continue;
+            ReadOnlySpan<byte> labels = scratch.Batch.LabelsOf(scratch.Batch.Series[i]);
+            RemoteWriteV1.EncodeSeries(accepted, labels, samples.Slice(resolved[i].FirstSample, resolved[i].SampleCount));
+        }
+
+        return accepted.Length == 0 ? null : wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(accepted.Span), nowMs);
+    }
+
+    private ReadOnlySpan<Sample> WithoutConflicts(
+        WriteScratch scratch, Span<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, ReadOnlySpan<AppendOutcome> outcomes, MemTable active)
+    {
+        var kept = new List<Sample>(samples.Length);
+        foreach (ref ResolvedSeries series in resolved)
+        {
+            if (series.Ordinal == ResolvedSeries.Skip) continue;
+            int first = kept.Count;
+            for (int i = series.FirstSample; i < series.FirstSample + series.SampleCount; i++)
+            {
+                if (outcomes[i] != AppendOutcome.Conflict) kept.Add(samples[i]);
+                else if (scratch.Rejections.Add(RejectionReason.Conflict, 1))
+                {
+                    ulong? existing = active.Find(series.Ordinal, samples[i].TimeMs)?.ValueBits;
+                    scratch.Rejections.Explain(
+                        SampleErrors.Conflict(_dictionary.LabelsOf(series.Ordinal), samples[i].TimeMs, existing, samples[i].ValueBits), 1);
+                }
+            }
+
+            series.FirstSample = first;
+            series.SampleCount = kept.Count - first;
+            if (series.SampleCount == 0) series.Ordinal = ResolvedSeries.Skip;
+        }
+
+        return kept.ToArray();
+    }
+
+    private static WriteReport Report(WriteScratch scratch, in AppendCounts counts)
+    {
+        long accepted = counts.Stored + counts.Duplicates + counts.Replaced;
+        if (!scratch.Rejections.Any) return new WriteReport(WriteStatus.Written, accepted, 0, 0, null, 0);
+        string message = scratch.Rejections.Message(accepted, scratch.Batch.SampleCount + scratch.Batch.HistogramCount);
+        return new WriteReport(WriteStatus.Rejected, accepted, 0, 0, message, 0);
+    }
+
+    private void Count(WriteScratch scratch, in AppendCounts counts)
+    {
+        EngineCounters.Add(ref _counters.SamplesStored, counts.Stored);
+        EngineCounters.Add(ref _counters.SamplesDuplicate, counts.Duplicates);
+        EngineCounters.Add(ref _counters.SamplesReplaced, counts.Replaced);
+        EngineCounters.Add(ref _counters.SamplesOutOfOrder, counts.OutOfOrder);
+        if (!scratch.Rejections.Any) return;
+        for (int reason = 0; reason < _counters.Rejected.Length; reason++)
+            EngineCounters.Add(ref _counters.Rejected[reason], scratch.Rejections.SamplesOf((RejectionReason)reason));
+    }
+}
+
+/// <summary>Logs a sample again that won against a record with a higher sequence, so that replay answers as the live process did.</summary>
+internal sealed class WinnerLog(SeriesDictionary dictionary, WriteAheadLog wal, long nowMs) : IWinnerLog
+{
+    private List<Task>? _commits;
+
+    public ulong LogWinner(uint ordinal, Sample sample)
+    {
+        using PooledBuffer raw = PooledBuffer.Rent(512);
+        RemoteWriteV1.EncodeSeries(raw, dictionary.LabelsOf(ordinal), [sample]);
+        WalTicket ticket = wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(raw.Span), nowMs);
+        (_commits ??= []).Add(ticket.Committed);
+        return ticket.Sequence;
+    }
+
+    /// <summary>The request's commit, and that of each winner.</summary>
+    public Task WithRecords(Task committed) => _commits is null ? committed : Task.WhenAll([committed, .. _commits]);
+}

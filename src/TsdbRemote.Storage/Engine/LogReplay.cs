@@ -1,0 +1,133 @@
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Wal;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Replays old log segments side by side, each into a MemTable of its own, while writes already go to a fresh one.</summary>
+/// <remarks>
+/// Memory: at most as many replayed MemTables exist at a time as MemTables may wait, because a worker takes a slot before it begins a segment and the
+/// flush gives the slot back. Segments are begun in order, so the oldest, whose flush comes first, is never the one that waits. Conflicts between
+/// segments are settled by sequence when they are read, so the workers need no order among themselves.
+/// </remarks>
+internal sealed class LogReplay
+{
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly Guid _directoryId;
+    private readonly Ingest _ingest;
+    private readonly Func<long, MemTable> _newMemTable;
+    private readonly EngineCounters _counters;
+    private readonly ILogger _log;
+    private readonly InheritedSegment[] _segments;
+    private readonly CorruptionPolicy _onCorruption;
+    private int _next;
+    private long _done;
+    private long _bytesDone;
+
+    public LogReplay(
+        IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
+        EngineCounters counters, CorruptionPolicy onCorruption, ILogger log)
+    {
+        _files = files;
+        _paths = paths;
+        _directoryId = directoryId;
+        _ingest = ingest;
+        _newMemTable = newMemTable;
+        _counters = counters;
+        _onCorruption = onCorruption;
+        _log = log;
+        _segments = [.. segments];
+    }
+
+    /// <summary>How far it is.</summary>
+    public ReplayProgress Progress => _segments.Length == 0
+        ? default
+        : new ReplayProgress(_segments[0].Number, _segments[^1].Number, _segments[0].Number + Interlocked.Read(ref _done), Interlocked.Read(ref _bytesDone), TotalBytes);
+
+    /// <summary>Bytes of all segments.</summary>
+    public long TotalBytes => _segments.Sum(static segment => segment.Bytes);
+
+    /// <summary>Replays the next segment nobody has begun.</summary>
+    /// <param name="cancel">Stops between two frames.</param>
+    /// <param name="memTable">Its samples; null if none was left to begin.</param>
+    /// <param name="report">What was found in the file.</param>
+    /// <returns>False if none was left.</returns>
+    /// <exception cref="DataDirectoryException">The segment cannot be trusted and must not be skipped: another version, or a read error.</exception>
+    public bool ReplayNext(CancellationToken cancel, out MemTable? memTable, out SegmentReport? report)
+    {
+        memTable = null;
+        report = null;
+        int index = Interlocked.Increment(ref _next) - 1;
+        if (index >= _segments.Length) return false;
+        InheritedSegment segment = _segments[index];
+        memTable = _newMemTable(segment.Number);
+        using var scratch = new WriteScratch();
+        var sink = new Sink(this, memTable, scratch);
+        try
+        {
+            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(segment), sink, cancel);
+        }
+        catch (LogRefusedException refused)
+        {
+            memTable.Release();
+            throw new DataDirectoryException(refused.Message, refused);
+        }
+        catch
+        {
+            memTable.Release();
+            throw;
+        }
+
+        Interlocked.Increment(ref _done);
+        Interlocked.Add(ref _bytesDone, segment.Bytes - sink.Bytes);
+        Log.SegmentReplayed(_log, segment.Number, report.Records, memTable.SampleCount, memTable.SeriesCount);
+        return true;
+    }
+
+    private SegmentReplayOptions OptionsOf(InheritedSegment segment) => new(_paths.Quarantine)
+    {
+        MustBeSealed = segment.MustBeSealed,
+        AcceptedEnd = segment.AcceptedEnd,
+        OnCorruption = _onCorruption,
+    };
+
+    private sealed class Sink(LogReplay replay, MemTable memTable, WriteScratch scratch) : ILogRecordSink
+    {
+        public long Bytes { get; private set; }
+
+        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
+        {
+            long samples = replay._ingest.Replay(scratch, kind, sequence, body, memTable);
+            if (samples < 0)
+            {
+                replay.PutAside(kind, sequence, body);
+                return;
+            }
+
+            EngineCounters.Add(ref replay._counters.RecordsReplayed, 1);
+            EngineCounters.Add(ref replay._counters.SamplesReplayed, samples);
+            Bytes += body.Length;
+            Interlocked.Add(ref replay._bytesDone, body.Length);
+        }
+    }
+
+    /// <summary>A record whose checksum holds but that does not decode is a bug or another version's: kept for people, and the rest goes on.</summary>
+    private void PutAside(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
+    {
+        EngineCounters.Add(ref _counters.RecordsUndecodable, 1);
+        string path = Path.Combine(_paths.Quarantine, $"wal-record-{sequence:D20}-{(byte)kind}");
+        if (_files.FileSize(path) is null)
+        {
+            using IFile file = _files.CreateNew(path);
+            file.Write(0, body);
+            file.SyncAll();
+            _files.SyncDir(_paths.Quarantine);
+        }
+
+        Log.RecordUndecodable(_log, sequence, path);
+    }
+}

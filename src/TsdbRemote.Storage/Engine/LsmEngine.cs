@@ -1,0 +1,529 @@
+using System.Collections.Concurrent;
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>The store: opens a data directory, takes writes, answers reads, flushes, closes. All that a host sees.</summary>
+/// <remarks>
+/// Use:       <c>Open</c>, then any thread calls <see cref="WriteAsync"/> and <see cref="AcquireSnapshot"/>; <see cref="StopAsync"/> at the end.
+/// Promise:   a write answered <see cref="WriteStatus.Written"/> is durable as configured and seen by every snapshot taken after the answer, once
+///            <see cref="WhenReady"/> is complete; before that, reads are refused rather than answered in part.
+/// Threads:   one for the log, one for switching and flushing, some for replay, all of this class. Nothing below starts any.
+/// Invariant: a writer holds the gate (shared) from its decision to its last append; a switch of MemTable and segment holds it alone.
+/// Not here:  HTTP, decoding, file formats.
+/// </remarks>
+public sealed class LsmEngine : IAsyncDisposable
+{
+    // Replay is bounded by processors; more workers would only hold more MemTables at a time.
+    private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
+
+    private readonly StorageOptions _options;
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly IDisposable _lock;
+    private readonly EngineCounters _counters = new();
+    private readonly EngineFailure _failure = new();
+    private readonly SegmentLedger _ledger = new();
+    private readonly WriteScratchPool _scratches = new();
+    private readonly MetricMetadata _metadata = new();
+    private readonly ReaderWriterLockSlim _gate = new(LockRecursionPolicy.NoRecursion);
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly ConcurrentQueue<string> _damages = new();
+    private readonly ConcurrentDictionary<string, double> _openSeconds = new();
+    private readonly List<Thread> _threads = [];
+    private readonly SeriesDictionary _dictionary;
+    private readonly Ingest _ingest;
+    private readonly WriteAheadLog _wal;
+    private readonly CurrentState _state;
+    private readonly BackgroundWork _background;
+    private readonly FlushWork _flush;
+    private readonly WriteStall _stall;
+    private readonly LogReplay _replay;
+    private readonly SemaphoreSlim _replaySlots;
+    private readonly SortedSet<long> _unreplayed = [];
+    private readonly bool _threaded;
+    private readonly long _started;
+    private readonly long _firstLiveSegment;
+    private int _replayersLeft;
+    private int _inFlight;
+    private int _stopped;
+
+    private LsmEngine(StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded)
+    {
+        _options = options;
+        _files = files;
+        _paths = new DataLayout(options.DataDir);
+        _time = time;
+        _log = log;
+        _lock = directoryLock;
+        _threaded = threaded;
+        _started = time.GetTimestamp();
+        long windowMs = options.BlockDuration.Milliseconds;
+
+        RecoveredDirectory recovered =
+            new Recovery(files, _paths, windowMs, options.Read.Mmap, options.Read.CacheSstableMetadata, log).Open();
+        foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
+        _dictionary = recovered.Dictionary;
+        _ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
+        _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
+        _firstLiveSegment = recovered.NextSegment;
+        _wal.Start(_firstLiveSegment);
+        MemTable active = NewMemTable(_firstLiveSegment);
+        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false));
+        _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
+        _replay = new LogReplay(
+            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, _ingest, NewReplayMemTable, _counters,
+            options.Wal.OnCorruption, log);
+        foreach (InheritedSegment segment in recovered.Segments)
+        {
+            _unreplayed.Add(segment.Number);
+            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed));
+        }
+
+        _replaySlots = new SemaphoreSlim(Math.Max(1, options.Lsm.MaxImmutableMemTables));
+        _flush = new FlushWork(
+            files, _paths, _dictionary, _state, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
+        RotationPolicy policy = EngineSettings.Rotation(options);
+        _stall = new WriteStall(() => _background!.IsFull, time, _counters);
+        _background = new BackgroundWork(
+            _state, _ledger, _wal, _flush, policy, options.Lsm.MaxImmutableMemTables, _gate, NewMemTable, ReplayedBelow, Flushed,
+            _failure, _counters, _stall, time, log);
+        InFlight = new ByteBudget(options.Lsm.WriteBufferSize.Bytes, maxWaiting: 256, time);
+    }
+
+    /// <summary>Completes when reads are whole: the log is replayed and the postings are built. Faults if replay had to stop.</summary>
+    public Task WhenReady => _ready.Task;
+
+    /// <summary>Budget of decompressed request bytes in flight.</summary>
+    public ByteBudget InFlight { get; }
+
+    /// <summary>Metadata of metric families, as far as senders have told it.</summary>
+    public MetricMetadata Metadata => _metadata;
+
+    /// <summary>How far the replay is.</summary>
+    public ReplayProgress ReplayProgress => _replay.Progress;
+
+    /// <summary>What the engine is doing.</summary>
+    public EnginePhase Phase
+    {
+        get
+        {
+            if (_stopping.IsCancellationRequested) return EnginePhase.Stopping;
+            if (_failure.IsSet) return EnginePhase.Failed;
+            return _ready.Task.IsCompletedSuccessfully ? EnginePhase.Ready : EnginePhase.Replaying;
+        }
+    }
+
+    private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Opens a data directory, creating it if there is none. Returns once writes are accepted.</summary>
+    /// <param name="options">Checked options.</param>
+    /// <param name="files">The disk.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="loggers">Where events go.</param>
+    /// <exception cref="DataDirectoryException">The directory cannot be opened as it stands.</exception>
+    /// <exception cref="DirectoryLockedException">Another process has it.</exception>
+    public static LsmEngine Open(StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers) =>
+        Open(options, files, time, loggers, threaded: true);
+
+    /// <summary>The same, optionally without any thread: tests then drive log, replay and flush step by step.</summary>
+    internal static LsmEngine Open(StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded)
+    {
+        Recovery.MakeRoot(files, options.DataDir);
+        string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
+        IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
+        LsmEngine engine;
+        try
+        {
+            engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded);
+        }
+        catch
+        {
+            directoryLock.Dispose();
+            throw;
+        }
+
+        engine.Begin();
+        return engine;
+    }
+
+    /// <summary>Stores one remote-write request. Never cancelled: once the log has the body, the answer follows the disk.</summary>
+    /// <param name="protocol">Which message the body is.</param>
+    /// <param name="body">The compressed body as it came; taken over.</param>
+    public async Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body)
+    {
+        Interlocked.Increment(ref _inFlight);
+        EngineCounters.Add(ref _counters.WriteRequests, 1);
+        try
+        {
+            WriteReport report = await WriteAdmittedAsync(protocol, body).ConfigureAwait(false);
+            if (report.Status == WriteStatus.Unavailable) EngineCounters.Add(ref _counters.WriteRequestsFailed, 1);
+            return report;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inFlight);
+        }
+    }
+
+    /// <summary>Everything stored so far, for one reader, who disposes it.</summary>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
+    public ReadSnapshot AcquireSnapshot()
+    {
+        if (Volatile.Read(ref _stopped) != 0) throw new EngineUnavailableException("the server is stopping");
+        if (!_ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+        EngineCounters.Add(ref _counters.Reads, 1);
+        EngineState state = _state.Acquire();
+        var sources = new ReadSources([.. state.MemTables.NewestFirst], [.. state.Levels.Tables]);
+        return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, state.Release);
+    }
+
+    /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
+    public Task FlushAsync(CancellationToken cancel) =>
+        _failure.IsSet ? Task.FromException(new EngineUnavailableException(_failure.Message)) : _background.FlushAsync(cancel);
+
+    /// <summary>The engine's figures now.</summary>
+    public EngineStats Stats() => EngineStatsReader.Read(
+        _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
+
+    /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
+    /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
+    public async Task StopAsync(CancellationToken cancel)
+    {
+        if (Interlocked.Exchange(ref _stopped, 1) != 0) return;
+        bool replayed = _ready.Task.IsCompletedSuccessfully;
+        await _stopping.CancelAsync().ConfigureAwait(false);
+        while (Volatile.Read(ref _inFlight) > 0 && !cancel.IsCancellationRequested)
+            await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
+        bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
+        _background.Stop();
+        CloseLog();
+        foreach (Thread thread in _threads) thread.Join();
+        _state.Peek.MemTables.Active.Release();
+        foreach (MemTable waiting in _state.Peek.MemTables.Waiting) waiting.Release();
+        _state.Close();
+        _wal.Dispose();
+        _background.Dispose();
+        _scratches.Dispose();
+        _lock.Dispose();
+        Log.Stopped(_log, flushed);
+    }
+
+    /// <inheritdoc/>
+    public async ValueTask DisposeAsync()
+    {
+        using var patience = new CancellationTokenSource(_options.ShutdownFlushTimeout.ToTimeSpan(), _time);
+        await StopAsync(patience.Token).ConfigureAwait(false);
+        _stopping.Dispose();
+    }
+
+    /// <summary>One round of background work and of the log, for tests without threads.</summary>
+    /// <param name="flush">False to switch the MemTable only, if it is due or a flush was asked for.</param>
+    internal bool Step(bool flush = true)
+    {
+        while (_wal.DrainOnce())
+        {
+        }
+
+        return _background.Step(flush);
+    }
+
+    private void Begin()
+    {
+        _openSeconds["writes_accepted"] = Elapsed();
+        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, _dictionary.Count, _unreplayed.Count, Elapsed());
+        if (!_threaded)
+        {
+            _dictionary.BuildPostings(CancellationToken.None, progress: null);
+            ReplayAll();
+            return;
+        }
+
+        if (_options.Wal.Async) StartThread("log", _wal.Run);
+        StartThread("flush", _background.Run);
+        int workers = Math.Clamp(_unreplayed.Count, 1, ReplayWorkers);
+        _replayersLeft = workers + 1;
+        StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));
+        for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(ReplayAll));
+    }
+
+    private void StartThread(string name, ThreadStart run)
+    {
+        var thread = new Thread(run) { IsBackground = true, Name = $"tsdb {name}" };
+        _threads.Add(thread);
+        thread.Start();
+    }
+
+    private void Replayer(Action work)
+    {
+        try
+        {
+            work();
+            if (Interlocked.Decrement(ref _replayersLeft) == 0) BecomeReady();
+        }
+        catch (OperationCanceledException)
+        {
+            _ready.TrySetCanceled();
+        }
+        catch (Exception failure)
+        {
+            Log.ReplayFailed(_log, failure);
+            _damages.Enqueue(failure.Message);
+            _failure.Set(failure);
+            _ready.TrySetException(failure);
+        }
+    }
+
+    private void ReplayAll()
+    {
+        while (true)
+        {
+            _replaySlots.Wait(_stopping.Token);
+            if (!_replay.ReplayNext(_stopping.Token, out MemTable? memTable, out SegmentReport? report))
+            {
+                _replaySlots.Release();
+                if (!_threaded) BecomeReady();
+                return;
+            }
+
+            Take(memTable!, report!);
+        }
+    }
+
+    /// <summary>A replayed MemTable joins the waiting ones, and its slot is free again when it is flushed.</summary>
+    private void Take(MemTable memTable, SegmentReport report)
+    {
+        Note(memTable.Segment, report);
+        ulong first = (ulong)memTable.Segment << SourceRank.IndexBits;
+        LedgerSegment known = _ledger[memTable.Segment];
+        _ledger.Set(known with { LastSequence = Math.Max(first, report.LastSequence), AcceptedEnd = report.Outcome == SegmentOutcome.Sealed ? null : report.End });
+        _state.Change(state => new EngineState(state.MemTables.WithReplayed(memTable), state.Levels, state.Manifest));
+        lock (_unreplayed) _unreplayed.Remove(memTable.Segment);
+        if (_threaded) _background.Wake();
+        else
+        {
+            while (_background.Step())
+            {
+            }
+        }
+    }
+
+    private void Note(long segment, SegmentReport report)
+    {
+        foreach (SegmentFinding finding in report.Findings)
+        {
+            long bytes = finding.To - finding.From;
+            if (finding.Kind == SegmentFindingKind.TornTail)
+            {
+                EngineCounters.Add(ref _counters.TornTails, 1);
+                EngineCounters.Add(ref _counters.TornTailBytes, bytes);
+                Log.TornTail(_log, segment, finding.From, bytes);
+                continue;
+            }
+
+            EngineCounters.Add(ref _counters.Corruptions, 1);
+            EngineCounters.Add(ref _counters.CorruptBytes, bytes);
+            string what = $"{report.Path} from {finding.From} to {finding.To}: {finding.What}";
+            _damages.Enqueue(what);
+            Log.SegmentDamaged(_log, segment, what);
+        }
+    }
+
+    private void BecomeReady()
+    {
+        _openSeconds["ready"] = Elapsed();
+        _ready.TrySetResult();
+        Log.Ready(_log, Elapsed());
+    }
+
+    /// <summary>Segments below this number are replayed: their MemTables are whole, and flushing them in order keeps sequences in order.</summary>
+    private long ReplayedBelow()
+    {
+        lock (_unreplayed) return _unreplayed.Count == 0 ? long.MaxValue : _unreplayed.Min;
+    }
+
+    private void Flushed(long segment)
+    {
+        if (segment < _firstLiveSegment) _replaySlots.Release();
+    }
+
+    private async ValueTask<WriteReport> WriteAdmittedAsync(WriteProtocol protocol, PooledBuffer body)
+    {
+        if (Refusal() is { } refusal || (refusal = await RefusalAfterWaitAsync().ConfigureAwait(false)) is not null)
+        {
+            body.Dispose();
+            return refusal;
+        }
+
+        long reserved = await InFlight.TryAcquireAsync(DeclaredLength(body.Span), WriteStall.Patience, CancellationToken.None)
+            .ConfigureAwait(false);
+        if (reserved < 0)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
+        }
+
+        PendingWrite pending;
+        try
+        {
+            pending = Apply(protocol, body);
+        }
+        catch (Exception failed) when (failed is LogFailedException or LogFullException)
+        {
+            return LogFailed(failed);
+        }
+        finally
+        {
+            InFlight.Release(reserved);
+        }
+
+        return await CommittedAsync(pending).ConfigureAwait(false);
+    }
+
+    private async ValueTask<WriteReport> CommittedAsync(PendingWrite pending)
+    {
+        try
+        {
+            if (!_options.Wal.Async)
+            {
+                while (!pending.Committed.IsCompleted) _wal.DrainOnce();
+            }
+
+            await pending.Committed.ConfigureAwait(false);
+        }
+        catch (Exception failed) when (failed is LogFailedException or LogFullException)
+        {
+            return LogFailed(failed);
+        }
+
+        if (_background.RotationIsDue) _background.Wake();
+        return pending.Report;
+    }
+
+    private PendingWrite Apply(WriteProtocol protocol, PooledBuffer body)
+    {
+        SnappyStatus status = SnappyBlock.TryDecompress(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
+        if (status != SnappyStatus.Ok || raw is null)
+        {
+            body.Dispose();
+            return new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
+        }
+
+        WriteScratch scratch = _scratches.Rent();
+        try
+        {
+            using (raw)
+            {
+                if (_ingest.Decode(scratch, protocol, raw) is { } refused)
+                {
+                    body.Dispose();
+                    return new PendingWrite(refused, Task.CompletedTask);
+                }
+
+                Ingest.Observe(scratch.Batch, _metadata);
+                _gate.EnterReadLock();
+                try
+                {
+                    WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
+                    return _ingest.Write(scratch, kind, body, NowMs, _state.Peek.MemTables, _wal);
+                }
+                finally
+                {
+                    _gate.ExitReadLock();
+                }
+            }
+        }
+        finally
+        {
+            _scratches.Return(scratch);
+        }
+    }
+
+    private WriteReport? Refusal()
+    {
+        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, "the server is stopping", 5);
+        return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
+    }
+
+    private async ValueTask<WriteReport?> RefusalAfterWaitAsync()
+    {
+        if (await _stall.WaitAsync().ConfigureAwait(false)) return null;
+        int seconds = _ready.Task.IsCompleted ? 5 : 2;
+        return WriteReport.Nothing(WriteStatus.Unavailable, "MemTables or the log are full and wait for a flush", seconds);
+    }
+
+    private WriteReport LogFailed(Exception failed)
+    {
+        // A full disk heals: the next switch of segments helps, so it is asked for.
+        if (failed is LogFullException)
+        {
+            _background.Wake();
+            return WriteReport.Nothing(WriteStatus.Unavailable, failed.Message, 30);
+        }
+
+        if (_failure.Set(failed)) Log.Failed(_log, failed);
+        return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
+    }
+
+    private async Task<bool> TryFlushAsync(CancellationToken cancel)
+    {
+        try
+        {
+            await FlushAsync(cancel).ConfigureAwait(false);
+            return true;
+        }
+        catch (Exception failure) when (failure is OperationCanceledException or EngineUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    private void CloseLog()
+    {
+        try
+        {
+            _wal.Close();
+        }
+        catch (LogFailedException failed)
+        {
+            if (_failure.Set(failed)) Log.Failed(_log, failed);
+        }
+    }
+
+    private string ReplayMessage()
+    {
+        if (_failure.Cause is { } cause) return $"the log could not be replayed: {cause.Message}";
+        ReplayProgress progress = ReplayProgress;
+        return $"the log is being replayed: {progress.BytesDone} of {progress.BytesTotal} bytes";
+    }
+
+    private static long DeclaredLength(ReadOnlySpan<byte> body) => SnappyBlock.TryReadLength(body, out uint declared, out _) ? declared : 0;
+
+    private string Explain(SnappyStatus status) => status switch
+    {
+        SnappyStatus.Empty => "the body is empty, which is no snappy block",
+        SnappyStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
+        SnappyStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
+        _ => "snappy: corrupt input",
+    };
+
+    private double Elapsed() => _time.GetElapsedTime(_started).TotalSeconds;
+
+    private MemTable NewMemTable(long segment) => new(new MemTableOptions(
+        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, _options.Conflicts == ConflictPolicy.Reject));
+
+    private MemTable NewReplayMemTable(long segment) => new(new MemTableOptions(
+        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, RejectConflicts: false));
+}

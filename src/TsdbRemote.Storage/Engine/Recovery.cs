@@ -1,0 +1,298 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.SSTables;
+using TsdbRemote.Storage.Wal;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>What a data directory held when it was opened.</summary>
+/// <param name="Manifest">The durable truth.</param>
+/// <param name="Levels">The tables it names, open.</param>
+/// <param name="Dictionary">Its series: found by label runs at once, by postings once those are built.</param>
+/// <param name="Segments">Log segments to replay, oldest first.</param>
+/// <param name="NextSegment">First number that no segment ever had.</param>
+/// <param name="NextTableId">First id that no table ever had.</param>
+/// <param name="Damages">What was found damaged and taken out of service.</param>
+internal sealed record RecoveredDirectory(
+    ManifestState Manifest, LevelSet Levels, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
+    long NextTableId, ImmutableArray<string> Damages);
+
+/// <summary>A log segment that an earlier process left.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="Bytes">Its file's length.</param>
+/// <param name="MustBeSealed">It was sealed when its process went on to the next one, so a missing seal is damage.</param>
+/// <param name="AcceptedEnd">Where it is known to end, in bytes; null if only its frames tell.</param>
+internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSealed, long? AcceptedEnd);
+
+/// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
+/// <remarks>
+/// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
+/// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused.
+/// Running it twice, or crashing in it, changes nothing more.
+/// </remarks>
+internal sealed class Recovery
+{
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly long _windowMs;
+    private readonly bool _mmap;
+    private readonly bool _cacheMetadata;
+    private readonly ILogger _log;
+    private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
+
+    public Recovery(IFileSystem files, DataLayout paths, long windowMs, bool mmap, bool cacheMetadata, ILogger log)
+    {
+        _files = files;
+        _paths = paths;
+        _windowMs = windowMs;
+        _mmap = mmap;
+        _cacheMetadata = cacheMetadata;
+        _log = log;
+    }
+
+    /// <summary>Creates the root directory, so that it can be locked.</summary>
+    public static void MakeRoot(IFileSystem files, string root)
+    {
+        string parent = ParentOf(root);
+        files.MakeDir(root);
+        if (parent.Length > 0) files.SyncDir(parent);
+    }
+
+    /// <summary>Opens the directory; the caller holds its lock.</summary>
+    /// <exception cref="DataDirectoryException">It cannot be opened as it stands.</exception>
+    public RecoveredDirectory Open()
+    {
+        ManifestState manifest = LoadManifest();
+        if (manifest.BlockDurationMs != _windowMs)
+        {
+            throw new DataDirectoryException(
+                $"storage.block_duration: {_windowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
+        }
+
+        RemoveTemporaries(_paths.Root);
+        RemoveTemporaries(_paths.Tables);
+        long nextTableId = RemoveUnnamedTables(manifest);
+        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
+        ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
+        SeriesDictionary dictionary = LoadDictionary(manifest);
+        LevelSet levels = OpenTables(manifest);
+        manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
+        return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
+    }
+
+    private ManifestState LoadManifest()
+    {
+        ManifestState? manifest;
+        try
+        {
+            manifest = Manifest.TryLoad(_files, _paths.Root, out string? previous);
+            if (previous is not null)
+            {
+                Log.ManifestFallback(_log, previous);
+                _damages.Add(previous);
+            }
+        }
+        catch (ManifestException refused)
+        {
+            throw new DataDirectoryException(refused.Message, refused);
+        }
+
+        if (manifest is not null)
+        {
+            // A directory that a restore or a hand left out holds nothing; it is made again rather than refused.
+            _paths.MakeDirectories(_files);
+            _files.SyncDir(_paths.Root);
+            return manifest;
+        }
+
+        return CreateDirectory();
+    }
+
+    private ManifestState CreateDirectory()
+    {
+        _paths.MakeDirectories(_files);
+        var first = new ManifestState
+        {
+            Generation = 1,
+            DirectoryId = Guid.NewGuid(),
+            BlockDurationMs = _windowMs,
+            NextSeriesId = 1,
+            NextTableId = 1,
+            NextSegment = 1,
+            ConversionCounter = 0,
+        };
+        Manifest.Commit(_files, _paths.Root, first);
+        Log.DirectoryCreated(_log, _paths.Root, first.DirectoryId);
+        return first;
+    }
+
+    private void RemoveTemporaries(string directory)
+    {
+        foreach (DirectoryEntry entry in _files.List(directory))
+        {
+            if (entry.IsDirectory || !entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal)) continue;
+            _files.Unlink(Path.Combine(directory, entry.Name));
+            Log.RestRemoved(_log, Path.Combine(directory, entry.Name));
+        }
+    }
+
+    private long RemoveUnnamedTables(ManifestState manifest)
+    {
+        var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
+        long next = manifest.NextTableId;
+        foreach (DirectoryEntry entry in _files.List(_paths.Tables))
+        {
+            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
+            next = Math.Max(next, id + 1);
+            _files.Unlink(_paths.Table(id));
+            Log.RestRemoved(_log, _paths.Table(id));
+        }
+
+        return next;
+    }
+
+    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest)
+    {
+        var found = new SortedDictionary<long, SegmentEntry>();
+        long next = manifest.NextSegment;
+        var named = manifest.Segments.ToDictionary(static segment => segment.Number);
+        foreach (DirectoryEntry entry in _files.List(_paths.Wal))
+        {
+            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
+            if (named.TryGetValue(number, out SegmentEntry? known)) found.Add(number, known);
+            else if (number >= manifest.NextSegment) found.Add(number, new SegmentEntry(number, null));
+            else RemoveFlushed(number);
+            next = Math.Max(next, number + 1);
+        }
+
+        foreach (long number in named.Keys.Where(number => !found.ContainsKey(number)))
+        {
+            throw new DataDirectoryException(
+                $"{_paths.Segment(number)} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
+                + "Put the file back, or restore the directory from a snapshot");
+        }
+
+        return ([.. found.Values], next);
+    }
+
+    /// <summary>
+    /// Notes, before a segment of this process exists, which ones an earlier process left: they may lack a seal although later segments will hold
+    /// records, which to a recovery after the next crash would otherwise look like damage.
+    /// </summary>
+    private ManifestState NameInherited(ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId)
+    {
+        if (segments.IsEmpty) return manifest;
+        ManifestState next = manifest with
+        {
+            Generation = manifest.Generation + 1,
+            Segments = [.. segments.Select(static segment => new SegmentEntry(segment.Number, segment.AcceptedEnd, Inherited: !segment.MustBeSealed))],
+            NextSegment = nextSegment,
+            NextTableId = nextTableId,
+        };
+        Manifest.Commit(_files, _paths.Root, next);
+        return next;
+    }
+
+    /// <summary>
+    /// What is known of each segment: a later one with records proves that it was sealed, unless an earlier process left it, and may hold its end where
+    /// a full disk ended it without a seal.
+    /// </summary>
+    private ImmutableArray<InheritedSegment> Inherit(ImmutableArray<SegmentEntry> segments, Guid directoryId)
+    {
+        SegmentProbe[] probes = [.. segments.Select(segment => Probe(segment.Number, directoryId))];
+        var inherited = ImmutableArray.CreateBuilder<InheritedSegment>(segments.Length);
+        for (int i = 0; i < segments.Length; i++)
+        {
+            SegmentEntry segment = segments[i];
+            SegmentProbe[] later = probes[(i + 1)..];
+            SegmentEnd? left = later.Select(static probe => probe.PreviousEnd).FirstOrDefault(end => end?.Segment == segment.Number);
+            inherited.Add(new InheritedSegment(
+                segment.Number,
+                _files.FileSize(_paths.Segment(segment.Number)) ?? 0,
+                MustBeSealed: !segment.Inherited && later.Any(static probe => probe.HasFrames),
+                segment.AcceptedEnd ?? left?.End));
+        }
+
+        return inherited.MoveToImmutable();
+    }
+
+    private SegmentProbe Probe(long segment, Guid directoryId)
+    {
+        try
+        {
+            return LogReader.Probe(_files, _paths.Segment(segment), directoryId, segment);
+        }
+        catch (LogRefusedException refused)
+        {
+            throw new DataDirectoryException(refused.Message, refused);
+        }
+    }
+
+    private void RemoveFlushed(long number)
+    {
+        _files.Unlink(_paths.Segment(number));
+        Log.RestRemoved(_log, _paths.Segment(number));
+    }
+
+    private SeriesDictionary LoadDictionary(ManifestState manifest)
+    {
+        var dictionary = new SeriesDictionary(manifest.NextSeriesId);
+        foreach (DictionaryEntry entry in manifest.Dictionaries)
+        {
+            string path = _paths.Dictionary(entry.Number);
+            try
+            {
+                SeriesFileReport report = SeriesFile.Load(_files, path, manifest.DirectoryId, entry.Number, entry.Length, entry.Crc, dictionary.Load);
+                foreach (SeriesFileDamage damage in report.Damage) Damaged($"{path} at {damage.Offset}: {damage.Reason}; the series of this entry is lost from reads");
+            }
+            catch (CorruptFileException corrupt)
+            {
+                throw new DataDirectoryException($"{corrupt.Message}; restore the file or the directory from a snapshot", corrupt);
+            }
+        }
+
+        dictionary.CompleteLoad();
+        return dictionary;
+    }
+
+    private LevelSet OpenTables(ManifestState manifest)
+    {
+        var tables = new List<LevelTable>();
+        foreach (TableEntry entry in manifest.Tables)
+        {
+            string path = _paths.Table(entry.Id);
+            try
+            {
+                tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _mmap, _cacheMetadata, entry.Crc)));
+            }
+            catch (CorruptFileException corrupt)
+            {
+                // The rest serves on. The file stays where it is, named by the manifest, for an operator to repair or give up.
+                Damaged($"{corrupt.Message}; table {entry.Id} is out of service");
+            }
+            catch (DiskException missing) when (missing.Errno == 2)
+            {
+                throw new DataDirectoryException(
+                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore from a snapshot", missing);
+            }
+        }
+
+        return LevelSet.Empty.With(tables);
+    }
+
+    private void Damaged(string what)
+    {
+        Log.Damage(_log, what);
+        _damages.Add(what);
+    }
+
+    private static string ParentOf(string path)
+    {
+        string full = path.TrimEnd('/');
+        int slash = full.LastIndexOf('/');
+        return slash switch { < 0 => ".", 0 => "/", _ => full[..slash] };
+    }
+}

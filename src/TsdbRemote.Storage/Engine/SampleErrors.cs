@@ -1,0 +1,50 @@
+using System.Globalization;
+using TsdbRemote.Blocks.Model;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>The sentences by which refused samples are explained, in Prometheus' words where it has some (remote write 2.0, §2.3 of the protocol page).</summary>
+internal static class SampleErrors
+{
+    private const int MaxLabelChars = 256;
+
+    public static string Future(ReadOnlySpan<byte> labels) =>
+        $"out of bounds: timestamp is too far in the future for series {Labels.Print(labels, MaxLabelChars)}";
+
+    public static string OutOfOrder(ReadOnlySpan<byte> labels) => $"out of order sample for series {Labels.Print(labels, MaxLabelChars)}";
+
+    public static string TooOld(ReadOnlySpan<byte> labels) => $"too old sample for series {Labels.Print(labels, MaxLabelChars)}";
+
+    public static string Histogram(ReadOnlySpan<byte> labels) =>
+        $"native histograms are not supported by this version for series {Labels.Print(labels, MaxLabelChars)}";
+
+    public static string Conflict(ReadOnlySpan<byte> labels, long timeMs, ulong? existing, ulong given)
+    {
+        string values = existing is { } bits
+            ? string.Create(CultureInfo.InvariantCulture, $" {timeMs}; overrides not allowed: existing {Number(bits)}, new value {Number(given)}")
+            : "";
+        return $"duplicate sample for timestamp{values} for series {Labels.Print(labels, MaxLabelChars)}";
+    }
+
+    private static string Number(ulong bits) => BitConverter.UInt64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
+}
+
+/// <summary>The sentences by which refused label sets are explained.</summary>
+internal static class LabelErrors
+{
+    private const int MaxLabelChars = 256;
+
+    public static string Text(LabelProblem problem, ReadOnlySpan<byte> run, string? detail, in LabelLimits limits)
+    {
+        string labels = Labels.Print(run, MaxLabelChars);
+        return problem switch
+        {
+            LabelProblem.DuplicateName => $"invalid labels for series, labels {labels}, duplicated label {detail}",
+            LabelProblem.TooManyLabels => $"too many labels (limits.labels = {limits.MaxLabels}) series={labels}",
+            LabelProblem.NameTooLong => $"label name too long (limits.label_name = {limits.MaxNameBytes}): {detail} series={labels}",
+            LabelProblem.ValueTooLong => $"label value too long (limits.label_value = {limits.MaxValueBytes}): {detail} series={labels}",
+            LabelProblem.TooLong => $"labels too long (limits.labels_size = {limits.MaxRunBytes}) series={labels}",
+            _ => $"invalid metric name or labels, got {labels}",
+        };
+    }
+}

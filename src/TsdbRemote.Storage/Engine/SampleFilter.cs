@@ -1,0 +1,108 @@
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Decides which samples of resolved series are taken, where times or existing values matter. The default options hardly ever need it.</summary>
+/// <remarks>
+/// A series' newest time is what the dictionary remembers of this process' life; unknown after a restart means accept. Two requests that race on one
+/// series may both pass: the bound is kept within a race's width, and never lets a sample through that a serial order would not.
+/// </remarks>
+internal sealed class SampleFilter
+{
+    private readonly SeriesDictionary _dictionary;
+    private readonly long? _windowMs;
+    private readonly bool _rejectConflicts;
+
+    /// <param name="dictionary">Remembers newest times.</param>
+    /// <param name="windowMs">Out-of-order window in ms; null for no bound.</param>
+    /// <param name="rejectConflicts">Whether the first value at a time stays.</param>
+    public SampleFilter(SeriesDictionary dictionary, long? windowMs, bool rejectConflicts)
+    {
+        _dictionary = dictionary;
+        _windowMs = windowMs;
+        _rejectConflicts = rejectConflicts;
+    }
+
+    /// <summary>True if every request has to pass, not only one with samples in the future.</summary>
+    public bool LooksAtHistory => _windowMs is not null || _rejectConflicts;
+
+    /// <summary>Copies the samples that pass into the scratch's <see cref="WriteScratch.Kept"/> and points the resolved series there.</summary>
+    /// <param name="scratch">Resolved; refusals go into its log.</param>
+    /// <param name="latestMs">Newest time allowed, ms.</param>
+    /// <param name="memTables">Where existing values are looked for, newest first.</param>
+    /// <returns>The samples to store.</returns>
+    public ReadOnlySpan<Sample> Filter(WriteScratch scratch, long latestMs, IEnumerable<MemTable> memTables)
+    {
+        WriteBatch batch = scratch.Batch;
+        Span<ResolvedSeries> resolved = scratch.Resolved(batch.Series.Length);
+        for (int i = 0; i < resolved.Length; i++)
+        {
+            ref ResolvedSeries series = ref resolved[i];
+            if (series.Ordinal == ResolvedSeries.Skip) continue;
+            int first = scratch.Kept.Count;
+            foreach (Sample sample in batch.Samples.Slice(series.FirstSample, series.SampleCount))
+            {
+                if (Passes(scratch, series.Ordinal, sample, latestMs, memTables)) scratch.Kept.Add(sample);
+            }
+
+            series.FirstSample = first;
+            series.SampleCount = scratch.Kept.Count - first;
+            if (series.SampleCount == 0) series.Ordinal = ResolvedSeries.Skip;
+        }
+
+        return CollectionsMarshal.AsSpan(scratch.Kept);
+    }
+
+    private bool Passes(WriteScratch scratch, uint ordinal, Sample sample, long latestMs, IEnumerable<MemTable> memTables)
+    {
+        RejectionLog log = scratch.Rejections;
+        if (sample.TimeMs > latestMs)
+        {
+            if (log.Add(RejectionReason.Future, 1)) log.Explain(SampleErrors.Future(_dictionary.LabelsOf(ordinal)), 1);
+            return false;
+        }
+
+        if (!LooksAtHistory) return true;
+        long newest = _dictionary.NewestTimeMs(ordinal);
+        if (newest == long.MinValue || sample.TimeMs > newest)
+        {
+            _dictionary.ObserveTime(ordinal, sample.TimeMs);
+            return true;
+        }
+
+        Sample? existing = Find(ordinal, sample.TimeMs, memTables);
+        if (existing == sample) return true;
+        if (sample.TimeMs < newest && IsTooOld(sample.TimeMs, newest))
+        {
+            if (log.Add(RejectionReason.OutOfOrder, 1))
+            {
+                ReadOnlySpan<byte> labels = _dictionary.LabelsOf(ordinal);
+                log.Explain(_windowMs == 0 ? SampleErrors.OutOfOrder(labels) : SampleErrors.TooOld(labels), 1);
+            }
+
+            return false;
+        }
+
+        if (!_rejectConflicts || existing is null) return true;
+        if (log.Add(RejectionReason.Conflict, 1))
+            log.Explain(SampleErrors.Conflict(_dictionary.LabelsOf(ordinal), sample.TimeMs, existing.Value.ValueBits, sample.ValueBits), 1);
+        return false;
+    }
+
+    // Int128 instead of a subtraction that could overflow at the ends of time.
+    private bool IsTooOld(long timeMs, long newestMs) => _windowMs is { } window && (Int128)timeMs < (Int128)newestMs - window;
+
+    private static Sample? Find(uint ordinal, long timeMs, IEnumerable<MemTable> memTables)
+    {
+        foreach (MemTable memTable in memTables)
+        {
+            if (memTable.Find(ordinal, timeMs) is { } found) return found;
+        }
+
+        return null;
+    }
+}

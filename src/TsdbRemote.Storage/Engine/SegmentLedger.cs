@@ -1,0 +1,35 @@
+using System.Collections.Immutable;
+using TsdbRemote.Storage.Levels;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>One log segment whose samples no table holds yet.</summary>
+/// <param name="Number">Its number.</param>
+/// <param name="CreatedMs">When it was created, or found at open; ms since the epoch.</param>
+/// <param name="Bytes">Log bytes in it; for the active segment the log knows better.</param>
+/// <param name="LastSequence">Sequence of its last record, once it takes no more.</param>
+/// <param name="AcceptedEnd">Where replay stopped in a segment that was never sealed; null otherwise.</param>
+/// <param name="Inherited">An earlier process left it.</param>
+public sealed record LedgerSegment(long Number, long CreatedMs, long Bytes, ulong LastSequence, long? AcceptedEnd, bool Inherited)
+{
+    /// <summary>What the manifest says of it.</summary>
+    public SegmentEntry Entry => new(Number, AcceptedEnd, Inherited);
+}
+
+/// <summary>Which segments hold acknowledged samples that no table has. Thread-safe.</summary>
+public sealed class SegmentLedger
+{
+    private ImmutableSortedDictionary<long, LedgerSegment> _segments = ImmutableSortedDictionary<long, LedgerSegment>.Empty;
+
+    /// <summary>All, oldest first.</summary>
+    public IEnumerable<LedgerSegment> All => Volatile.Read(ref _segments).Values;
+
+    /// <summary>One segment; it must be there.</summary>
+    public LedgerSegment this[long number] => Volatile.Read(ref _segments)[number];
+
+    /// <summary>Adds a segment or replaces what is known of it.</summary>
+    public void Set(LedgerSegment segment) => ImmutableInterlocked.Update(ref _segments, static (all, set) => all.SetItem(set.Number, set), segment);
+
+    /// <summary>Forgets a segment whose flush is committed.</summary>
+    public void Remove(long number) => ImmutableInterlocked.Update(ref _segments, static (all, gone) => all.Remove(gone), number);
+}

@@ -1,0 +1,78 @@
+using System.Collections.Concurrent;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>What one write request needs while it is decided and appended; reused from request to request.</summary>
+internal sealed class WriteScratch : IDisposable
+{
+    private ResolvedSeries[] _resolved = [];
+    private AppendOutcome[] _outcomes = [];
+
+    /// <summary>The decoded request.</summary>
+    public WriteBatch Batch { get; } = new();
+
+    /// <summary>What was refused.</summary>
+    public RejectionLog Rejections { get; } = new();
+
+    /// <summary>Samples that passed, where not all did.</summary>
+    public List<Sample> Kept { get; } = [];
+
+    /// <summary>A label run being normalised.</summary>
+    public PooledBuffer Canonical { get; } = PooledBuffer.Rent(4096);
+
+    /// <summary>One entry for each series of the batch.</summary>
+    public Span<ResolvedSeries> Resolved(int count)
+    {
+        if (_resolved.Length < count) _resolved = new ResolvedSeries[Math.Max(count, 2048)];
+        return _resolved.AsSpan(0, count);
+    }
+
+    /// <summary>One outcome for each sample.</summary>
+    public Span<AppendOutcome> Outcomes(int count)
+    {
+        if (_outcomes.Length < count) _outcomes = new AppendOutcome[Math.Max(count, 2048)];
+        return _outcomes.AsSpan(0, count);
+    }
+
+    /// <summary>Ready for the next request.</summary>
+    public void Reset()
+    {
+        Batch.Reset();
+        Rejections.Clear();
+        Kept.Clear();
+        if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
+        Canonical.SetLength(0);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Batch.Dispose();
+        Canonical.Dispose();
+    }
+}
+
+/// <summary>Scratches at rest: as many as ever worked at once, up to a bound.</summary>
+internal sealed class WriteScratchPool : IDisposable
+{
+    private const int MaxAtRest = 64;
+    private readonly ConcurrentBag<WriteScratch> _atRest = [];
+
+    public WriteScratch Rent() => _atRest.TryTake(out WriteScratch? scratch) ? scratch : new WriteScratch();
+
+    public void Return(WriteScratch scratch)
+    {
+        scratch.Reset();
+        if (_atRest.Count < MaxAtRest) _atRest.Add(scratch);
+        else scratch.Dispose();
+    }
+
+    public void Dispose()
+    {
+        while (_atRest.TryTake(out WriteScratch? scratch)) scratch.Dispose();
+    }
+}

@@ -1,0 +1,61 @@
+using Microsoft.Extensions.Logging;
+
+namespace TsdbRemote.Storage;
+
+/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1299 flush, 1300-1399 failures.</summary>
+internal static partial class Log
+{
+    [LoggerMessage(1000, LogLevel.Information, "Created data directory {Root} with id {DirectoryId}")]
+    public static partial void DirectoryCreated(ILogger logger, string root, Guid directoryId);
+
+    [LoggerMessage(1001, LogLevel.Information, "Removed {Path}: the rest of a step that a crash interrupted, or already replaced")]
+    public static partial void RestRemoved(ILogger logger, string path);
+
+    [LoggerMessage(1002, LogLevel.Error, "Manifest: {What}")]
+    public static partial void ManifestFallback(ILogger logger, string what);
+
+    [LoggerMessage(1003, LogLevel.Error, "Damaged: {What}")]
+    public static partial void Damage(ILogger logger, string what);
+
+    [LoggerMessage(1004, LogLevel.Information, "Opened {Root}: {Tables} tables, {Series} series, {Segments} log segments to replay; writes are accepted after {Seconds:F3} s")]
+    public static partial void Opened(ILogger logger, string root, int tables, int series, int segments, double seconds);
+
+    [LoggerMessage(1005, LogLevel.Information, "Ready for reads after {Seconds:F3} s")]
+    public static partial void Ready(ILogger logger, double seconds);
+
+    [LoggerMessage(1006, LogLevel.Information, "Stopped; flushed {Flushed}")]
+    public static partial void Stopped(ILogger logger, bool flushed);
+
+    [LoggerMessage(1100, LogLevel.Information, "Replayed segment {Segment}: {Records} records, {Samples} samples of {Series} series")]
+    public static partial void SegmentReplayed(ILogger logger, long segment, long records, long samples, int series);
+
+    [LoggerMessage(1101, LogLevel.Information, "Replay: {Percent:F0} % of {Bytes} bytes")]
+    public static partial void ReplayProgress(ILogger logger, double percent, long bytes);
+
+    [LoggerMessage(1102, LogLevel.Error, "Record {Sequence} does not decode; kept in {Path}")]
+    public static partial void RecordUndecodable(ILogger logger, ulong sequence, string path);
+
+    [LoggerMessage(1103, LogLevel.Information, "Segment {Segment} ends at {Offset}: {Bytes} bytes of a batch that was never acknowledged")]
+    public static partial void TornTail(ILogger logger, long segment, long offset, long bytes);
+
+    [LoggerMessage(1104, LogLevel.Error, "Segment {Segment} is damaged: {What}")]
+    public static partial void SegmentDamaged(ILogger logger, long segment, string what);
+
+    [LoggerMessage(1200, LogLevel.Information, "Rotated to segment {Segment}: {Reason}, {Bytes} bytes of {Series} series")]
+    public static partial void Rotated(ILogger logger, long segment, MemTables.RotationReason reason, long bytes, int series);
+
+    [LoggerMessage(1201, LogLevel.Information, "Flushed segment {Segment} into table {Table}: {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
+    public static partial void Flushed(ILogger logger, long segment, long table, long samples, long series, long bytes, double seconds);
+
+    [LoggerMessage(1202, LogLevel.Error, "Flush of segment {Segment} failed; its log segment stays; next try in {Seconds:F0} s")]
+    public static partial void FlushFailed(ILogger logger, long segment, double seconds, Exception failure);
+
+    [LoggerMessage(1203, LogLevel.Warning, "Could not delete {Path}; the next start tries again")]
+    public static partial void DeleteFailed(ILogger logger, string path, Exception failure);
+
+    [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
+    public static partial void Failed(ILogger logger, Exception failure);
+
+    [LoggerMessage(1301, LogLevel.Critical, "Replay stopped; reads stay unavailable")]
+    public static partial void ReplayFailed(ILogger logger, Exception failure);
+}

@@ -1,0 +1,214 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+
+namespace TsdbRemote.Storage.MemTables;
+
+/// <summary>The samples of one log segment in memory: per series one growing chunk, finished ones, and what came out of order.</summary>
+/// <remarks>
+/// Use:       the creator holds one reference. Who reads, or keeps what <see cref="Collect"/> gave, holds one more:
+///            <see cref="TryAcquire"/>, then <see cref="Release"/>. With the last one all native memory goes at once.
+/// Promise:   a sample is readable when <see cref="Append"/> returns, once for each time, the last arrival's value (or, with
+///            <see cref="MemTableOptions.RejectConflicts"/>, the first one's). A chunk never crosses a window and holds at most
+///            <see cref="SamplesPerChunk"/> samples.
+/// Layout:    series are dealt over stripes by ordinal, 16 neighbours together; each stripe has a lock, slots, states and a slab of
+///            native memory. The garbage collector knows of no series, chunk or sample, and appending allocates nothing on its heap.
+/// Threads:   everything may be called from any thread. A call after the last release throws <see cref="ObjectDisposedException"/>.
+/// Not here:  labels and ids (SeriesDictionary), the log, deciding what is too old or too new, when to rotate (Engine).
+/// </remarks>
+public sealed class MemTable : IDisposable
+{
+    /// <summary>Samples at which a chunk is full, as in Prometheus (prometheus: tsdb/head.go, DefaultSamplesPerChunk).</summary>
+    public const int SamplesPerChunk = 120;
+
+    private readonly MemTableOptions _options;
+    private readonly StripeLayout _layout;
+    private readonly MemTableStripe[] _stripes;
+    private readonly ByteCounter _reserved = new();
+    private ReferenceCount _references;
+    private int _disposed;
+
+    /// <summary>An empty MemTable; its memory grows with its contents.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">A window below 1 ms, or stripes that are no power of two from 1 to 65,536.</exception>
+    public MemTable(MemTableOptions options)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(options.WindowMs, 1, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Stripes, 1 << 16, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfEqual(BitOperations.IsPow2(options.Stripes), false, nameof(options));
+        _options = options;
+        _layout = new StripeLayout(options.Stripes);
+        _stripes = new MemTableStripe[options.Stripes];
+        for (int i = 0; i < _stripes.Length; i++) _stripes[i] = new MemTableStripe((uint)i, _layout, in options, _reserved);
+    }
+
+    /// <summary>Number of the log segment that holds the same samples.</summary>
+    public long Segment => _options.Segment;
+
+    /// <summary>Native bytes taken from the system for chunks, states and slots, used or not; 0 after the last release.</summary>
+    /// <remarks>One read: cheap enough for a check after each request.</remarks>
+    public long Bytes => _reserved.Value;
+
+    /// <summary>Readable samples: for each series the distinct times.</summary>
+    public long SampleCount
+    {
+        get
+        {
+            long sum = 0;
+            foreach (MemTableStripe stripe in _stripes) sum += stripe.SampleCount;
+            return sum;
+        }
+    }
+
+    /// <summary>Series with a sample.</summary>
+    public int SeriesCount
+    {
+        get
+        {
+            int sum = 0;
+            foreach (MemTableStripe stripe in _stripes) sum += stripe.SeriesCount;
+            return sum;
+        }
+    }
+
+    /// <summary>Time of the oldest sample in ms; <see cref="long.MaxValue"/> while there is none.</summary>
+    public long MinTimeMs
+    {
+        get
+        {
+            long min = long.MaxValue;
+            foreach (MemTableStripe stripe in _stripes) min = Math.Min(min, stripe.MinTimeMs);
+            return min;
+        }
+    }
+
+    /// <summary>Time of the newest sample in ms; <see cref="long.MinValue"/> while there is none.</summary>
+    public long MaxTimeMs
+    {
+        get
+        {
+            long max = long.MinValue;
+            foreach (MemTableStripe stripe in _stripes) max = Math.Max(max, stripe.MaxTimeMs);
+            return max;
+        }
+    }
+
+    /// <summary>Takes a reference, unless the last one has already been let go.</summary>
+    public bool TryAcquire() => _references.TryAcquire();
+
+    /// <summary>Lets a reference go; with the last one the memory.</summary>
+    /// <exception cref="InvalidOperationException">More releases than references.</exception>
+    public void Release()
+    {
+        if (!_references.Release()) return;
+        foreach (MemTableStripe stripe in _stripes) stripe.Dispose();
+    }
+
+    /// <summary>Lets the creator's reference go, once however often it is called. Readers keep theirs.</summary>
+    public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0) Release();
+    }
+
+    /// <summary>Appends what is accepted of a request.</summary>
+    /// <remarks>
+    /// Samples count in the order given: of two at the same time the later position wins, or with
+    /// <see cref="MemTableOptions.RejectConflicts"/> the first. A value once stored is then never changed, so that
+    /// <see cref="Find"/> still gives the value that a <see cref="AppendOutcome.Conflict"/> met.
+    /// If this throws, what came before stays appended and counted.
+    /// </remarks>
+    /// <param name="series">The request's series; a series may come twice.</param>
+    /// <param name="samples">Their samples.</param>
+    /// <param name="sequence">Sequence of the request's log record.</param>
+    /// <param name="counts">Added to.</param>
+    /// <param name="winners">Logs what wins against a higher sequence; null while replaying, when sequences only ascend.</param>
+    /// <param name="outcomes">
+    /// Empty, or for each of <paramref name="samples"/> a place for its outcome. Those of skipped series are left as they are.
+    /// </param>
+    /// <exception cref="ArgumentOutOfRangeException">An entry's samples lie outside <paramref name="samples"/>.</exception>
+    /// <exception cref="ArgumentException">Fewer outcomes than samples.</exception>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public void Append(
+        ReadOnlySpan<ResolvedSeries> series,
+        ReadOnlySpan<Sample> samples,
+        ulong sequence,
+        ref AppendCounts counts,
+        IWinnerLog? winners = null,
+        Span<AppendOutcome> outcomes = default)
+    {
+        bool wantsOutcomes = !outcomes.IsEmpty;
+        if (wantsOutcomes && outcomes.Length < samples.Length) throw new ArgumentException("fewer outcomes than samples", nameof(outcomes));
+        var request = new AppendRequest
+        {
+            Samples = samples,
+            Outcomes = outcomes,
+            Winners = winners,
+            Sequence = sequence,
+            Counts = ref counts,
+        };
+        int first = 0;
+        while (first < series.Length)
+        {
+            int end = EndOfRun(series, first, out uint stripe);
+            _stripes[stripe].Append(series[first..end], ref request);
+            first = end;
+        }
+    }
+
+    /// <summary>Appends the chunks of a series that overlap the range to <paramref name="output"/>.</summary>
+    /// <remarks>
+    /// First those that grew in order, ascending and disjoint, with <paramref name="rank"/>; then the late samples inside the range,
+    /// encoded, with <paramref name="rank"/> + 1, because a late sample at a known time is the newer one. In-order chunks are not cut
+    /// to the range. Sealed chunks are pointers into this MemTable: valid while the caller holds a reference.
+    /// </remarks>
+    /// <param name="ordinal">The series; unknown ones give nothing.</param>
+    /// <param name="range">Closed interval.</param>
+    /// <param name="rank">Of the in-order chunks.</param>
+    /// <param name="arena">The caller's, for the bytes of the open chunk and of late samples.</param>
+    /// <param name="output">Appended to.</param>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public void Collect(uint ordinal, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
+    {
+        using PooledBuffer? late = StripeOf(ordinal).Collect(ordinal, range, rank, arena, output, out bool ascending);
+        if (late is null) return;
+        Span<Sample> samples = MemoryMarshal.Cast<byte, Sample>(late.Span);
+        if (!ascending) LateSamples.SortByTime(samples);
+        ChunkMerge.Encode(samples, _options.WindowMs, rank + 1, arena, output, SamplesPerChunk);
+    }
+
+    /// <summary>The sample that a reader sees at exactly that time, or null.</summary>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public Sample? Find(uint ordinal, long timeMs) =>
+        StripeOf(ordinal).TryFind(ordinal, timeMs, out ulong valueBits) ? new Sample(timeMs, valueBits) : null;
+
+    /// <summary>True if the series has a sample here.</summary>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public bool Contains(uint ordinal) => StripeOf(ordinal).Contains(ordinal);
+
+    /// <summary>All series with a sample, ascending. While others append, those of the stripes at the time of their visit.</summary>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public uint[] OrdinalsSorted()
+    {
+        var ordinals = new List<uint>(SeriesCount);
+        foreach (MemTableStripe stripe in _stripes) stripe.AddOrdinals(ordinals);
+        ordinals.Sort();
+        return [.. ordinals];
+    }
+
+    private int EndOfRun(ReadOnlySpan<ResolvedSeries> series, int first, out uint stripe)
+    {
+        stripe = _layout.StripeOf(series[first].Ordinal);
+        int end = first + 1;
+        for (; end < series.Length; end++)
+        {
+            uint ordinal = series[end].Ordinal;
+            if (ordinal != ResolvedSeries.Skip && _layout.StripeOf(ordinal) != stripe) break;
+        }
+
+        return end;
+    }
+
+    private MemTableStripe StripeOf(uint ordinal) => _stripes[_layout.StripeOf(ordinal)];
+}

@@ -1,0 +1,313 @@
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+
+namespace TsdbRemote.Storage.MemTables;
+
+/// <summary>One call of <see cref="MemTable.Append"/> on its way through the stripes.</summary>
+internal ref struct AppendRequest
+{
+    /// <summary>All samples of the request.</summary>
+    public ReadOnlySpan<Sample> Samples;
+
+    /// <summary>For each sample what became of it; empty if nobody asks.</summary>
+    public Span<AppendOutcome> Outcomes;
+
+    /// <summary>Where winners are logged again; null while replaying.</summary>
+    public IWinnerLog? Winners;
+
+    /// <summary>Sequence of the request's record.</summary>
+    public ulong Sequence;
+
+    /// <summary>The caller's counts.</summary>
+    public ref AppendCounts Counts;
+}
+
+/// <summary>A part of a MemTable's series behind one lock: where a sample is found to be new, known, late or in conflict.</summary>
+/// <remarks>
+/// A sample above the series' newest in-order time goes into the open chunk. Any other is compared with the value that a reader
+/// would see at its time (the late sample there, else the one in the chunks) and, if it differs and may win, kept as a late sample.
+///
+/// The winner rule (design §5.1). Law: of all logged samples of a series at one time, the one with the highest sequence has the
+/// value that is visible. Then a replay in sequence order ends with the live answer. The state keeps the highest sequence that
+/// touched the series, duplicates included. A replacement by a lower sequence would break the law, so it is logged again first and
+/// its new sequence is the highest. A lower sequence that finds its time free, or its own value there, keeps the law as it is.
+///
+/// Lock: <c>_lock</c> guards everything here. <see cref="IWinnerLog"/> is called inside it, and nothing else that locks.
+/// The three totals are written inside it and read without. What is handed out is immutable: sealed chunks, or copies.
+/// </remarks>
+internal sealed unsafe class MemTableStripe : IDisposable
+{
+    private readonly Lock _lock = new();
+    private readonly StripeLayout _layout;
+    private readonly uint _index;
+    private readonly long _windowMs;
+    private readonly bool _rejectConflicts;
+    private readonly ChunkSlab _slab;
+    private readonly SeriesSlots _series;
+    private bool _freed;
+    private long _samples;
+    private long _minTimeMs = long.MaxValue;
+    private long _maxTimeMs = long.MinValue;
+
+    public MemTableStripe(uint index, StripeLayout layout, in MemTableOptions options, ByteCounter reserved)
+    {
+        _index = index;
+        _layout = layout;
+        _windowMs = options.WindowMs;
+        _rejectConflicts = options.RejectConflicts;
+        _slab = new ChunkSlab(reserved);
+        _series = new SeriesSlots(_slab);
+    }
+
+    /// <summary>Instants at which some series has a value, summed over the series.</summary>
+    public long SampleCount => Volatile.Read(ref _samples);
+
+    /// <summary>Series with a sample.</summary>
+    public int SeriesCount => _series.Count;
+
+    /// <summary>Oldest sample, ms; <see cref="long.MaxValue"/> while empty.</summary>
+    public long MinTimeMs => Volatile.Read(ref _minTimeMs);
+
+    /// <summary>Newest sample, ms; <see cref="long.MinValue"/> while empty.</summary>
+    public long MaxTimeMs => Volatile.Read(ref _maxTimeMs);
+
+    /// <summary>Appends a run of series that are all of this stripe, or to be skipped.</summary>
+    public void Append(ReadOnlySpan<ResolvedSeries> run, ref AppendRequest request)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            foreach (ref readonly ResolvedSeries series in run)
+            {
+                if (series.Ordinal != ResolvedSeries.Skip) AppendSeries(in series, ref request);
+            }
+        }
+    }
+
+    /// <summary>As <see cref="MemTable.Collect"/>, except that late samples come back as they are.</summary>
+    /// <returns>Late samples inside the range, to be encoded outside the lock and disposed; null if there are none.</returns>
+    public PooledBuffer? Collect(uint ordinal, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output, out bool ascending)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            ascending = true;
+            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
+            if (state == null || range.IsEmpty) return null;
+            CollectSealed(state, range, rank, output);
+            CollectOpen(state, range, rank, arena, output);
+            return state->Late == null ? null : CopyLate(state->Late, range, out ascending);
+        }
+    }
+
+    /// <summary>The value that a reader sees at exactly that time.</summary>
+    public bool TryFind(uint ordinal, long timeMs, out ulong valueBits)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
+            valueBits = 0;
+            return state != null && TryFind(state, timeMs, out valueBits, out _);
+        }
+    }
+
+    /// <summary>True if the series has a sample.</summary>
+    public bool Contains(uint ordinal)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            return _series.Find(_layout.LocalOf(ordinal)) != null;
+        }
+    }
+
+    /// <summary>Appends the ordinals of all series with a sample, ascending within the stripe.</summary>
+    public void AddOrdinals(List<uint> output)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            _series.AddOrdinals(_layout, _index, output);
+        }
+    }
+
+    /// <summary>Gives all memory back. Every later call throws.</summary>
+    public void Dispose()
+    {
+        lock (_lock)
+        {
+            _freed = true;
+            _slab.Dispose();
+        }
+    }
+
+    private void AppendSeries(in ResolvedSeries series, ref AppendRequest request)
+    {
+        ReadOnlySpan<Sample> samples = request.Samples.Slice(series.FirstSample, series.SampleCount);
+        uint local = _layout.LocalOf(series.Ordinal);
+        SeriesState* state = _series.Find(local);
+        for (int i = 0; i < samples.Length; i++)
+        {
+            Sample sample = samples[i];
+            AppendOutcome outcome;
+            if (state == null)
+            {
+                state = AddSeries(local, sample, request.Sequence);
+                outcome = AppendOutcome.Stored;
+            }
+            else if (sample.TimeMs > state->Builder.LastTimeMs)
+            {
+                AppendInOrder(state, sample, request.Sequence);
+                outcome = AppendOutcome.Stored;
+            }
+            else
+            {
+                outcome = AppendLate(state, series.Ordinal, sample, ref request);
+            }
+
+            if (!request.Outcomes.IsEmpty) request.Outcomes[series.FirstSample + i] = outcome;
+            Count(outcome, sample.TimeMs, ref request.Counts);
+        }
+    }
+
+    private SeriesState* AddSeries(uint local, Sample sample, ulong sequence)
+    {
+        SeriesState* state = _series.Prepare(local);
+        state->Open = OpenChunk.Create(_slab, sample.TimeMs, _windowMs);
+        state->Builder.Append(OpenChunk.DataOf(state->Open), sample.TimeMs, sample.ValueBits);
+        state->Sequence = sequence;
+        _series.Publish(local);
+        return state;
+    }
+
+    private void AppendInOrder(SeriesState* state, Sample sample, ulong sequence)
+    {
+        if (sample.TimeMs > state->Open->WindowEndMs || state->Builder.Count >= MemTable.SamplesPerChunk) Seal(state, sample.TimeMs);
+        else if (!OpenChunk.HasRoom(state->Open, in state->Builder)) state->Open = OpenChunk.Grow(state->Open, in state->Builder, _slab);
+        state->Builder.Append(OpenChunk.DataOf(state->Open), sample.TimeMs, sample.ValueBits);
+        state->Sequence = Math.Max(state->Sequence, sequence);
+    }
+
+    /// <summary>Ends the open chunk and begins one for a sample at <paramref name="nextTimeMs"/>, which the caller appends.</summary>
+    private void Seal(SeriesState* state, long nextTimeMs)
+    {
+        // Both blocks first: if memory runs out, the series is as it was.
+        OpenChunk* open = OpenChunk.Create(_slab, nextTimeMs, _windowMs);
+        state->NewestSealed = SealedChunk.Push(in *state, _slab);
+        OpenChunk.Free(state->Open, _slab);
+        state->Open = open;
+        state->Builder = default;
+    }
+
+    private AppendOutcome AppendLate(SeriesState* state, uint ordinal, Sample sample, ref AppendRequest request)
+    {
+        ulong sequence = request.Sequence;
+        bool known = TryFind(state, sample.TimeMs, out ulong existingBits, out Sample* late);
+        if (known && existingBits == sample.ValueBits)
+        {
+            state->Sequence = Math.Max(state->Sequence, sequence);
+            return AppendOutcome.Duplicate;
+        }
+
+        if (known)
+        {
+            if (_rejectConflicts) return AppendOutcome.Conflict;
+            if (sequence < state->Sequence && request.Winners is not null) sequence = request.Winners.LogWinner(ordinal, sample);
+        }
+
+        if (late != null) *late = sample;
+        else state->Late = LateSamples.Add(state->Late, _slab, sample);
+        state->Sequence = Math.Max(state->Sequence, sequence);
+        if (known) return AppendOutcome.Replaced;
+        request.Counts.OutOfOrder++;
+        return AppendOutcome.Stored;
+    }
+
+    /// <summary>The value visible at a time, and the late sample that gives it, if it is one.</summary>
+    private static bool TryFind(SeriesState* state, long timeMs, out ulong valueBits, out Sample* late)
+    {
+        late = LateSamples.Find(state->Late, timeMs);
+        if (late != null)
+        {
+            valueBits = late->ValueBits;
+            return true;
+        }
+
+        valueBits = state->Builder.LastValueBits;
+        if (timeMs == state->Builder.LastTimeMs) return true;
+        if (timeMs > state->Builder.LastTimeMs) return false;
+        if (timeMs >= OpenChunk.FirstTimeOf(state->Open, in state->Builder))
+        {
+            return SealedChunk.TryFindValue(OpenChunk.DataOf(state->Open, in state->Builder), timeMs, out valueBits);
+        }
+
+        SealedChunk* chunk = SealedChunk.FindNewest(state->NewestSealed, timeMs);
+        if (chunk == null || chunk->MaxTimeMs < timeMs) return false;
+        return SealedChunk.TryFindValue(SealedChunk.DataOf(chunk).Span, timeMs, out valueBits);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private void Count(AppendOutcome outcome, long timeMs, ref AppendCounts counts)
+    {
+        switch (outcome)
+        {
+            case AppendOutcome.Stored:
+                counts.Stored++;
+                _samples++;
+                if (timeMs < _minTimeMs) _minTimeMs = timeMs;
+                if (timeMs > _maxTimeMs) _maxTimeMs = timeMs;
+                break;
+            case AppendOutcome.Duplicate:
+                counts.Duplicates++;
+                break;
+            case AppendOutcome.Replaced:
+                counts.Replaced++;
+                break;
+            default:
+                counts.Conflicts++;
+                break;
+        }
+    }
+
+    private static void CollectSealed(SeriesState* state, TimeRange range, long rank, List<SeriesChunk> output)
+    {
+        int first = output.Count;
+        SealedChunk* chunk = SealedChunk.FindNewest(state->NewestSealed, range.MaxMs);
+        for (; chunk != null && chunk->MaxTimeMs >= range.MinMs; chunk = chunk->Older)
+        {
+            output.Add(new SeriesChunk(chunk->MinTimeMs, chunk->MaxTimeMs, ChunkEncoding.Xor, SealedChunk.DataOf(chunk), rank));
+        }
+
+        output.Reverse(first, output.Count - first);
+    }
+
+    private static void CollectOpen(SeriesState* state, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
+    {
+        long minTimeMs = OpenChunk.FirstTimeOf(state->Open, in state->Builder);
+        long maxTimeMs = state->Builder.LastTimeMs;
+        if (!range.Overlaps(new TimeRange(minTimeMs, maxTimeMs))) return;
+        ReadOnlySpan<byte> data = OpenChunk.DataOf(state->Open, in state->Builder);
+        NativeBytes copy = arena.Allocate(data.Length);
+        data.CopyTo(copy.Span);
+        output.Add(new SeriesChunk(minTimeMs, maxTimeMs, ChunkEncoding.Xor, copy, rank));
+    }
+
+    private static PooledBuffer? CopyLate(LateSamples* late, TimeRange range, out bool ascending)
+    {
+        ascending = true;
+        int most = LateSamples.CountUpTo(late, range);
+        if (most == 0) return null;
+        int bytes = most * sizeof(Sample);
+        PooledBuffer buffer = PooledBuffer.Rent(bytes, bytes);
+        int copied = LateSamples.CopyTo(late, range, MemoryMarshal.Cast<byte, Sample>(buffer.Span), out ascending);
+        buffer.SetLength(copied * sizeof(Sample));
+        return buffer;
+    }
+
+    private void ThrowIfFreed() => ObjectDisposedException.ThrowIf(_freed, typeof(MemTable));
+}

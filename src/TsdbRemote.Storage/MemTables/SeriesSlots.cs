@@ -1,0 +1,104 @@
+using System.Numerics;
+using System.Runtime.CompilerServices;
+
+namespace TsdbRemote.Storage.MemTables;
+
+/// <summary>How ordinals spread over stripes: groups of 16 neighbours, dealt out in turn.</summary>
+/// <remarks>Neighbours share a stripe because one scrape's series stand together in a request: one lock serves 16 of them.</remarks>
+internal readonly struct StripeLayout(int stripes)
+{
+    private const int GroupShift = 4;
+    private const uint InGroup = (1u << GroupShift) - 1;
+
+    private readonly uint _stripeMask = (uint)stripes - 1;
+    private readonly int _stripeShift = BitOperations.Log2((uint)stripes);
+
+    /// <summary>The stripe of a series.</summary>
+    public uint StripeOf(uint ordinal) => (ordinal >> GroupShift) & _stripeMask;
+
+    /// <summary>The series' number within its stripe, dense from 0.</summary>
+    public uint LocalOf(uint ordinal) => ((ordinal >> (GroupShift + _stripeShift)) << GroupShift) | (ordinal & InGroup);
+
+    /// <summary>The inverse of <see cref="StripeOf"/> and <see cref="LocalOf"/>.</summary>
+    public uint OrdinalOf(uint stripe, uint local) => (((local >> GroupShift) << _stripeShift | stripe) << GroupShift) | (local & InGroup);
+}
+
+/// <summary>Series of one stripe: local number → slot → state, all in pages of native memory that never move.</summary>
+/// <remarks>
+/// <code>
+/// slot pages    64 × u32: 0 = not here, n = state n - 1      one page for each 1,024 ordinals or so that were ever named
+/// state pages   16 × SeriesState, in the order of arrival     1 KiB, aligned to cache lines
+/// </code>
+/// The small slots are sparse over all series of the dictionary, the large states dense over those of this MemTable. For the
+/// garbage collector there are only the two arrays of page addresses. Not thread-safe: the stripe's lock guards it.
+/// </remarks>
+internal sealed unsafe class SeriesSlots(ChunkSlab slab)
+{
+    private const int SlotShift = 6;
+    private const int StateShift = 4;
+    private const uint SlotMask = (1u << SlotShift) - 1;
+    private const uint StateMask = (1u << StateShift) - 1;
+
+    private nint[] _slotPages = new nint[4];
+    private nint[] _statePages = new nint[4];
+    private uint _count;
+
+    /// <summary>Series here. May be read without the lock.</summary>
+    public int Count => (int)Volatile.Read(ref _count);
+
+    /// <summary>The state of a series, or null if it is not here.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public SeriesState* Find(uint local)
+    {
+        nint[] pages = _slotPages;
+        uint page = local >> SlotShift;
+        if (page >= (uint)pages.Length) return null;
+        var slots = (uint*)pages[page];
+        if (slots == null) return null;
+        uint slot = slots[local & SlotMask];
+        return slot == 0 ? null : StateAt(slot - 1);
+    }
+
+    /// <summary>A zeroed state for a series that is not here; it exists once <see cref="Publish"/> was called.</summary>
+    /// <remarks>In two steps, so that a failed allocation between them leaves no half-made series.</remarks>
+    public SeriesState* Prepare(uint local)
+    {
+        PageFor(ref _slotPages, local >> SlotShift, sizeof(uint) << SlotShift);
+        PageFor(ref _statePages, _count >> StateShift, sizeof(SeriesState) << StateShift);
+        SeriesState* state = StateAt(_count);
+        *state = default;
+        return state;
+    }
+
+    /// <summary>Makes the prepared state that of the series.</summary>
+    public void Publish(uint local)
+    {
+        uint* slot = (uint*)_slotPages[local >> SlotShift] + (local & SlotMask);
+        Invariant.Check(*slot == 0);
+        *slot = ++_count;
+    }
+
+    /// <summary>Appends the ordinals of all series here, ascending.</summary>
+    public void AddOrdinals(StripeLayout layout, uint stripe, List<uint> output)
+    {
+        for (uint page = 0; page < (uint)_slotPages.Length; page++)
+        {
+            var slots = (uint*)_slotPages[page];
+            if (slots == null) continue;
+            for (uint i = 0; i <= SlotMask; i++)
+            {
+                if (slots[i] != 0) output.Add(layout.OrdinalOf(stripe, (page << SlotShift) | i));
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private SeriesState* StateAt(uint index) => (SeriesState*)_statePages[index >> StateShift] + (index & StateMask);
+
+    private void PageFor(ref nint[] pages, uint page, int bytes)
+    {
+        if (page >= (uint)pages.Length) Array.Resize(ref pages, checked((int)Math.Max(page + 1, (uint)pages.Length * 2)));
+        ref nint address = ref pages[page];
+        if (address == 0) address = (nint)slab.AllocatePage(bytes);
+    }
+}

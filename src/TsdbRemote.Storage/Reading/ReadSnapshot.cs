@@ -1,0 +1,46 @@
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Series;
+
+namespace TsdbRemote.Storage.Reading;
+
+/// <summary>Everything as of one instant, for one reader.</summary>
+/// <remarks>
+/// Holds the files and MemTables that it can see until disposed: a flush or deletion meanwhile changes nothing for it.
+/// Each query of one request uses the same snapshot. Thread-safe; the cursors are not.
+/// </remarks>
+public sealed class ReadSnapshot : IDisposable
+{
+    private readonly ReadSources _sources;
+    private readonly long _memoryBytes;
+    private Action? _release;
+
+    /// <summary>A snapshot of these sources.</summary>
+    /// <param name="sources">Held until <paramref name="release"/> is called.</param>
+    /// <param name="series">The dictionary.</param>
+    /// <param name="memoryBytes">What each query may take, in bytes.</param>
+    /// <param name="release">Called once, at disposal.</param>
+    public ReadSnapshot(ReadSources sources, SeriesDictionary series, long memoryBytes, Action release)
+    {
+        _sources = sources;
+        Series = series;
+        _memoryBytes = memoryBytes;
+        _release = release;
+    }
+
+    /// <summary>The series known.</summary>
+    public SeriesDictionary Series { get; }
+
+    /// <summary>Selects series by matchers.</summary>
+    /// <param name="matchers">All must hold; none at all selects nothing, as in Prometheus.</param>
+    /// <param name="range">Closed range in ms; an empty one selects nothing.</param>
+    /// <param name="cancel">Stops the selection and the cursor's work.</param>
+    public SeriesCursor Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
+    {
+        uint[] ordinals = range.IsEmpty ? [] : SeriesSelection.Select(Series, matchers, cancel);
+        Series.SortByLabels(ordinals);
+        return new SeriesCursor(_sources, Series, ordinals, range, _memoryBytes, cancel);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
+}

@@ -1,0 +1,189 @@
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.SSTables;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Reading;
+
+/// <summary>Walks the series of one query in label order, each with its chunks merged over all sources and cut to the range.</summary>
+/// <remarks>
+/// Use:       <c>while (cursor.MoveNext())</c> read <see cref="Labels"/> and <see cref="Chunks"/>, valid until the next step.
+/// How:       series are taken in label order in batches; each batch, sorted by id, makes one forward pass over each table (design of
+///            the on-disk order: tables know ids, not labels). What the batch found is dealt out by series and merged as the cursor steps.
+/// Bounded:   the size of a batch follows the chunks a series turned out to have, so that references and copies stay within the limit.
+/// Not here:  encoding of answers, choice of series. Not thread-safe; the sources are held by the snapshot that made it.
+/// </remarks>
+public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
+{
+    private const int FirstBatch = 256;
+    private const int LargestBatch = 32_768;
+
+    // Chunks gathered at a time; their references take 48 bytes each, so this is 12 MB, well inside the smallest sensible read.memory.
+    private const int ChunksPerBatch = 1 << 18;
+
+    private readonly ReadSources _sources;
+    private readonly SeriesDictionary _dictionary;
+    private readonly uint[] _ordinals;
+    private readonly TimeRange _range;
+    private readonly long _memoryBytes;
+    private readonly CancellationToken _cancel;
+
+    private readonly List<SeriesChunk> _found = [];
+    private readonly List<int> _owners = [];
+    private readonly List<SeriesChunk> _merged = [];
+    private NativeArena _arena = new();
+    private ulong[] _ids = [];
+    private int[] _positions = [];
+    private int[] _starts = [];
+    private SeriesChunk[] _byOwner = [];
+    private int _batchStart;
+    private int _batchCount;
+    private int _next;
+    private int _batchSize = FirstBatch;
+    private uint _current;
+
+    /// <summary>A cursor over these series.</summary>
+    /// <param name="sources">Held by the caller while the cursor lives.</param>
+    /// <param name="dictionary">Knows labels and ids.</param>
+    /// <param name="ordinalsInLabelOrder">The series.</param>
+    /// <param name="range">Closed range in ms; no sample outside it is answered.</param>
+    /// <param name="memoryBytes">What matched ids, chunk references and copied chunk bytes may take at a time, in bytes.</param>
+    /// <param name="cancel">Stops the work: checked for each batch, table and series.</param>
+    public SeriesCursor(
+        ReadSources sources, SeriesDictionary dictionary, uint[] ordinalsInLabelOrder, TimeRange range, long memoryBytes, CancellationToken cancel)
+    {
+        _sources = sources;
+        _dictionary = dictionary;
+        _ordinals = ordinalsInLabelOrder;
+        _range = range;
+        _memoryBytes = memoryBytes;
+        _cancel = cancel;
+        CheckMemory();
+    }
+
+    /// <summary>Labels of the current series as a run.</summary>
+    public ReadOnlySpan<byte> Labels => _dictionary.LabelsOf(_current);
+
+    /// <summary>Chunks of the current series: in time order, without overlap, no sample outside the range; at least one.</summary>
+    public ReadOnlySpan<SeriesChunk> Chunks => CollectionsMarshal.AsSpan(_merged);
+
+    /// <summary>Steps to the next series that has a sample in the range.</summary>
+    /// <exception cref="CorruptFileException">A chunk of a table is damaged.</exception>
+    /// <exception cref="ReadLimitException">One batch needs more than the limit.</exception>
+    public bool MoveNext()
+    {
+        while (true)
+        {
+            if (_next >= _batchCount && !NextBatch()) return false;
+            int position = _next++;
+            Span<SeriesChunk> chunks = _byOwner.AsSpan(_starts[position].._starts[position + 1]);
+            if (chunks.IsEmpty) continue;
+            _cancel.ThrowIfCancellationRequested();
+            _merged.Clear();
+            ChunkMerge.Merge(chunks, _range, windowMs: 0, _arena, _merged);
+            CheckMemory();
+            if (_merged.Count == 0) continue;
+            _current = _ordinals[_batchStart + position];
+            return true;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _arena.Dispose();
+
+    void ISeriesChunkSink.Add(int idIndex, in SeriesChunk chunk)
+    {
+        _found.Add(chunk);
+        _owners.Add(_positions[idIndex]);
+        if ((_found.Count & 0xFFFF) == 0) CheckMemory();
+    }
+
+    private bool NextBatch()
+    {
+        _batchStart += _batchCount;
+        _batchCount = Math.Min(_batchSize, _ordinals.Length - _batchStart);
+        _next = 0;
+        if (_batchCount <= 0)
+        {
+            _batchCount = 0;
+            return false;
+        }
+
+        _arena.Dispose();
+        _arena = new NativeArena();
+        _found.Clear();
+        _owners.Clear();
+        Gather(_ordinals.AsSpan(_batchStart, _batchCount));
+        Deal();
+        Adapt();
+        return true;
+    }
+
+    private void Gather(ReadOnlySpan<uint> batch)
+    {
+        if (_ids.Length < batch.Length)
+        {
+            _ids = new ulong[batch.Length];
+            _positions = new int[batch.Length];
+        }
+
+        for (int i = 0; i < batch.Length; i++)
+        {
+            _ids[i] = _dictionary.IdOf(batch[i]);
+            _positions[i] = i;
+        }
+
+        Array.Sort(_ids, _positions, 0, batch.Length);
+        foreach (LevelTable table in _sources.Tables)
+        {
+            _cancel.ThrowIfCancellationRequested();
+            table.Reader.Collect(_ids.AsSpan(0, batch.Length), _range, SourceRank.OfTable(table.Entry.LastSequence), _arena, this);
+        }
+
+        foreach (MemTable memTable in _sources.MemTables)
+        {
+            _cancel.ThrowIfCancellationRequested();
+            long rank = SourceRank.OfMemTable(memTable.Segment);
+            for (int i = 0; i < batch.Length; i++)
+            {
+                memTable.Collect(batch[i], _range, rank, _arena, _found);
+                while (_owners.Count < _found.Count) _owners.Add(i);
+            }
+
+            CheckMemory();
+        }
+    }
+
+    /// <summary>Groups what was found by series: a counting sort, since owners are small numbers.</summary>
+    private void Deal()
+    {
+        if (_starts.Length < _batchCount + 1) _starts = new int[_batchCount + 1];
+        if (_byOwner.Length < _found.Count) _byOwner = new SeriesChunk[Math.Max(_found.Count, 1024)];
+        Span<int> starts = _starts.AsSpan(0, _batchCount + 1);
+        starts.Clear();
+        ReadOnlySpan<int> owners = CollectionsMarshal.AsSpan(_owners);
+        foreach (int owner in owners) starts[owner + 1]++;
+        for (int i = 0; i < _batchCount; i++) starts[i + 1] += starts[i];
+        ReadOnlySpan<SeriesChunk> found = CollectionsMarshal.AsSpan(_found);
+        for (int i = 0; i < found.Length; i++) _byOwner[starts[owners[i]]++] = found[i];
+        for (int i = _batchCount; i > 0; i--) starts[i] = starts[i - 1];
+        starts[0] = 0;
+    }
+
+    private void Adapt()
+    {
+        int perSeries = Math.Max(1, _found.Count / _batchCount);
+        _batchSize = Math.Clamp(ChunksPerBatch / perSeries, 1, LargestBatch);
+    }
+
+    private void CheckMemory()
+    {
+        long used = _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + _found.Count * 100L;
+        if (used > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
+    }
+}

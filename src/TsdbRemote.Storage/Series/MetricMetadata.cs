@@ -1,0 +1,168 @@
+using System.Collections.Concurrent;
+using System.Diagnostics.CodeAnalysis;
+using System.IO.Hashing;
+using System.Text;
+
+namespace TsdbRemote.Storage.Series;
+
+/// <summary>Type of a metric family, numbered as on the wire of remote write 1.0 and 2.0.</summary>
+public enum MetricType : byte
+{
+    /// <summary>Not told.</summary>
+    Unknown = 0,
+
+    /// <summary>A number that only rises.</summary>
+    Counter = 1,
+
+    /// <summary>A number that rises and falls.</summary>
+    Gauge = 2,
+
+    /// <summary>Counts by bucket.</summary>
+    Histogram = 3,
+
+    /// <summary>Counts by bucket that may fall.</summary>
+    GaugeHistogram = 4,
+
+    /// <summary>Quantiles.</summary>
+    Summary = 5,
+
+    /// <summary>Text in labels.</summary>
+    Info = 6,
+
+    /// <summary>One of several states.</summary>
+    StateSet = 7,
+}
+
+/// <summary>What is known of a metric family.</summary>
+/// <param name="Type">Its type.</param>
+/// <param name="Help">What it means, in words.</param>
+/// <param name="Unit">Unit of its values; mostly empty.</param>
+public sealed record MetricDescription(MetricType Type, string Help, string Unit);
+
+/// <summary>Metric family → type, help and unit, in memory and bounded; what does not fit is left out and counted.</summary>
+/// <remarks>
+/// Remote write 2.0 repeats the metadata with every series, so being told what is known already takes no lock and allocates nothing.
+/// Thread-safe. The lock guards changes and the byte count; nothing is taken inside it.
+/// </remarks>
+public sealed class MetricMetadata
+{
+    /// <summary>Most bytes of help and unit together; the help is cut, then the unit.</summary>
+    public const int MaxTextBytes = 4096;
+
+    /// <summary>Longest name of a family, in bytes; longer ones are left out.</summary>
+    public const int MaxNameBytes = 1024;
+
+    // Objects, arrays and the table's node of one family, roughly.
+    private const int OverheadBytes = 200;
+
+    private readonly int _maxFamilies;
+    private readonly long _maxBytes;
+    private readonly Lock _changes = new();
+    private readonly ConcurrentDictionary<byte[], Entry> _families = new(NameComparer.Instance);
+    private readonly ConcurrentDictionary<byte[], Entry>.AlternateLookup<ReadOnlySpan<byte>> _byName;
+    private int _count;
+    private long _bytes;
+    private long _leftOut;
+
+    /// <summary>Knows nothing yet.</summary>
+    /// <param name="maxFamilies">Most families.</param>
+    /// <param name="maxBytes">Most bytes of names and texts, with an allowance for objects.</param>
+    public MetricMetadata(int maxFamilies = 50_000, long maxBytes = 32L << 20)
+    {
+        _maxFamilies = maxFamilies;
+        _maxBytes = maxBytes;
+        _byName = _families.GetAlternateLookup<ReadOnlySpan<byte>>();
+    }
+
+    /// <summary>Families known.</summary>
+    public int Count => Volatile.Read(ref _count);
+
+    /// <summary>Bytes held, as counted against the bound.</summary>
+    public long MemoryBytes => Interlocked.Read(ref _bytes);
+
+    /// <summary>Descriptions left out because they did not fit.</summary>
+    public long LeftOut => Interlocked.Read(ref _leftOut);
+
+    /// <summary>Notes what a sender tells of a family; the last word counts.</summary>
+    /// <param name="familyUtf8">The family's name; an empty one is ignored.</param>
+    /// <param name="type">Number of its type on the wire; unknown ones count as <see cref="MetricType.Unknown"/>.</param>
+    /// <param name="helpUtf8">Help text.</param>
+    /// <param name="unitUtf8">Unit.</param>
+    /// <returns>False if it was left out.</returns>
+    public bool Set(ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8)
+    {
+        if (familyUtf8.IsEmpty) return true;
+        MetricType known = type is >= 0 and <= (int)MetricType.StateSet ? (MetricType)type : MetricType.Unknown;
+        ReadOnlySpan<byte> unit = Cut(unitUtf8, MaxTextBytes);
+        ReadOnlySpan<byte> help = Cut(helpUtf8, MaxTextBytes - unit.Length);
+        if (_byName.TryGetValue(familyUtf8, out Entry? entry) && entry.Equals(known, help, unit)) return true;
+        if (familyUtf8.Length <= MaxNameBytes && TryChange(familyUtf8, new Entry(known, help.ToArray(), unit.ToArray()))) return true;
+        Interlocked.Increment(ref _leftOut);
+        return false;
+    }
+
+    /// <summary>What is known of a family.</summary>
+    public bool TryGet(string family, [NotNullWhen(true)] out MetricDescription? description)
+    {
+        description = _families.TryGetValue(Encoding.UTF8.GetBytes(family), out Entry? entry) ? entry.Describe() : null;
+        return description is not null;
+    }
+
+    /// <summary>All families, by name in ordinal order; made for the caller.</summary>
+    public IReadOnlyList<KeyValuePair<string, MetricDescription>> List()
+    {
+        var list = new List<KeyValuePair<string, MetricDescription>>(Count);
+        foreach (KeyValuePair<byte[], Entry> family in _families)
+            list.Add(new KeyValuePair<string, MetricDescription>(Encoding.UTF8.GetString(family.Key), family.Value.Describe()));
+        list.Sort(static (a, b) => string.CompareOrdinal(a.Key, b.Key));
+        return list;
+    }
+
+    private bool TryChange(ReadOnlySpan<byte> family, Entry entry)
+    {
+        lock (_changes)
+        {
+            bool isKnown = _byName.TryGetValue(family, out Entry? before);
+            long added = isKnown ? entry.TextBytes - before!.TextBytes : OverheadBytes + family.Length + entry.TextBytes;
+            if ((!isKnown && _count >= _maxFamilies) || (added > 0 && _bytes + added > _maxBytes)) return false;
+            _families[family.ToArray()] = entry;
+            Interlocked.Add(ref _bytes, added);
+            if (!isKnown) Volatile.Write(ref _count, _count + 1);
+            return true;
+        }
+    }
+
+    // Not inside a character: continuation bytes are 10xxxxxx.
+    private static ReadOnlySpan<byte> Cut(ReadOnlySpan<byte> text, int maxBytes)
+    {
+        if (text.Length <= maxBytes) return text;
+        int end = maxBytes;
+        while (end > 0 && (text[end] & 0xC0) == 0x80) end--;
+        return text[..end];
+    }
+
+    private sealed class Entry(MetricType type, byte[] help, byte[] unit)
+    {
+        public int TextBytes => help.Length + unit.Length;
+
+        public bool Equals(MetricType otherType, ReadOnlySpan<byte> otherHelp, ReadOnlySpan<byte> otherUnit) =>
+            type == otherType && otherHelp.SequenceEqual(help) && otherUnit.SequenceEqual(unit);
+
+        public MetricDescription Describe() => new(type, Encoding.UTF8.GetString(help), Encoding.UTF8.GetString(unit));
+    }
+
+    private sealed class NameComparer : IEqualityComparer<byte[]>, IAlternateEqualityComparer<ReadOnlySpan<byte>, byte[]>
+    {
+        public static readonly NameComparer Instance = new();
+
+        public bool Equals(byte[]? x, byte[]? y) => x.AsSpan().SequenceEqual(y);
+
+        public int GetHashCode(byte[] obj) => GetHashCode(obj.AsSpan());
+
+        public bool Equals(ReadOnlySpan<byte> alternate, byte[] other) => alternate.SequenceEqual(other);
+
+        public int GetHashCode(ReadOnlySpan<byte> alternate) => (int)XxHash3.HashToUInt64(alternate);
+
+        public byte[] Create(ReadOnlySpan<byte> alternate) => alternate.ToArray();
+    }
+}

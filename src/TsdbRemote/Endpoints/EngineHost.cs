@@ -1,0 +1,40 @@
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>Gives the engine its life: open before the port is, closed after the last request has been answered.</summary>
+/// <remarks>The framework starts hosted services in the order of registration, the web server last, and stops them in reverse.</remarks>
+internal sealed class EngineHost(StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers) : IHostedService, IAsyncDisposable
+{
+    private LsmEngine? _engine;
+
+    /// <summary>The engine.</summary>
+    /// <exception cref="InvalidOperationException">It is not open yet: no request can arrive then.</exception>
+    public LsmEngine Engine => _engine ?? throw new InvalidOperationException("the engine is not open");
+
+    /// <summary>The engine, or null before it is open: a scrape of metrics may come from inside the process.</summary>
+    public LsmEngine? OpenEngine => _engine;
+
+    /// <inheritdoc/>
+    public Task StartAsync(CancellationToken cancellationToken)
+    {
+        _engine = LsmEngine.Open(options, files, time, loggers);
+        return Task.CompletedTask;
+    }
+
+    /// <inheritdoc/>
+    /// <remarks>
+    /// The host's token covers the draining of requests; the flush has its own time. When that runs out the log holds the rest.
+    /// </remarks>
+    public async Task StopAsync(CancellationToken cancellationToken)
+    {
+        if (_engine is null) return;
+        using var patience = new CancellationTokenSource(options.ShutdownFlushTimeout.ToTimeSpan(), time);
+        await _engine.StopAsync(patience.Token);
+    }
+
+    /// <inheritdoc/>
+    public ValueTask DisposeAsync() => _engine?.DisposeAsync() ?? ValueTask.CompletedTask;
+}

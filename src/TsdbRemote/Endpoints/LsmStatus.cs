@@ -1,0 +1,82 @@
+using System.Text.Json;
+using TsdbRemote.Storage.Engine;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>The page <c>/api/v1/status/lsm</c>: the engine's figures as an operator would ask for them. Pure.</summary>
+internal static class LsmStatus
+{
+    /// <summary>Arranges the figures.</summary>
+    public static object Of(EngineStats stats, ReplayProgress replay) => new
+    {
+        Phase = Name(stats.Phase),
+        stats.Failure,
+        stats.Damages,
+        Series = new { stats.Series, Created = stats.SeriesCreated, stats.DictionaryBytes, stats.MetadataFamilies },
+        stats.MemTables,
+        Rotations = stats.Rotations.Where(static pair => pair.Key != Storage.MemTables.RotationReason.None)
+            .ToDictionary(static pair => Name(pair.Key), static pair => pair.Value),
+        Log = new
+        {
+            Segment = stats.WalSegment,
+            UnflushedBytes = stats.WalUnflushedBytes,
+            stats.Wal.Appends,
+            stats.Wal.Bytes,
+            Groups = stats.Wal.Groups,
+            stats.Wal.Syncs,
+            SyncSeconds = stats.Wal.SyncTime.TotalSeconds,
+            stats.Wal.UnsyncedAcknowledgedRecords,
+            stats.Wal.UnsyncedAcknowledgedBytes,
+        },
+        Replay = new
+        {
+            replay.BytesDone,
+            replay.BytesTotal,
+            stats.RecordsReplayed,
+            stats.SamplesReplayed,
+            stats.RecordsUndecodable,
+            stats.TornTails,
+            stats.TornTailBytes,
+            stats.Corruptions,
+            stats.CorruptBytes,
+            stats.OpenSeconds,
+        },
+        Flushes = new
+        {
+            Count = stats.Flushes,
+            Errors = stats.FlushErrors,
+            Bytes = stats.FlushBytes,
+            Samples = stats.FlushSamples,
+            Seconds = stats.FlushSeconds,
+            LastTimeMs = stats.LastFlushMs,
+            stats.MergedDuplicates,
+            stats.MergedConflicts,
+        },
+        Levels = stats.Tables.GroupBy(static table => table.Level).OrderBy(static level => level.Key).Select(static level => new
+        {
+            Level = level.Key,
+            Tables = level.Count(),
+            Bytes = level.Sum(static table => table.Size),
+            Samples = level.Sum(static table => table.Samples),
+            Windows = level.SelectMany(static table => table.Windows).Distinct().Order(),
+        }),
+        Tables = stats.Tables.Select(static table => new
+        {
+            table.Id,
+            table.Level,
+            Windows = table.Windows.Length,
+            table.Series,
+            table.Chunks,
+            table.Samples,
+            table.MinTimeMs,
+            table.MaxTimeMs,
+            table.Size,
+        }),
+        stats.ManifestGeneration,
+        Bloom = new { Hits = stats.BloomHits, Misses = stats.BloomMisses },
+        Stalls = new { Seconds = stats.StallSeconds, Refused = stats.StallsRefused },
+        stats.InFlightBytes,
+    };
+
+    private static string Name(Enum value) => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
+}

@@ -1,0 +1,96 @@
+using System.Globalization;
+using System.Runtime.InteropServices;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Series;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>What the server says about itself, in Prometheus' envelope: <c>/api/v1/status/{buildinfo,tsdb,walreplay,lsm}</c>.</summary>
+internal static class StatusEndpoints
+{
+    private const int DefaultLimit = 10;
+    private const int MaxLimit = 10_000;
+
+    /// <summary>Maps the pages.</summary>
+    public static void MapStatus(this IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapGet("/api/v1/status/buildinfo", static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
+        endpoints.MapGet("/api/v1/status/walreplay", static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
+        endpoints.MapGet("/api/v1/status/tsdb", TsdbAsync);
+        endpoints.MapGet("/api/v1/status/lsm", static (HttpContext context) =>
+            ApiJson.SendAsync(context, LsmStatus.Of(EngineOf(context).Stats(), EngineOf(context).ReplayProgress)));
+    }
+
+    private static LsmEngine EngineOf(HttpContext context) => context.RequestServices.GetRequiredService<EngineHost>().Engine;
+
+    private static object BuildInfo() => new
+    {
+        Version = ProgramVersion.Number,
+        Revision = ProgramVersion.Revision,
+        Branch = "",
+        BuildUser = "",
+        BuildDate = "",
+
+        // Prometheus names its own runtime here, and clients show the text as it is.
+        GoVersion = RuntimeInformation.FrameworkDescription,
+    };
+
+    private static object WalReplay(LsmEngine engine)
+    {
+        ReplayProgress progress = engine.ReplayProgress;
+        return new { progress.Min, progress.Max, progress.Current };
+    }
+
+    private static async Task TsdbAsync(HttpContext context)
+    {
+        if (!TryLimit(context.Request.Query["limit"], out int limit, out string? problem))
+        {
+            await ApiJson.RefuseAsync(context, StatusCodes.Status400BadRequest, ApiJson.BadData, problem!);
+            return;
+        }
+
+        LsmEngine engine = EngineOf(context);
+        try
+        {
+            using Storage.Reading.ReadSnapshot snapshot = engine.AcquireSnapshot();
+            PostingsStatistics index = PostingsStatistics.Of(snapshot.Series.Postings, limit, context.RequestAborted);
+            await ApiJson.SendAsync(context, Tsdb(engine.Stats(), index));
+        }
+        catch (EngineUnavailableException refused)
+        {
+            await ApiJson.RefuseAsync(context, StatusCodes.Status503ServiceUnavailable, ApiJson.Unavailable, refused.Message, retryAfterSeconds: 5);
+        }
+    }
+
+    private static bool TryLimit(string? text, out int limit, out string? problem)
+    {
+        limit = DefaultLimit;
+        problem = null;
+        if (string.IsNullOrEmpty(text)) return true;
+        if (!int.TryParse(text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out limit) || limit < 1)
+            problem = "limit must be a positive number";
+        else if (limit > MaxLimit) problem = "limit must not exceed 10000";
+        return problem is null;
+    }
+
+    /// <summary>Prometheus' head is what lies in memory: here the MemTables. The index is that of all series.</summary>
+    private static object Tsdb(EngineStats stats, PostingsStatistics index)
+    {
+        MemTableStats[] filled = [.. stats.MemTables.Where(static memTable => memTable.Samples > 0)];
+        return new
+        {
+            HeadStats = new
+            {
+                NumSeries = index.SeriesCount,
+                NumLabelPairs = index.LabelPairCount,
+                ChunkCount = stats.MemTables.Sum(static memTable => memTable.Series),
+                MinTime = filled.Length == 0 ? 0 : filled.Min(static memTable => memTable.MinTimeMs),
+                MaxTime = filled.Length == 0 ? 0 : filled.Max(static memTable => memTable.MaxTimeMs),
+            },
+            index.SeriesCountByMetricName,
+            index.LabelValueCountByLabelName,
+            index.MemoryInBytesByLabelName,
+            index.SeriesCountByLabelValuePair,
+        };
+    }
+}

@@ -1,0 +1,108 @@
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Options;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Telemetry;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>Remote write 1.0 and 2.0: reads a request, hands it to the engine, and says what became of it.</summary>
+/// <remarks>
+/// Order of checks: method, content type, encoding, size; then the engine's: snappy, protobuf, series by series. A wrong type with a broken body is a
+/// 415, as the compliance suite asks. Once the engine has the body nothing cancels: a sender that goes away changes nothing about what is stored.
+/// </remarks>
+internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, HttpMetrics metrics, TimeProvider time, ILogger<WriteEndpoint> log)
+{
+    /// <summary>Where senders of different makes post to.</summary>
+    public static readonly string[] Paths = ["/api/v1/write", "/api/v1/push", "/api/v1/receive"];
+
+    private const int MaxWaiting = 256;
+    private static readonly TimeSpan QueueWait = TimeSpan.FromSeconds(5);
+
+    private readonly ByteBudget _bodies = new(options.Storage.Lsm.WriteBufferSize.Bytes, MaxWaiting, time);
+    private readonly long _limit = options.Storage.Limits.WriteBody.Bytes;
+    private readonly TimeSpan _bodyTimeout = options.Http.BodyTimeout.ToTimeSpan();
+
+    /// <summary>Handles any method on a write path.</summary>
+    public async Task HandleAsync(HttpContext context)
+    {
+        if (!HttpMethods.IsPost(context.Request.Method))
+        {
+            await HttpAnswers.RefuseMethodAsync(context, HttpMethods.Post);
+            return;
+        }
+
+        long started = time.GetTimestamp();
+        HttpAnswer? refused = WriteNegotiation.Decide(
+            context.Request.Headers.ContentType, context.Request.Headers.ContentEncoding, out WriteProtocol protocol);
+        HttpAnswer? answer = refused ?? await AdmitAsync(context, protocol);
+        if (answer is not { } known)
+        {
+            // Never let the framework answer 200 for a body that was cut off.
+            context.Abort();
+            return;
+        }
+
+        metrics.Written(protocol, known.Status, time.GetElapsedTime(started));
+        await HttpAnswers.SendAsync(context, known);
+    }
+
+    /// <summary>Waits for room, reads and stores.</summary>
+    /// <returns>The answer; null if there is nobody left to answer.</returns>
+    private async ValueTask<HttpAnswer?> AdmitAsync(HttpContext context, WriteProtocol protocol)
+    {
+        long size = context.Request.ContentLength ?? _limit;
+        if (size > _limit) return HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body");
+        long reserved;
+        try
+        {
+            reserved = await _bodies.TryAcquireAsync(size, QueueWait, context.RequestAborted);
+        }
+        catch (OperationCanceledException)
+        {
+            return null;
+        }
+
+        if (reserved < 0) return NothingWritten(context, protocol, HttpAnswers.BodiesInFlight);
+        try
+        {
+            (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, _limit, _bodyTimeout, time);
+            return end switch
+            {
+                BodyEnd.Whole => await StoreAsync(context, protocol, body!),
+                BodyEnd.TooLarge => HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body"),
+                BodyEnd.TooSlow => HttpAnswers.BodyTimeout,
+                _ => null,
+            };
+        }
+        finally
+        {
+            _bodies.Release(reserved);
+        }
+    }
+
+    private async ValueTask<HttpAnswer> StoreAsync(HttpContext context, WriteProtocol protocol, PooledBuffer body)
+    {
+        WriteReport report;
+        try
+        {
+            report = await host.Engine.WriteAsync(protocol, body);
+        }
+        catch (Exception failure)
+        {
+            // A bug of ours. Nothing is promised, and a retry is safe; the sender learns no more than where to look.
+            string id = RequestId.Of(context);
+            Log.WriteFailed(log, id, failure);
+            return NothingWritten(context, protocol, HttpAnswers.InternalError(id));
+        }
+
+        if (protocol == WriteProtocol.V2 && HttpAnswers.TellsWritten(report.Status))
+            HttpAnswers.Written(context.Response, report.Samples, report.Histograms, report.Exemplars);
+        return HttpAnswers.Of(report);
+    }
+
+    private static HttpAnswer NothingWritten(HttpContext context, WriteProtocol protocol, HttpAnswer answer)
+    {
+        if (protocol == WriteProtocol.V2) HttpAnswers.Written(context.Response, 0, 0, 0);
+        return answer;
+    }
+}

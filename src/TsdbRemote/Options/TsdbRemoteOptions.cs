@@ -1,0 +1,54 @@
+using TsdbRemote.Storage.Options;
+
+namespace TsdbRemote.Options;
+
+/// <summary>All that the program can be told: the engine, HTTP, what is switched on. Frozen at the start.</summary>
+public sealed record TsdbRemoteOptions : IOptionsSection
+{
+    /// <summary>The engine. Keys: <c>storage</c>.</summary>
+    public StorageOptions Storage { get; init; } = new();
+
+    /// <summary>The HTTP surface. Keys: <c>http</c>.</summary>
+    public HttpOptions Http { get; init; } = new();
+
+    /// <summary>Calls that change the server's state. Keys: <c>admin</c>.</summary>
+    public AdminOptions Admin { get; init; } = new();
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) =>
+        [.. Storage.Problems(Join(path, "storage")), .. Http.Problems(Join(path, "http")), .. Admin.Problems(Join(path, "admin"))];
+
+    private static string Join(string path, string key) => path.Length == 0 ? key : $"{path}.{key}";
+}
+
+/// <summary>The HTTP surface. Keys: <c>http</c>.</summary>
+/// <remarks>The addresses to listen on are not here: <c>urls</c> is the framework's own key, default <c>http://localhost:9201</c>.</remarks>
+public sealed record HttpOptions : IOptionsSection
+{
+    /// <summary>Open connections; more are closed at once.</summary>
+    public int MaxConnections { get; init; } = 4096;
+
+    /// <summary>Time for the whole body of a request. A rule on the rate alone would let a slow sender hold its memory for hours.</summary>
+    public Duration BodyTimeout { get; init; } = Duration.Seconds(60);
+
+    /// <summary>Time for a whole read, the wait for its turn excluded; then it is given up and its snapshot released.</summary>
+    public Duration ReadTimeout { get; init; } = Duration.Minutes(2);
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path)
+    {
+        if (MaxConnections is < 1 or > 1_000_000) yield return FormattableString.Invariant($"{path}.max_connections: {MaxConnections} given, 1 to 1000000 allowed");
+        if (BodyTimeout < Duration.Seconds(1) || BodyTimeout > Duration.Hours(1)) yield return $"{path}.body_timeout: {BodyTimeout} given, 1s to 1h allowed";
+        if (ReadTimeout < Duration.Seconds(1) || ReadTimeout > Duration.Hours(24)) yield return $"{path}.read_timeout: {ReadTimeout} given, 1s to 1d allowed";
+    }
+}
+
+/// <summary>Calls that change the server's state. Keys: <c>admin</c>.</summary>
+public sealed record AdminOptions : IOptionsSection
+{
+    /// <summary>True: <c>/api/v1/admin</c> answers. There is no authentication yet, so whoever reaches the port may call it.</summary>
+    public bool Enabled { get; init; }
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) => [];
+}

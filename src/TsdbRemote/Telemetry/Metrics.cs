@@ -1,0 +1,162 @@
+using System.Text.Json;
+using Prometheus;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.MemTables;
+
+namespace TsdbRemote.Telemetry;
+
+/// <summary>The engine's figures under their public names, read when somebody scrapes. <c>docs/metrics.md</c> lists them.</summary>
+/// <remarks>Not here: what HTTP counts (<see cref="HttpMetrics"/>), process and runtime (prometheus-net's own).</remarks>
+internal sealed class Metrics
+{
+    private readonly MetricFactory _factory;
+    private readonly List<Action<EngineStats>> _updates = [];
+
+    /// <summary>Registers the metrics.</summary>
+    /// <param name="registry">Where they are scraped.</param>
+    /// <param name="read">The figures; null while there is no engine.</param>
+    public Metrics(CollectorRegistry registry, Func<EngineStats?> read)
+    {
+        _factory = Prometheus.Metrics.WithCustomRegistry(registry);
+        AddWrites();
+        AddLog();
+        AddMemTables();
+        AddFlushes();
+        AddReads();
+        AddOpening();
+        registry.AddBeforeCollectCallback(() =>
+        {
+            if (read() is not { } stats) return;
+            foreach (Action<EngineStats> update in _updates) update(stats);
+        });
+    }
+
+    private void AddWrites()
+    {
+        Count("tsdb_remote_samples_written_total", "Samples accepted: stored, or there already with the same value.",
+            static stats => stats.SamplesStored + stats.SamplesDuplicate);
+        Count("tsdb_remote_samples_duplicate_total", "Samples that were there already with the same value.", static stats => stats.SamplesDuplicate);
+        Count("tsdb_remote_samples_replaced_total", "Samples that replaced another value at the same time.", static stats => stats.SamplesReplaced);
+        Count("tsdb_remote_samples_out_of_order_total", "Samples that came behind a newer one of their series.", static stats => stats.SamplesOutOfOrder);
+        CountEach("tsdb_remote_samples_rejected_total", "Samples refused, by reason.", "reason", static stats => stats.SamplesRejected);
+        Count("tsdb_remote_write_requests_unavailable_total", "Write requests told to come again.", static stats => stats.WriteRequestsFailed);
+        Show("tsdb_remote_write_inflight_bytes", "Decompressed request bytes in flight.", static stats => stats.InFlightBytes);
+        Count("tsdb_remote_write_stall_seconds_total", "Time that writers waited for a flush.", static stats => stats.StallSeconds);
+        Count("tsdb_remote_write_stalls_refused_total", "Writers that waited too long for a flush and were told to come again.", static stats => stats.StallsRefused);
+        Show("tsdb_remote_series", "Series in the dictionary.", static stats => stats.Series);
+        Count("tsdb_remote_series_created_total", "Series created.", static stats => stats.SeriesCreated);
+        Show("tsdb_remote_dictionary_bytes", "Memory of the series dictionary and its postings.", static stats => stats.DictionaryBytes);
+        Show("tsdb_remote_metadata_families", "Metric families whose metadata is known.", static stats => stats.MetadataFamilies);
+    }
+
+    private void AddLog()
+    {
+        Count("tsdb_remote_wal_appends_total", "Records written to the log.", static stats => stats.Wal.Appends);
+        Count("tsdb_remote_wal_bytes_total", "Bytes written to the log, framing included.", static stats => stats.Wal.Bytes);
+        Count("tsdb_remote_wal_batches_total", "Group commits. Appends divided by these is the mean batch.", static stats => stats.Wal.Groups);
+        CountBatches();
+        Count("tsdb_remote_wal_syncs_total", "Syncs of the log.", static stats => stats.Wal.Syncs);
+        Count("tsdb_remote_wal_sync_seconds_total", "Time spent in syncs of the log.", static stats => stats.Wal.SyncTime.TotalSeconds);
+        Show("tsdb_remote_wal_unsynced_acknowledged_records", "Records acknowledged and not synced: what a power cut would take now.",
+            static stats => stats.Wal.UnsyncedAcknowledgedRecords);
+        Show("tsdb_remote_wal_unflushed_bytes", "Log bytes that no table holds yet.", static stats => stats.WalUnflushedBytes);
+        Show("tsdb_remote_wal_segment", "Number of the active log segment.", static stats => stats.WalSegment);
+    }
+
+    private void AddMemTables()
+    {
+        Show("tsdb_remote_memtables", "MemTables: the active one and those that wait for their flush.", static stats => stats.MemTables.Length);
+        Show("tsdb_remote_memtable_bytes", "Bytes of all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Bytes));
+        Show("tsdb_remote_memtable_series", "Series in the active MemTable.", static stats => stats.MemTables.FirstOrDefault()?.Series ?? 0);
+        Show("tsdb_remote_memtable_samples", "Samples in all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Samples));
+        CountEach("tsdb_remote_memtable_rotations_total", "Switches of the active MemTable, by reason.", "reason",
+            static stats => stats.Rotations.Where(static pair => pair.Key != RotationReason.None));
+    }
+
+    private void AddFlushes()
+    {
+        Count("tsdb_remote_flushes_total", "Flushes committed.", static stats => stats.Flushes);
+        Count("tsdb_remote_flush_errors_total", "Flushes failed.", static stats => stats.FlushErrors);
+        Count("tsdb_remote_flush_seconds_total", "Time spent in flushes.", static stats => stats.FlushSeconds);
+        Count("tsdb_remote_flush_bytes_total", "Bytes of tables written by flushes.", static stats => stats.FlushBytes);
+        Count("tsdb_remote_flush_samples_total", "Samples in tables written by flushes.", static stats => stats.FlushSamples);
+        Show("tsdb_remote_flush_last_timestamp_seconds", "When the last flush was committed; 0 if none was.", static stats => stats.LastFlushMs / 1000.0);
+        Count("tsdb_remote_merged_duplicates_total", "Exact repetitions dropped by flushes.", static stats => stats.MergedDuplicates);
+        Count("tsdb_remote_merged_conflicts_total", "Older versions of a sample dropped by flushes.", static stats => stats.MergedConflicts);
+        Gauge tables = _factory.CreateGauge("tsdb_remote_tables", "Tables, by level.", "level");
+        Gauge bytes = _factory.CreateGauge("tsdb_remote_table_bytes", "Bytes of tables, by level.", "level");
+        _updates.Add(stats =>
+        {
+            foreach (IGrouping<int, Storage.Levels.TableEntry> level in stats.Tables.GroupBy(static table => table.Level))
+            {
+                string name = level.Key.ToString(System.Globalization.CultureInfo.InvariantCulture);
+                tables.WithLabels(name).Set(level.Count());
+                bytes.WithLabels(name).Set(level.Sum(static table => table.Size));
+            }
+        });
+    }
+
+    private void AddReads()
+    {
+        Count("tsdb_remote_reads_total", "Snapshots taken by reads.", static stats => stats.Reads);
+        Count("tsdb_remote_bloom_hits_total", "Table look-ups that a bloom filter spared.", static stats => stats.BloomHits);
+        Count("tsdb_remote_bloom_misses_total", "Table look-ups that a bloom filter let pass.", static stats => stats.BloomMisses);
+    }
+
+    private void AddOpening()
+    {
+        Show("tsdb_remote_ready", "1 when reads are whole and writes are taken, else 0.", static stats => stats.Phase == EnginePhase.Ready ? 1 : 0);
+        Show("tsdb_remote_storage_read_only", "1 after a disk failure, until a restart.", static stats => stats.Failure is null ? 0 : 1);
+        Show("tsdb_remote_damages", "Damaged files or ranges found since the start; /api/v1/status/lsm names them.", static stats => stats.Damages.Length);
+        Count("tsdb_remote_replayed_records_total", "Log records replayed at the start.", static stats => stats.RecordsReplayed);
+        Count("tsdb_remote_replayed_samples_total", "Samples replayed at the start.", static stats => stats.SamplesReplayed);
+        Count("tsdb_remote_replay_undecodable_records_total", "Log records put aside because they do not decode.", static stats => stats.RecordsUndecodable);
+        Count("tsdb_remote_wal_torn_tails_total", "Log segments whose unacknowledged end was cut at the start.", static stats => stats.TornTails);
+        Count("tsdb_remote_wal_torn_tail_bytes_total", "Bytes cut with them.", static stats => stats.TornTailBytes);
+        Count("tsdb_remote_wal_corruptions_total", "Damaged places found in log segments at the start.", static stats => stats.Corruptions);
+        Count("tsdb_remote_wal_corrupt_bytes_total", "Bytes of them.", static stats => stats.CorruptBytes);
+        Gauge phases = _factory.CreateGauge("tsdb_remote_open_duration_seconds", "Seconds from the start of opening to the end of a phase.", "phase");
+        _updates.Add(stats =>
+        {
+            foreach ((string phase, double seconds) in stats.OpenSeconds) phases.WithLabels(phase).Set(seconds);
+        });
+    }
+
+    private void CountBatches()
+    {
+        Counter batches = _factory.CreateCounter(
+            "tsdb_remote_wal_batch_records_total", "Group commits by size: up_to is the largest number of records that a commit of the class holds.", "up_to");
+        _updates.Add(stats =>
+        {
+            for (int i = 0; i < stats.Wal.GroupSizes.Length; i++)
+            {
+                bool last = i == stats.Wal.GroupSizes.Length - 1;
+                string upTo = last ? "+Inf" : ((2L << i) - 1).ToString(System.Globalization.CultureInfo.InvariantCulture);
+                batches.WithLabels(upTo).IncTo(stats.Wal.GroupSizes[i]);
+            }
+        });
+    }
+
+    private void Count(string name, string help, Func<EngineStats, double> value)
+    {
+        Counter counter = _factory.CreateCounter(name, help);
+        _updates.Add(stats => counter.IncTo(value(stats)));
+    }
+
+    private void Show(string name, string help, Func<EngineStats, double> value)
+    {
+        Gauge gauge = _factory.CreateGauge(name, help);
+        _updates.Add(stats => gauge.Set(value(stats)));
+    }
+
+    private void CountEach<TKey>(string name, string help, string label, Func<EngineStats, IEnumerable<KeyValuePair<TKey, long>>> values)
+        where TKey : struct, Enum
+    {
+        Counter counter = _factory.CreateCounter(name, help, label);
+        _updates.Add(stats =>
+        {
+            foreach ((TKey key, long value) in values(stats))
+                counter.WithLabels(JsonNamingPolicy.SnakeCaseLower.ConvertName(key.ToString())).IncTo(value);
+        });
+    }
+}

@@ -1,0 +1,24 @@
+using Prometheus;
+
+namespace TsdbRemote.Telemetry;
+
+/// <summary>Process and .NET runtime metrics of one registry: prometheus-net's <c>process_*</c>, <c>dotnet_*</c>, and the runtime's own meter.</summary>
+/// <remarks>The meter is read once a scrape; the older event counters would wake a thread each second.</remarks>
+internal sealed class RuntimeMetrics : IDisposable
+{
+    private readonly IDisposable _meter;
+
+    /// <summary>Starts listening.</summary>
+    public RuntimeMetrics(CollectorRegistry registry)
+    {
+        DotNetStats.Register(registry);
+        _meter = MeterAdapter.StartListening(new MeterAdapterOptions
+        {
+            Registry = registry,
+            InstrumentFilterPredicate = static instrument => instrument.Meter.Name == "System.Runtime",
+        });
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _meter.Dispose();
+}

@@ -1,0 +1,18 @@
+namespace TsdbRemote.Verbs;
+
+/// <summary>Prints how the program is called.</summary>
+internal static class HelpVerb
+{
+    /// <summary>Prints the usage.</summary>
+    public static int Run()
+    {
+        Console.WriteLine("""
+            TsdbRemote [serve] [--urls=http://localhost:9201] [--config=FILE.yaml] [--storage:data_dir=data] [--KEY=VALUE ...]
+            TsdbRemote healthcheck [--urls=...]     exit code 0 if the server there is alive
+            TsdbRemote version
+
+            KEY is a key of config/tsdb-remote.yaml, its parts joined by colons; TSDB_REMOTE__STORAGE__DATA_DIR and the like in the environment do the same.
+            """);
+        return 0;
+    }
+}

@@ -1,0 +1,124 @@
+using System.Net;
+using System.Runtime.InteropServices;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
+using Prometheus;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Endpoints;
+using TsdbRemote.Options;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Telemetry;
+using Metrics = TsdbRemote.Telemetry.Metrics;
+
+namespace TsdbRemote.Verbs;
+
+/// <summary>Runs the server until it is told to stop.</summary>
+internal static class ServeVerb
+{
+    /// <summary>Body limit of everything but write and read, which raise it for themselves. Bytes.</summary>
+    private const long SmallBody = 64 << 10;
+
+    /// <summary>Time that requests may take to end once the server is told to stop; the flush has its own.</summary>
+    private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(10);
+
+    /// <summary>Runs the server.</summary>
+    /// <returns>The process' exit code.</returns>
+    public static int Run(string[] args)
+    {
+        try
+        {
+            Build(args).Run();
+            return 0;
+        }
+        catch (Exception failure) when (failure is OptionsException or InvalidDataException or FileNotFoundException or DirectoryNotFoundException)
+        {
+            Console.Error.WriteLine(failure is InvalidDataException { InnerException: { } cause } ? $"{failure.Message} {cause.Message}" : failure.Message);
+            return 2;
+        }
+        catch (Exception failure) when (failure is DataDirectoryException or IOException)
+        {
+            Console.Error.WriteLine(failure.Message);
+            return 1;
+        }
+    }
+
+    private static WebApplication Build(string[] args)
+    {
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
+        ConfigurationLayers.Apply(builder.Configuration, args);
+        TsdbRemoteOptions options = OptionsChecks.Read(builder.Configuration);
+        builder.WebHost.ConfigureKestrel(kestrel => Limit(kestrel, options.Http));
+        // A start that fails says so once: below, or as an unhandled exception.
+        builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
+        builder.Logging.AddSimpleConsole(static console =>
+        {
+            console.SingleLine = true;
+            console.UseUtcTimestamp = true;
+            console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
+        });
+        AddServices(builder.Services, options);
+        WebApplication app = builder.Build();
+        MapAll(app);
+        Announce(app, options);
+        return app;
+    }
+
+    private static void AddServices(IServiceCollection services, TsdbRemoteOptions options)
+    {
+        services.Configure<HostOptions>(static host => host.ShutdownTimeout = DrainTimeout);
+        services.AddSingleton(options);
+        services.AddSingleton(options.Storage);
+        services.AddSingleton(TimeProvider.System);
+        services.AddSingleton<IFileSystem>(new LocalFileSystem(options.Storage.Read.Mmap));
+        services.AddSingleton<EngineHost>();
+        services.AddHostedService(static provider => provider.GetRequiredService<EngineHost>());
+        services.AddSingleton(static _ => Prometheus.Metrics.NewCustomRegistry());
+        services.AddSingleton<HttpMetrics>();
+        services.AddSingleton<RuntimeMetrics>();
+        services.AddSingleton(static provider => new Metrics(
+            provider.GetRequiredService<CollectorRegistry>(), () => provider.GetRequiredService<EngineHost>().OpenEngine?.Stats()));
+        services.AddSingleton<WriteEndpoint>();
+        services.AddSingleton<ReadEndpoint>();
+    }
+
+    private static void MapAll(WebApplication app)
+    {
+        app.UseMiddleware<RequestFailures>();
+        WriteEndpoint write = app.Services.GetRequiredService<WriteEndpoint>();
+        foreach (string path in WriteEndpoint.Paths) app.Map(path, write.HandleAsync);
+        app.Map("/api/v1/read", app.Services.GetRequiredService<ReadEndpoint>().HandleAsync);
+        app.MapHealth();
+        app.MapStatus();
+        app.MapAdmin();
+
+        // Made now, so that the first scrape has them all.
+        _ = app.Services.GetRequiredService<Metrics>();
+        _ = app.Services.GetRequiredService<RuntimeMetrics>();
+        CollectorRegistry registry = app.Services.GetRequiredService<CollectorRegistry>();
+        app.MapMetrics(settings => settings.Registry = registry, "/metrics");
+    }
+
+    /// <summary>Where the framework's limits are too wide for a port that anybody may reach.</summary>
+    private static void Limit(KestrelServerOptions kestrel, HttpOptions http)
+    {
+        kestrel.AddServerHeader = false;
+        kestrel.Limits.MaxConcurrentConnections = http.MaxConnections;
+        kestrel.Limits.MaxRequestBodySize = SmallBody;
+        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 1024, gracePeriod: TimeSpan.FromSeconds(10));
+        kestrel.Limits.MinResponseDataRate = new MinDataRate(bytesPerSecond: 1024, gracePeriod: TimeSpan.FromSeconds(10));
+    }
+
+    private static void Announce(WebApplication app, TsdbRemoteOptions options)
+    {
+        ILogger log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("TsdbRemote");
+        Log.Starting(log, ProgramVersion.Number, RuntimeInformation.FrameworkDescription, Path.GetFullPath(options.Storage.DataDir));
+        foreach (string url in (app.Configuration["urls"] ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries))
+        {
+            if (!IsLocal(BindingAddress.Parse(url).Host)) Log.OpenToAll(log, url);
+        }
+    }
+
+    private static bool IsLocal(string host) =>
+        host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
+        || (IPAddress.TryParse(host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address));
+}

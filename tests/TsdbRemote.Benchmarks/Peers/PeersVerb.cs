@@ -1,0 +1,105 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using System.Globalization;
+using System.Net.Http.Headers;
+
+namespace TsdbRemote.Benchmarks.Peers;
+
+/// <summary>One load against us and the peers, one after the other, in one run; prints a table.</summary>
+/// <remarks>
+/// CPU is the server process' user + system time from the first request until flush, merges and conversion are idle again; the generator is not
+/// in it. Ack latency is the sender's, with all connections sending as fast as they are answered.
+/// </remarks>
+public static class PeersVerb
+{
+    private const int Connections = 4;
+
+    public static async Task<int> RunAsync(string[] arguments)
+    {
+        int series = Number(arguments, "--series", 20_000);
+        int batch = Number(arguments, "--batch", 2_000);
+        long samples = Number(arguments, "--samples", 30_000_000);
+        string only = Text(arguments, "--only", "TsdbRemote,VictoriaMetrics,Prometheus");
+        string assembly = Text(arguments, "--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
+        string root = Text(arguments, "--dir", System.IO.Directory.CreateTempSubdirectory("tsdb-remote-peers-").FullName);
+        int scrapes = (int)Math.Max(1, samples / series);
+        const long intervalMs = 15_000;
+        long start = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - scrapes * intervalMs) / intervalMs * intervalMs;
+        var load = new ScrapeLoad(series, batch, start, intervalMs);
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"remote write 1.0, {series} series, batches of {batch}, {(long)scrapes * series / 1e6:F1} M samples, {Connections} connections, {Environment.ProcessorCount} processors"));
+        Console.WriteLine("| server | CPU µs/sample | samples/s | ack p50 ms | ack p99 ms | RSS peak MiB | RSS anon after MiB | disk bytes/sample |");
+        Console.WriteLine("|---|---|---|---|---|---|---|---|");
+        foreach (string name in only.Split(','))
+        {
+            using Target target = name switch
+            {
+                "TsdbRemote" => new TsdbRemoteTarget(root, assembly),
+                "VictoriaMetrics" => new VictoriaMetricsTarget(root),
+                "Prometheus" => new PrometheusTarget(root),
+                _ => throw new ArgumentException($"unknown server {name}"),
+            };
+            await target.StartAsync();
+            Console.WriteLine(await MeasureAsync(target, load, scrapes, (long)scrapes * series));
+        }
+
+        System.IO.Directory.Delete(root, recursive: true);
+        return 0;
+    }
+
+    private static async Task<string> MeasureAsync(Target target, ScrapeLoad load, int scrapes, long samples)
+    {
+        var latencies = new ConcurrentBag<List<double>>();
+        double cpuBefore = target.CpuSeconds;
+        long started = Stopwatch.GetTimestamp();
+        await Task.WhenAll(Enumerable.Range(0, Connections).Select(connection => Task.Run(() => SendAsync(target, load, scrapes, connection, latencies))));
+        double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
+        await target.SettleAsync();
+        double cpu = target.CpuSeconds - cpuBefore;
+        double[] sorted = [.. latencies.SelectMany(static list => list).Order()];
+        return string.Create(CultureInfo.InvariantCulture,
+            $"| {target.Name} | {cpu / samples * 1e6:F3} | {samples / seconds:F0} | {At(sorted, 0.5):F2} | {At(sorted, 0.99):F2} | {target.StatusMiB("VmHWM"):F0} | {target.StatusMiB("RssAnon"):F0} | {target.DiskMiB() * 1048576 / samples:F2} |");
+    }
+
+    private static async Task SendAsync(Target target, ScrapeLoad load, int scrapes, int connection, ConcurrentBag<List<double>> latencies)
+    {
+        var mine = new List<double>();
+        for (int scrape = 0; scrape < scrapes; scrape++)
+        {
+            for (int batch = connection; batch < load.BatchesPerScrape; batch += Connections)
+            {
+                byte[] body = load.Body(scrape, batch);
+                long sent = Stopwatch.GetTimestamp();
+                await PostAsync(target, body);
+                mine.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
+            }
+        }
+
+        latencies.Add(mine);
+    }
+
+    private static async Task PostAsync(Target target, byte[] body)
+    {
+        while (true)
+        {
+            using var content = new ByteArrayContent(body);
+            content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
+            content.Headers.ContentEncoding.Add("snappy");
+            using HttpResponseMessage answer = await target.Client.PostAsync(new Uri("/api/v1/write", UriKind.Relative), content);
+            if (answer.IsSuccessStatusCode) return;
+            if ((int)answer.StatusCode < 500) throw new InvalidOperationException($"{target.Name}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
+            await Task.Delay(200);
+        }
+    }
+
+    private static double At(double[] sorted, double quantile) => sorted[(int)Math.Min(sorted.Length - 1, sorted.Length * quantile)];
+
+    private static int Number(string[] arguments, string name, int fallback) =>
+        int.Parse(Text(arguments, name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+
+    private static string Text(string[] arguments, string name, string fallback)
+    {
+        int at = Array.IndexOf(arguments, name);
+        return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : fallback;
+    }
+}

@@ -1,0 +1,78 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.TestSupport;
+
+/// <summary>An engine on any file system, driven step by step or with its threads, and read back as plain samples.</summary>
+public sealed class EngineHarness : IAsyncDisposable
+{
+    private EngineHarness(LsmEngine engine) => Engine = engine;
+
+    public LsmEngine Engine { get; }
+
+    /// <summary>Options of a small engine: the log is driven by its callers, so that nothing happens behind a test's back.</summary>
+    public static StorageOptions SmallOptions { get; } = new()
+    {
+        DataDir = "/disk/data",
+        Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
+        Wal = new WalOptions { Async = false },
+        Read = new ReadOptions { Mmap = false },
+    };
+
+    /// <summary>Opens without threads: log, replay and flush run inside the calls.</summary>
+    public static EngineHarness OpenStepwise(IFileSystem files, StorageOptions? options = null, TimeProvider? time = null) =>
+        new(LsmEngine.Open(options ?? SmallOptions, files, time ?? TimeProvider.System, NullLoggerFactory.Instance, threaded: false));
+
+    /// <summary>Opens as the program does, and waits until reads are whole.</summary>
+    public static async Task<EngineHarness> OpenAsync(IFileSystem files, StorageOptions options, TimeProvider? time = null)
+    {
+        var harness = new EngineHarness(LsmEngine.Open(options, files, time ?? TimeProvider.System, NullLoggerFactory.Instance));
+        await harness.Engine.WhenReady;
+        return harness;
+    }
+
+    /// <summary>A remote write 1.0 body of some series.</summary>
+    public static PooledBuffer Body(params ReadOnlySpan<(byte[] Labels, Sample[] Samples)> series)
+    {
+        using PooledBuffer raw = PooledBuffer.Rent(1024);
+        foreach ((byte[] labels, Sample[] samples) in series) RemoteWriteV1.EncodeSeries(raw, labels, samples);
+        return SnappyBlock.Compress(raw.Span);
+    }
+
+    public Task<WriteReport> WriteAsync(params ReadOnlySpan<(byte[] Labels, Sample[] Samples)> series) => Engine.WriteAsync(WriteProtocol.V1, Body(series));
+
+    /// <summary>Everything readable that has a metric name, by printed labels, in time order.</summary>
+    public Dictionary<string, List<Sample>> ReadAll() => Read(TimeRange.All, Matcher.Create(MatcherType.Regex, "__name__", ".+"));
+
+    public Dictionary<string, List<Sample>> Read(TimeRange range, params Matcher[] matchers)
+    {
+        var result = new Dictionary<string, List<Sample>>();
+        using ReadSnapshot snapshot = Engine.AcquireSnapshot();
+        using SeriesCursor cursor = snapshot.Select(matchers, range, CancellationToken.None);
+        byte[]? previous = null;
+        while (cursor.MoveNext())
+        {
+            if (previous is not null && Labels.Compare(previous, cursor.Labels) >= 0) throw new InvalidOperationException("series are not in label order");
+            previous = cursor.Labels.ToArray();
+            var samples = new List<Sample>();
+            foreach (SeriesChunk chunk in cursor.Chunks) ChunkMerge.Decode(chunk, samples);
+            for (int i = 1; i < samples.Count; i++)
+            {
+                if (samples[i].TimeMs <= samples[i - 1].TimeMs) throw new InvalidOperationException("samples are not in time order");
+            }
+
+            result.Add(Labels.Print(cursor.Labels), samples);
+        }
+
+        return result;
+    }
+
+    public ValueTask DisposeAsync() => Engine.DisposeAsync();
+}

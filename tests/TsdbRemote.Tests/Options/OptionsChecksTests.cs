@@ -1,0 +1,102 @@
+using Microsoft.Extensions.Configuration;
+using TsdbRemote.Options;
+using TsdbRemote.Storage.Options;
+
+namespace TsdbRemote.Tests.Options;
+
+public sealed class OptionsChecksTests
+{
+    [Fact]
+    public void Nothing_given_means_the_defaults_in_code() => Assert.Equal(new TsdbRemoteOptions(), Read());
+
+    [Fact]
+    public void Every_kind_of_value_is_read_from_its_snake_case_key()
+    {
+        TsdbRemoteOptions options = Read(
+            ("storage:data_dir", "/srv/tsdb"), ("storage:out_of_order_window", "1h30m"), ("storage:conflicts", "reject"),
+            ("storage:lsm:memtable_size", "1MB"), ("storage:lsm:memtable_flush_threshold", "0.5"), ("storage:lsm:stripes", "8"),
+            ("storage:wal:durability", "interval"), ("storage:wal:async", "false"), ("STORAGE:READ:MAX_SAMPLES", "5"), ("admin:enabled", "true"));
+        Assert.Equal("/srv/tsdb", options.Storage.DataDir);
+        Assert.Equal(Duration.Minutes(90), options.Storage.OutOfOrderWindow);
+        Assert.Equal(ConflictPolicy.Reject, options.Storage.Conflicts);
+        Assert.Equal(ByteSize.Mebibytes(1), options.Storage.Lsm.MemTableSize);
+        Assert.Equal(0.5, options.Storage.Lsm.MemTableFlushThreshold);
+        Assert.Equal(8, options.Storage.Lsm.Stripes);
+        Assert.Equal(WalDurability.Interval, options.Storage.Wal.Durability);
+        Assert.False(options.Storage.Wal.Async);
+        Assert.Equal(5, options.Storage.Read.MaxSamples);
+        Assert.True(options.Admin.Enabled);
+    }
+
+    [Fact]
+    public void The_words_auto_and_unlimited_stand_for_null()
+    {
+        TsdbRemoteOptions options = Read(("storage:lsm:memtable_size", "auto"), ("storage:out_of_order_window", "unlimited"));
+        Assert.Null(options.Storage.Lsm.MemTableSize);
+        Assert.Null(options.Storage.OutOfOrderWindow);
+    }
+
+    [Fact]
+    public void Wrong_values_are_told_with_path_value_and_what_is_allowed() => AssertProblems(
+        [
+            "storage.block_duration: \"two hours\" given, a duration such as 1h30m allowed",
+            "storage.out_of_order_window: \"-1h\" given, a duration such as 1h30m or unlimited allowed",
+            "storage.conflicts: \"oldest\" given, newest_wins, reject allowed",
+            "storage.lsm.memtable_size: \"big\" given, a size such as 64MB or auto allowed",
+            "storage.lsm.memtable_flush_threshold: \"most\" given, a number allowed",
+            "storage.lsm.stripes: \"1.5\" given, a whole number allowed",
+            "storage.wal.async: \"yes\" given, true or false allowed",
+            "storage.read: \"fast\" given, a section with keys of its own allowed",
+        ],
+        ("storage:block_duration", "two hours"), ("storage:out_of_order_window", "-1h"), ("storage:conflicts", "oldest"),
+        ("storage:lsm:memtable_size", "big"), ("storage:lsm:memtable_flush_threshold", "most"), ("storage:lsm:stripes", "1.5"),
+        ("storage:wal:async", "yes"), ("storage:read", "fast"));
+
+    [Fact]
+    public void A_value_out_of_range_stops_the_start() =>
+        AssertProblems(["storage.wal.max_size: 1KB given, 1MB to 1TB allowed"], ("storage:wal:max_size", "1KB"));
+
+    [Theory]
+    [InlineData("storage:lsm:memtable_sizes", "storage.lsm.memtable_sizes: \"1\" given, unknown; did you mean storage.lsm.memtable_size?")]
+    [InlineData("storage:wall:async", "storage.wall: a section given, unknown; did you mean storage.wal?")]
+    [InlineData("storge:data_dir", "storge: a section given, unknown; did you mean storage?")]
+    [InlineData("storage:data_dir:path", "storage.data_dir.path: \"1\" given, unknown; did you mean storage.data_dir?")]
+    public void An_unknown_key_stops_the_start_with_the_nearest_known_one(string key, string problem) => AssertProblems([problem], (key, "1"));
+
+    [Theory]
+    [InlineData("storage:lsm:enabled", "true")]
+    [InlineData("storage:lsm:sstable_levels", "7")]
+    [InlineData("storage:lsm:compaction_strategy", "size_tiered")]
+    [InlineData("storage:read:parallel_sstable_reads", "true")]
+    public void A_key_whose_effect_is_still_to_come_stops_the_start_and_says_so(string key, string value) =>
+        AssertProblems([$"{key.Replace(':', '.')}: \"{value}\" given, not in this version yet; leave it out"], (key, value));
+
+    [Theory]
+    [InlineData("storage:retention:time", "storage.retention")]
+    [InlineData("storage:compaction:max_concurrent", "storage.compaction")]
+    [InlineData("storage:integration:hybrid_mode", "storage.integration")]
+    public void A_section_whose_effect_is_still_to_come_is_told_once(string key, string section) =>
+        AssertProblems([$"{section}: a section given, not in this version yet; leave it out"], (key, "1"));
+
+    [Fact]
+    public void Keys_of_the_framework_are_none_of_ours() =>
+        Assert.Equal(new TsdbRemoteOptions(), Read(("urls", "http://+:80"), ("Logging:LogLevel:Default", "Debug"), ("environment", "Production")));
+
+    [Theory]
+    [MemberData(nameof(Keys))]
+    public void Every_option_can_be_given_as_it_is_printed(string path)
+    {
+        string value = OptionsChecks.Print(new TsdbRemoteOptions()).Single(option => option.Path == path).Value;
+        Assert.Equal(new TsdbRemoteOptions(), Read((path.Replace('.', ':'), value)));
+    }
+
+    public static TheoryData<string> Keys() => [.. OptionsChecks.Print(new TsdbRemoteOptions()).Select(static option => option.Path)];
+
+    private static TsdbRemoteOptions Read(params (string Key, string Value)[] given) => OptionsChecks.Read(Configuration(given));
+
+    private static void AssertProblems(string[] problems, params (string Key, string Value)[] given) =>
+        Assert.Equal(problems, Assert.Throws<OptionsException>(() => OptionsChecks.Read(Configuration(given))).Problems);
+
+    private static IConfigurationRoot Configuration((string Key, string Value)[] given) => new ConfigurationBuilder()
+        .AddInMemoryCollection(given.Select(static pair => KeyValuePair.Create(pair.Key, (string?)pair.Value))).Build();
+}

@@ -1,0 +1,16 @@
+namespace TsdbRemote.Tests;
+
+/// <summary>Finds files of the repository from wherever the tests run.</summary>
+internal static class Repository
+{
+    public static string Root { get; } = FindRoot();
+
+    public static string TestData(string path) => Path.Combine(Root, "tests", "TsdbRemote.Tests", "Data", path);
+
+    private static string FindRoot()
+    {
+        string? directory = AppContext.BaseDirectory;
+        while (directory is not null && !File.Exists(Path.Combine(directory, "TsdbRemote.sln"))) directory = Path.GetDirectoryName(directory);
+        return directory ?? throw new InvalidOperationException($"no TsdbRemote.sln above {AppContext.BaseDirectory}");
+    }
+}
