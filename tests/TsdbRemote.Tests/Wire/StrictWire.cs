@@ -1,6 +1,8 @@
 namespace TsdbRemote.Tests.Wire;
 
-/// <summary>Where our decoders are stricter than Google.Protobuf on purpose: tags and lengths beyond 32 bits, whose upper bits that parser drops.</summary>
+/// <summary>
+/// Where our decoders are stricter than Google.Protobuf on purpose: tags and lengths beyond 32 bits, whose upper bits that parser drops.
+/// </summary>
 /// <remarks>Walks a body that Google.Protobuf has accepted, by a table of which fields hold messages; slow and simple.</remarks>
 internal static class StrictWire
 {
