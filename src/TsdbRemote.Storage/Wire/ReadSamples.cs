@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.Wire;
 
 /// <summary>Builds one SAMPLES answer, compressed while it is encoded, so that only compressed bytes are ever held.</summary>
 /// <remarks>
-/// Use:       for each query of the request <see cref="BeginQuery"/>, <see cref="AddSeries"/> as often as there are series, <see
-///            cref="EndQuery"/>; then <see cref="Length"/> and <see cref="CopyToAsync"/>. After an exception only <see cref="Dispose"/>.
+/// Use:       for each query of the request <see cref="BeginQuery"/>, <see cref="AddSeries"/> as often as there are series,
+///            <see cref="EndQuery"/>; then <see cref="Length"/> and <see cref="CopyToAsync"/>. After an exception only <see cref="Dispose"/>.
 /// Layout:    a snappy block of ReadResponse. Each part of at most 64 KiB is compressed alone; the lengths that are known only at the end,
 ///            those of the whole and of each query's result, are put in front as literal elements.
 /// <code>

@@ -10,8 +10,8 @@ namespace TsdbRemote.Storage.Wire;
 /// Use: <c>while (!reader.AtEnd)</c> read a tag, then the value that its wire type promises, or <see cref="TrySkip"/>. Positions are
 /// offsets in the body, also in nested messages. After a false the reader is spent: the body is malformed.
 /// Accepts what Google.Protobuf accepts (overlong varints, a tenth varint byte whose upper bits are lost, any wire type in an unknown
-/// field, groups), and is stricter in three points where that parser drops bits or recurses: tags and lengths beyond 32 bits, lengths
-/// beyond the message, groups deeper than <see cref="MaxGroupDepth"/>.
+/// field, groups), and is stricter where that parser drops bits or recurses: tags and lengths beyond 32 bits, groups deeper than
+/// <see cref="MaxGroupDepth"/>.
 /// Lives on the stack; copying it copies the position.
 /// </remarks>
 internal ref struct WireReader
