@@ -45,8 +45,8 @@ public static class SnappyBlock
     private const int BestElementTakes = 3;
     private const int LongestShortLiteral = 60;
 
-    private static ReadOnlySpan<byte> FrameMagic =>
-        [0xFF, 0x06, 0x00, 0x00, (byte)'s', (byte)'N', (byte)'a', (byte)'P', (byte)'p', (byte)'Y'];
+    // A stream identifier chunk: FF 06 00 00 and sNaPpY.
+    private static ReadOnlySpan<byte> FrameMagic => [0xFF, 0x06, 0x00, 0x00, 0x73, 0x4E, 0x61, 0x50, 0x70, 0x59];
 
     /// <summary>Reads the length that a block says it decodes to; five bytes of it are enough.</summary>
     /// <param name="block">The block, or at least its first five bytes.</param>

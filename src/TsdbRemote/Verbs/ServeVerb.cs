@@ -43,7 +43,8 @@ internal static class ServeVerb
 
     private static WebApplication Build(string[] args)
     {
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
+        // Our layers replace its sources below; without this it would go on watching the working directory, and with it the data.
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder([.. args, "--hostBuilder:reloadConfigOnChange=false"]);
         ConfigurationLayers.Apply(builder.Configuration, args);
         TsdbRemoteOptions options = OptionsChecks.Read(builder.Configuration);
         builder.WebHost.ConfigureKestrel(kestrel => Limit(kestrel, options.Http));
