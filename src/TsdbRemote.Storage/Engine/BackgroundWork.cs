@@ -1,4 +1,5 @@
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Wal;
 
@@ -146,6 +147,7 @@ internal sealed class BackgroundWork : IDisposable
 
     private RotationReason Due()
     {
+        if (_wal.NeedsSegment) return RotationReason.LogFull;
         MemTable active = _state.Peek.MemTables.Active;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - _ledger[active.Segment].CreatedMs;
         return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age);
@@ -158,11 +160,30 @@ internal sealed class BackgroundWork : IDisposable
         bool requested = IsRequested();
         RotationReason reason = Due();
         if (reason == RotationReason.None && requested && memTables.Active.SampleCount > 0) reason = RotationReason.Requested;
-        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting;
-        if (switched) Switch(memTables.Active, reason);
+        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TrySwitch(memTables.Active, reason);
 
         // Not switched because too many wait: it stays requested, and the next round tries again.
         if (requested && (switched || reason == RotationReason.None)) ServeRequest();
+    }
+
+    private bool TrySwitch(MemTable full, RotationReason reason)
+    {
+        try
+        {
+            Switch(full, reason);
+            return true;
+        }
+        catch (DiskException failure)
+        {
+            // No room or no handle for the next segment: nothing has changed, and the next tick tries again.
+            Log.RotationFailed(_log, full.Segment, failure);
+            return false;
+        }
+        catch (LogFailedException failure)
+        {
+            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            return false;
+        }
     }
 
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>

@@ -251,7 +251,8 @@ public sealed class LsmEngine : IAsyncDisposable
             return;
         }
 
-        if (_options.Wal.Async) StartThread("log", _wal.Run);
+        // Also where callers drain for themselves: idle frames and interval syncs have no caller.
+        StartThread("log", _wal.Run);
         StartThread("flush", _background.Run);
         int workers = Math.Clamp(_unreplayed.Count, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
@@ -306,6 +307,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private void Take(MemTable memTable, SegmentReport report)
     {
         Note(memTable.Segment, report);
+        if (report.Outcome != SegmentOutcome.Sealed) SyncAccepted(report.Path);
         ulong first = (ulong)memTable.Segment << SourceRank.IndexBits;
         LedgerSegment known = _ledger[memTable.Segment];
         _ledger.Set(known with { LastSequence = Math.Max(first, report.LastSequence), AcceptedEnd = report.Outcome == SegmentOutcome.Sealed ? null : report.End });
@@ -318,6 +320,16 @@ public sealed class LsmEngine : IAsyncDisposable
             {
             }
         }
+    }
+
+    /// <summary>
+    /// What was read may have come from the page cache of a process that was killed. Its end goes into the manifest as accepted, so it has to be durable
+    /// first: else a power cut would make it look like damage.
+    /// </summary>
+    private void SyncAccepted(string path)
+    {
+        using IFile file = _files.OpenAppendable(path);
+        file.SyncAll();
     }
 
     private void Note(long segment, SegmentReport report)

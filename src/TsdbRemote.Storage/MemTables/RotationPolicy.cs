@@ -17,6 +17,9 @@ public enum RotationReason
 
     /// <summary>Somebody asked: the admin call, a shutdown.</summary>
     Requested,
+
+    /// <summary>The log's segment ended for lack of room on the disk.</summary>
+    LogFull,
 }
 
 /// <summary>When the active MemTable is switched. Pure: figures in, decision out.</summary>
