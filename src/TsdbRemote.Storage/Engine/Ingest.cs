@@ -47,7 +47,7 @@ internal sealed class Ingest
         _dictionary = dictionary;
         _settings = settings;
         _counters = counters;
-        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries);
+        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries, counters);
         _filter = new SampleFilter(dictionary, settings.OutOfOrderWindowMs, settings.RejectConflicts);
     }
 

@@ -17,9 +17,11 @@ internal sealed class SeriesResolver
     private readonly SeriesDictionary _dictionary;
     private readonly LabelLimits _labelLimits;
     private readonly int _maxSeries;
+    private readonly EngineCounters _counters;
 
-    public SeriesResolver(SeriesDictionary dictionary, LabelLimits labelLimits, int maxSeries)
+    public SeriesResolver(SeriesDictionary dictionary, LabelLimits labelLimits, int maxSeries, EngineCounters counters)
     {
+        _counters = counters;
         _dictionary = dictionary;
         _labelLimits = labelLimits;
         _maxSeries = maxSeries;
@@ -96,7 +98,8 @@ internal sealed class SeriesResolver
     {
         bool asSent = canonical.SequenceEqual(run);
         ulong canonicalHash = asSent ? hash : Labels.Hash(canonical);
-        if (!_dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out _)) return false;
+        if (!_dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out bool added)) return false;
+        if (added) EngineCounters.Add(ref _counters.SeriesCreated, 1);
         if (!asSent) _dictionary.AddAlias(run, hash, ordinal);
         return true;
     }
