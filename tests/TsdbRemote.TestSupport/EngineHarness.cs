@@ -53,8 +53,14 @@ public sealed class EngineHarness : IAsyncDisposable
 
     public Dictionary<string, List<Sample>> Read(TimeRange range, params Matcher[] matchers)
     {
-        var result = new Dictionary<string, List<Sample>>();
         using ReadSnapshot snapshot = Engine.AcquireSnapshot();
+        return Read(snapshot, range, matchers);
+    }
+
+    /// <summary>What a snapshot sees; labels have to come in order, and the samples of each series in order and once.</summary>
+    public static Dictionary<string, List<Sample>> Read(ReadSnapshot snapshot, TimeRange range, params Matcher[] matchers)
+    {
+        var result = new Dictionary<string, List<Sample>>();
         using SeriesCursor cursor = snapshot.Select(matchers, range, CancellationToken.None);
         byte[]? previous = null;
         while (cursor.MoveNext())
@@ -73,6 +79,17 @@ public sealed class EngineHarness : IAsyncDisposable
 
         return result;
     }
+
+    /// <summary>Flushes all that was written, by steps.</summary>
+    public void FlushByStep()
+    {
+        Task done = Engine.FlushAsync(CancellationToken.None);
+        while (!done.IsCompleted) Engine.Step();
+        done.GetAwaiter().GetResult();
+    }
+
+    /// <summary>Stops without flushing: the log holds what was written, sealed, for the next open to replay.</summary>
+    public Task StopWithoutFlushAsync() => Engine.StopAsync(new CancellationToken(canceled: true));
 
     public ValueTask DisposeAsync() => Engine.DisposeAsync();
 }

@@ -70,7 +70,7 @@ public sealed class EngineModelTests
                     Write(engine, operation.Series, model);
                     break;
                 case OperationKind.Flush:
-                    Flush(engine);
+                    engine.FlushByStep();
                     break;
                 case OperationKind.Restart:
                     engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
@@ -99,13 +99,6 @@ public sealed class EngineModelTests
             if (!model.TryGetValue(series, out SortedDictionary<long, ulong>? known)) model.Add(series, known = []);
             foreach (Sample sample in samples) known[sample.TimeMs] = sample.ValueBits;
         }
-    }
-
-    private static void Flush(EngineHarness engine)
-    {
-        Task done = engine.Engine.FlushAsync(CancellationToken.None);
-        while (!done.IsCompleted) engine.Engine.Step();
-        done.GetAwaiter().GetResult();
     }
 
     private static void Check(EngineHarness engine, Dictionary<int, SortedDictionary<long, ulong>> model)
