@@ -1,4 +1,5 @@
 using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Engines;
 using BenchmarkDotNet.Jobs;
 using BenchmarkDotNet.Reports;
 using BenchmarkDotNet.Running;
@@ -11,7 +12,7 @@ internal static class BenchmarkRun
 {
     private const string Short = "--short";
 
-    /// <returns>0 if every benchmark chosen has a result.</returns>
+    /// <returns>0 if benchmarks were chosen and each has a result, or none was asked for.</returns>
     public static int Run(string[] arguments)
     {
         List<string> rest = [.. arguments.Where(static argument => argument != Short)];
@@ -20,6 +21,7 @@ internal static class BenchmarkRun
         IConfig config = DefaultConfig.Instance.WithSummaryStyle(SummaryStyle.Default.WithTimeUnit(TimeUnit.Nanosecond));
         if (isShort) config = config.AddJob(ShortJob());
         Summary[] summaries = [.. BenchmarkSwitcher.FromAssembly(typeof(BenchmarkRun).Assembly).Run([.. rest], config)];
+        if (summaries.Length == 0) return rest.Exists(static argument => argument is "--list" or "--info" or "--help" or "--version") ? 0 : 1;
         return summaries.All(static summary => !summary.HasCriticalValidationErrors && summary.Reports.All(static report => report.Success)) ? 0 : 1;
     }
 
@@ -27,11 +29,14 @@ internal static class BenchmarkRun
     private static Job ShortJob() => Job.ShortRun.WithIterationTime(TimeInterval.FromMilliseconds(100)).AsMutator();
 }
 
-/// <summary>For benchmarks of seconds: few iterations, and the thread pool's setting of the server's runtimeconfig.template.json.</summary>
+/// <summary>
+/// For a benchmark whose one invocation is long enough to be a figure: one iteration whatever the job says (<c>--launchCount 3</c> repeats it),
+/// and the thread pool's setting of the server's runtimeconfig.template.json, which BenchmarkDotNet does not take over.
+/// </summary>
 [AttributeUsage(AttributeTargets.Class)]
 internal sealed class ServerLikeJobAttribute : Attribute, IConfigSource
 {
     public IConfig Config { get; } = ManualConfig.CreateEmpty().AddJob(
-        Job.Default.WithWarmupCount(1).WithIterationCount(3)
+        Job.Default.WithStrategy(RunStrategy.Monitoring).WithWarmupCount(0).WithIterationCount(1)
             .WithEnvironmentVariable("DOTNET_ThreadPool_UnfairSemaphoreSpinLimit", "0").AsMutator());
 }
