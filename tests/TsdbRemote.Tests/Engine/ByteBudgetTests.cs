@@ -28,7 +28,8 @@ public sealed class ByteBudgetTests
         Task<long> small = budget.TryAcquireAsync(10, Long, CancellationToken.None).AsTask();
         Assert.False(small.IsCompleted);
         budget.Release(60);
-        Assert.Equal([90, 10], await Task.WhenAll(large, small));
+        long[] both = await Task.WhenAll(large, small);
+        Assert.Equal([90, 10], both);
     }
 
     [Fact]
