@@ -47,14 +47,14 @@ internal static partial class Log
     [LoggerMessage(1201, LogLevel.Information, "Flushed segment {Segment} into table {Table}: {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
     public static partial void Flushed(ILogger logger, long segment, long table, long samples, long series, long bytes, double seconds);
 
-    [LoggerMessage(1204, LogLevel.Error, "No new log segment behind {Segment}; trying again every second")]
-    public static partial void RotationFailed(ILogger logger, long segment, Exception failure);
-
     [LoggerMessage(1202, LogLevel.Error, "Flush of segment {Segment} failed; its log segment stays; next try in {Seconds:F0} s")]
     public static partial void FlushFailed(ILogger logger, long segment, double seconds, Exception failure);
 
     [LoggerMessage(1203, LogLevel.Warning, "Could not delete {Path}; the next start tries again")]
     public static partial void DeleteFailed(ILogger logger, string path, Exception failure);
+
+    [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
+    public static partial void SegmentNotCreated(ILogger logger, Exception failure);
 
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);

@@ -84,7 +84,12 @@ public sealed class EngineHarness : IAsyncDisposable
     public void FlushByStep()
     {
         Task done = Engine.FlushAsync(CancellationToken.None);
-        while (!done.IsCompleted) Engine.Step();
+        for (int step = 0; !done.IsCompleted; step++)
+        {
+            if (step == 100) throw new InvalidOperationException("the flush waits for something that does not come by stepping");
+            Engine.Step();
+        }
+
         done.GetAwaiter().GetResult();
     }
 

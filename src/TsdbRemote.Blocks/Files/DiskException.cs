@@ -26,6 +26,9 @@ public sealed class DiskException : IOException
     /// <summary>The system call or step that failed.</summary>
     public string Operation { get; }
 
+    /// <summary>True for a failed sync: what the kernel kept is unknowable, and the same file must not be synced again.</summary>
+    public bool IsSync => Operation is "fsync" or "fdatasync";
+
     /// <summary>The file or directory it was applied to.</summary>
     public string Path { get; }
 

@@ -14,6 +14,9 @@ internal sealed class BackgroundWork : IDisposable
 {
     private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
 
+    // Senders retry, and each would otherwise have a full disk asked for a segment again.
+    private static readonly TimeSpan SwitchRetry = TimeSpan.FromSeconds(1);
+
     private readonly CurrentState _state;
     private readonly SegmentLedger _ledger;
     private readonly WriteAheadLog _wal;
@@ -34,6 +37,7 @@ internal sealed class BackgroundWork : IDisposable
     private TaskCompletionSource? _requested;
     private TaskCompletionSource? _serving;
     private long _servingUpTo;
+    private long _noSwitchBefore = long.MinValue;
     private int _awake;
     private volatile bool _stop;
 
@@ -101,19 +105,10 @@ internal sealed class BackgroundWork : IDisposable
     {
         while (!_stop)
         {
-            try
+            _wake.Wait(Tick);
+            Volatile.Write(ref _awake, 0);
+            while (!_stop && Step())
             {
-                _wake.Wait(Tick);
-                Volatile.Write(ref _awake, 0);
-                while (!_stop && Step())
-                {
-                }
-            }
-            catch (Exception failure)
-            {
-                // A bug, or a disk failure nobody foresaw. The data is in the log; going on could lose it, so nothing more is written.
-                if (_failure.Set(failure)) Log.Failed(_log, failure);
-                FailRequests(failure);
             }
         }
     }
@@ -123,16 +118,26 @@ internal sealed class BackgroundWork : IDisposable
     /// <returns>True if a MemTable was flushed, so that there may be more to do.</returns>
     public bool Step(bool flush = true)
     {
-        Rotate();
-        long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
-        if (flushed is { } segment)
+        try
         {
-            _flushed(segment);
-            _stall.Pulse();
-        }
+            Rotate();
+            long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
+            if (flushed is { } segment)
+            {
+                _flushed(segment);
+                _stall.Pulse();
+            }
 
-        CompleteRequests();
-        return flushed is not null;
+            CompleteRequests();
+            return flushed is not null;
+        }
+        catch (Exception failure)
+        {
+            // A bug, or a disk failure nobody foresaw. The data is in the log; going on could lose it, so nothing more is written.
+            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            FailRequests(new EngineUnavailableException(_failure.Message));
+            return false;
+        }
     }
 
     /// <summary>Ends <see cref="Run"/> after its current step.</summary>
@@ -147,7 +152,7 @@ internal sealed class BackgroundWork : IDisposable
 
     private RotationReason Due()
     {
-        if (_wal.NeedsSegment) return RotationReason.LogFull;
+        if (_wal.NeedsSegment) return RotationReason.LogTorn;
         MemTable active = _state.Peek.MemTables.Active;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - _ledger[active.Segment].CreatedMs;
         return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age);
@@ -160,23 +165,27 @@ internal sealed class BackgroundWork : IDisposable
         bool requested = IsRequested();
         RotationReason reason = Due();
         if (reason == RotationReason.None && requested && memTables.Active.SampleCount > 0) reason = RotationReason.Requested;
-        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TrySwitch(memTables.Active, reason);
+        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TryPrepare();
+        if (switched) Switch(memTables.Active, reason);
 
-        // Not switched because too many wait: it stays requested, and the next round tries again.
+        // Not switched because too many wait, or for want of a segment: it stays requested, and a later round tries again.
         if (requested && (switched || reason == RotationReason.None)) ServeRequest();
     }
 
-    private bool TrySwitch(MemTable full, RotationReason reason)
+    /// <summary>Has the next segment ready, so that the switch does nothing on the disk.</summary>
+    /// <returns>False if it could not be created now: nothing has changed, writes go on in the old one.</returns>
+    private bool TryPrepare()
     {
+        if (_time.GetTimestamp() < _noSwitchBefore) return false;
         try
         {
-            Switch(full, reason);
+            _wal.PrepareNext();
             return true;
         }
         catch (DiskException failure)
         {
-            // No room or no handle for the next segment: nothing has changed, and the next tick tries again.
-            Log.RotationFailed(_log, full.Segment, failure);
+            _noSwitchBefore = _time.GetTimestamp() + (long)(SwitchRetry.TotalSeconds * _time.TimestampFrequency);
+            Log.SegmentNotCreated(_log, failure);
             return false;
         }
         catch (LogFailedException failure)
@@ -189,7 +198,6 @@ internal sealed class BackgroundWork : IDisposable
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
     private void Switch(MemTable full, RotationReason reason)
     {
-        _wal.PrepareNext();
         MemTable? next = null;
         _gate.EnterWriteLock();
         try

@@ -1,3 +1,5 @@
+using TsdbRemote.Storage.Wal;
+
 namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Remembers the first disk failure after which nothing more can be promised. Once set it stays until the process restarts.</summary>
@@ -16,7 +18,7 @@ public sealed class EngineFailure
     public bool IsSet => Cause is not null;
 
     /// <summary>What a refused writer is told.</summary>
-    public string Message => $"storage is read-only: {Cause?.Message}; restart after checking the disk";
+    public string Message => Cause is LogFailedException log ? log.Message : $"storage is read-only: {Cause?.Message}; restart after checking the disk";
 
     /// <summary>Notes a failure.</summary>
     /// <returns>True for the first one, which the caller then logs.</returns>

@@ -50,6 +50,7 @@ public sealed class CurrentState
     // Guards the replacement; taken inside the engine's exclusive gate by a rotation, and alone by everything else.
     private readonly Lock _changes = new();
     private EngineState _state;
+    private volatile bool _closed;
 
     /// <summary>Starts with a first state, taking over the caller's reference on it.</summary>
     public CurrentState(EngineState first) => _state = first;
@@ -58,12 +59,14 @@ public sealed class CurrentState
     public EngineState Peek => Volatile.Read(ref _state);
 
     /// <summary>The state now, held for the caller, who releases it.</summary>
+    /// <exception cref="EngineUnavailableException">It was closed meanwhile.</exception>
     public EngineState Acquire()
     {
         while (true)
         {
             EngineState state = Volatile.Read(ref _state);
             if (state.TryAcquire()) return state;
+            if (_closed) throw new EngineUnavailableException("the server is stopping");
         }
     }
 
@@ -84,5 +87,9 @@ public sealed class CurrentState
     }
 
     /// <summary>Lets the last state go, at the end of the engine.</summary>
-    public void Close() => Volatile.Read(ref _state).Release();
+    public void Close()
+    {
+        _closed = true;
+        Volatile.Read(ref _state).Release();
+    }
 }

@@ -13,12 +13,17 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>Commits flushes, one at a time and in order of sequence: writes the files, replaces the manifest, publishes, deletes the segment.</summary>
 /// <remarks>
 /// Failure: before the manifest is touched a failed step costs only its files, and is tried again later into new ones; three in a row, or any failure at the
-/// manifest, makes the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes.
+/// manifest's name, makes the storage read-only (<see cref="EngineFailure"/>), and so does at once a failed sync of what cannot be written anew under
+/// another name: dictionary, manifest, directories. A full disk is tried again for as long as it takes.
 /// Not thread-safe: one thread flushes.
 /// </remarks>
 internal sealed class FlushWork
 {
     private const int FailuresAllowed = 3;
+
+    /// <summary>Of the only files whose failed sync is harmless: they are dropped, and the next attempt has another name.</summary>
+    private const string NewTableSuffix = DataLayout.TableSuffix + DataLayout.TemporarySuffix;
+
     private static readonly TimeSpan FirstDelay = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan LongestDelay = TimeSpan.FromMinutes(5);
 
@@ -93,22 +98,24 @@ internal sealed class FlushWork
         LedgerSegment segment = _ledger[memTable.Segment];
         long tableId = _nextTableId++;
         FlushResult result = _flush.Write(memTable, segment.LastSequence, manifest, tableId, _windowMs);
-        LevelTable? table = result.Table is { } entry
-            ? new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc))
-            : null;
+        LevelTable? table = null;
         _ledger.Remove(memTable.Segment);
         try
         {
+            if (result.Table is { } entry)
+                table = new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc));
             manifest = Commit(manifest with
             {
                 Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
                 Dictionaries = result.Dictionary is null ? manifest.Dictionaries : [result.Dictionary],
             });
         }
-        catch
+        catch (Exception failure)
         {
-            // The old manifest stands, or nobody knows which one does: the segment and its MemTable stay, and so does the table.
+            // The segment and its MemTable stay; the table goes, unless nobody knows which manifest stands or what the disk still does.
             _ledger.Set(segment);
+            table?.Reader.Release();
+            if (result.Table is not null && failure is not (ManifestUncertainException or DiskException { IsSync: true })) Delete(_paths.Table(tableId));
             throw;
         }
 
@@ -136,7 +143,7 @@ internal sealed class FlushWork
         }
         catch (ManifestUncertainException failure)
         {
-            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            Fail(failure);
             throw;
         }
 
@@ -149,6 +156,7 @@ internal sealed class FlushWork
         _state.Change(state => new EngineState(
             state.MemTables.Without(flushed), table is null ? state.Levels : state.Levels.With(table), manifest));
         flushed.Release();
+        table?.Reader.Release(); // the state holds it now
     }
 
     private void Delete(string path)
@@ -171,13 +179,19 @@ internal sealed class FlushWork
     private void Failed(MemTable memTable, Exception failure)
     {
         EngineCounters.Add(ref _counters.FlushErrors, 1);
+        if (failure is DiskException { IsSync: true } sync && !sync.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal)) Fail(failure);
         bool full = failure is DiskException { Errno: DiskException.NoSpace };
         if (!full) _failuresInARow++;
         TimeSpan delay = FirstDelay * Math.Pow(2, Math.Min(_failuresInARow, 10));
         if (delay > LongestDelay) delay = LongestDelay;
         _notBefore = _time.GetTimestamp() + (long)(delay.TotalSeconds * _time.TimestampFrequency);
         Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
-        if (_failuresInARow >= FailuresAllowed && _failure.Set(failure)) Log.Failed(_log, failure);
+        if (_failuresInARow >= FailuresAllowed) Fail(failure);
+    }
+
+    private void Fail(Exception failure)
+    {
+        if (_failure.Set(failure)) Log.Failed(_log, failure);
     }
 
     private void Count(long segment, FlushResult result, TimeSpan elapsed)

@@ -75,6 +75,7 @@ public sealed class LsmEngine : IAsyncDisposable
         MemTable active = NewMemTable(recovered.NextSegment);
         _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
+        recovered.Levels.Release(); // the state holds them now
         foreach (InheritedSegment segment in recovered.Segments)
             _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed));
 
@@ -188,7 +189,6 @@ public sealed class LsmEngine : IAsyncDisposable
         foreach (Thread thread in _threads) thread.Join();
         _state.Peek.MemTables.Active.Release();
         foreach (MemTable waiting in _state.Peek.MemTables.Waiting) waiting.Release();
-        foreach (LevelTable table in _state.Peek.Levels.Tables) table.Reader.Dispose();
         _state.Close();
         _wal.Dispose();
         _background.Dispose();

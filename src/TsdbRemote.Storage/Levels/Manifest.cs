@@ -67,8 +67,17 @@ public static class Manifest
         string path = DataLayout.Join(dataDir, FileName);
         string temporary = path + TemporarySuffix;
         bool isFirst = fs.FileSize(path) is null;
-        WriteDurably(fs, temporary, ManifestText.Write(next));
-        if (!isFirst) KeepPrevious(fs, dataDir, path);
+        try
+        {
+            WriteDurably(fs, temporary, ManifestText.Write(next));
+            if (!isFirst) KeepPrevious(fs, dataDir, path);
+        }
+        catch (DiskException failure) when (!failure.IsSync)
+        {
+            TryUnlink(fs, temporary);
+            throw;
+        }
+
         try
         {
             fs.Rename(temporary, path);
@@ -169,6 +178,18 @@ public static class Manifest
     private static void UnlinkIfPresent(IFileSystem fs, string path)
     {
         if (fs.FileSize(path) is not null) fs.Unlink(path);
+    }
+
+    private static void TryUnlink(IFileSystem fs, string path)
+    {
+        try
+        {
+            UnlinkIfPresent(fs, path);
+        }
+        catch (DiskException)
+        {
+            // The failure that led here is the one to report; the next commit or open removes the file.
+        }
     }
 
     private static string ParentOf(string directory)

@@ -18,8 +18,8 @@ public enum RotationReason
     /// <summary>Somebody asked: the admin call, a shutdown.</summary>
     Requested,
 
-    /// <summary>The log's segment ended for lack of room on the disk.</summary>
-    LogFull,
+    /// <summary>A write to its log segment broke off for want of room, and only the next segment can go on.</summary>
+    LogTorn,
 }
 
 /// <summary>When the active MemTable is switched. Pure: figures in, decision out.</summary>

@@ -153,11 +153,32 @@ public sealed class FaultInjector : IFileSystem
         { } fault => throw Unfit(operation, fault),
     };
 
+    /// <summary>The error as the real file system words it, by the system call that failed.</summary>
     internal static DiskException Failure(in FileOperation operation, int errno) =>
-        new(operation.Kind.ToString(), operation.Path, errno, $"injected: {Errno.Describe(errno)}");
+        new(SystemCallOf(operation.Kind), operation.Path, errno, $"injected: {Errno.Describe(errno)}");
 
     internal static InvalidOperationException Unfit(in FileOperation operation, Fault fault) =>
         new($"the rule is wrong: {fault} cannot happen to {operation}");
+
+    private static string SystemCallOf(FileOperationKind kind) => kind switch
+    {
+        FileOperationKind.OpenRead or FileOperationKind.CreateNew or FileOperationKind.OpenAppendable => "open",
+        FileOperationKind.MakeDir => "mkdir",
+        FileOperationKind.RemoveDir => "rmdir",
+        FileOperationKind.List => "opendir",
+        FileOperationKind.FileSize => "stat",
+        FileOperationKind.FreeSpace => "statvfs",
+        FileOperationKind.Lock => "flock",
+        FileOperationKind.Length => "fstat",
+        FileOperationKind.Read => "pread",
+        FileOperationKind.Write or FileOperationKind.WriteGather => "pwritev",
+        FileOperationKind.Preallocate => "posix_fallocate",
+        FileOperationKind.SetLength => "ftruncate",
+        FileOperationKind.SyncData => "fdatasync",
+        FileOperationKind.SyncAll or FileOperationKind.SyncDir => "fsync",
+        FileOperationKind.Map => "mmap",
+        _ => kind.ToString().ToLowerInvariant(), // rename, link, unlink, close
+    };
 
     private Fault? Next(in FileOperation operation)
     {
