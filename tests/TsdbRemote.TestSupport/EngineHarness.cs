@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
@@ -27,8 +28,8 @@ public sealed class EngineHarness : IAsyncDisposable
     };
 
     /// <summary>Opens without threads: log, replay and flush run inside the calls.</summary>
-    public static EngineHarness OpenStepwise(IFileSystem files, StorageOptions? options = null, TimeProvider? time = null) =>
-        new(LsmEngine.Open(options ?? SmallOptions, files, time ?? TimeProvider.System, NullLoggerFactory.Instance, threaded: false));
+    public static EngineHarness OpenStepwise(IFileSystem files, StorageOptions? options = null, TimeProvider? time = null, ILoggerFactory? loggers = null) =>
+        new(LsmEngine.Open(options ?? SmallOptions, files, time ?? TimeProvider.System, loggers ?? NullLoggerFactory.Instance, threaded: false));
 
     /// <summary>Opens as the program does, and waits until reads are whole.</summary>
     public static async Task<EngineHarness> OpenAsync(IFileSystem files, StorageOptions options, TimeProvider? time = null)

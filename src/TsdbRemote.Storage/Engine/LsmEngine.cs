@@ -134,19 +134,17 @@ public sealed class LsmEngine : IAsyncDisposable
         Recovery.MakeRoot(files, options.DataDir);
         string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
         IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
-        LsmEngine engine;
         try
         {
-            engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded);
+            var engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded);
+            engine.Begin();
+            return engine;
         }
         catch
         {
             directoryLock.Dispose();
             throw;
         }
-
-        engine.Begin();
-        return engine;
     }
 
     /// <summary>Stores one remote-write request. Never cancelled: once the log has the body, the answer follows the disk.</summary>
@@ -298,7 +296,7 @@ public sealed class LsmEngine : IAsyncDisposable
         {
             _wal.Close();
         }
-        catch (LogFailedException failed)
+        catch (IOException failed)
         {
             if (_failure.Set(failed)) Log.Failed(_log, failed);
         }

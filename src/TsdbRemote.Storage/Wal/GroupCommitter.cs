@@ -120,7 +120,15 @@ internal sealed class GroupCommitter : IDisposable
     {
         lock (_drain)
         {
-            _current?.Dispose();
+            try
+            {
+                _current?.Dispose();
+            }
+            catch (DiskException error)
+            {
+                Stop(error, _current!.Path);
+            }
+
             _current = null;
             _timer.Dispose();
             _group.Dispose();

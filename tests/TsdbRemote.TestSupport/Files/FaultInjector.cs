@@ -14,6 +14,7 @@ public sealed class FaultInjector : IFileSystem
     private readonly Lock _gate = new();
     private readonly List<FaultRule> _rules = [];
     private readonly List<string> _injected = [];
+    private int _openFiles;
 
     /// <summary>Wraps a file system.</summary>
     /// <param name="inner">Does what is not hit.</param>
@@ -32,6 +33,9 @@ public sealed class FaultInjector : IFileSystem
             lock (_gate) return [.. _injected];
         }
     }
+
+    /// <summary>Files opened through it and not closed again.</summary>
+    public int OpenFiles => Volatile.Read(ref _openFiles);
 
     /// <summary>Arms a rule.</summary>
     /// <returns>The rule, for its counts.</returns>
@@ -138,6 +142,9 @@ public sealed class FaultInjector : IFileSystem
         }
     }
 
+    /// <summary>A file was closed.</summary>
+    internal void Closed() => Interlocked.Decrement(ref _openFiles);
+
     /// <summary>For operations that can only fail or wait.</summary>
     internal void Pass(in FileOperation operation)
     {
@@ -200,6 +207,8 @@ public sealed class FaultInjector : IFileSystem
     private FaultyFile Open(FileOperationKind kind, string path, Func<string, IFile> open)
     {
         Pass(new FileOperation(kind, path));
-        return new FaultyFile(this, open(path));
+        IFile file = open(path);
+        Interlocked.Increment(ref _openFiles);
+        return new FaultyFile(this, file, writable: kind != FileOperationKind.OpenRead);
     }
 }

@@ -3,7 +3,7 @@ using TsdbRemote.Blocks.Files;
 namespace TsdbRemote.TestSupport;
 
 /// <summary>A file of <see cref="FaultInjector"/>.</summary>
-internal sealed class FaultyFile(FaultInjector owner, IFile inner) : IFile
+internal sealed class FaultyFile(FaultInjector owner, IFile inner, bool writable) : IFile
 {
     private int _lateErrno;
     private bool _disposed;
@@ -80,7 +80,8 @@ internal sealed class FaultyFile(FaultInjector owner, IFile inner) : IFile
         if (_disposed) return;
         _disposed = true;
         inner.Dispose(); // also when the close then "fails": the descriptor is gone
-        owner.Pass(new FileOperation(FileOperationKind.Close, Path));
+        owner.Closed();
+        if (writable) owner.Pass(new FileOperation(FileOperationKind.Close, Path)); // nobody hears of a file that was only read
     }
 
     private void WriteShort(in FileOperation operation, ReadOnlySpan<byte> source, Fault.ShortWrite shorter)
