@@ -25,7 +25,7 @@ public sealed class FailureTests
     [InlineData(LostPages.None)]
     [InlineData(LostPages.CacheKeepsNew)]
     [InlineData(LostPages.CacheRevertsToOld)]
-    public void T16_after_one_failed_sync_of_the_log_writes_are_refused_for_good_and_reads_go_on(LostPages pages)
+    public async Task T16_after_one_failed_sync_of_the_log_writes_are_refused_for_good_and_reads_go_on(LostPages pages)
     {
         EngineHarness engine = Open();
         AssertWritten(Write(engine, Known, 1));
@@ -41,7 +41,7 @@ public sealed class FailureTests
         Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
         Assert.Contains(Sample.Of(1, 1), engine.ReadAll()[Labels.Print(Known)]);
         Assert.Throws<EngineUnavailableException>(engine.FlushByStep);
-        engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        await engine.DisposeAsync();
         Assert.Equal(1, failing.Calls);
         foreach (CrashPolicy policy in CrashPolicy.Every)
         {
@@ -179,18 +179,18 @@ public sealed class FailureTests
     }
 
     [Fact]
-    public void A_log_without_room_refuses_and_heals_when_there_is_room_again()
+    public async Task A_log_without_room_refuses_and_heals_when_there_is_room_again()
     {
         EngineHarness engine = Open();
         AssertWritten(Write(engine, Known, 1));
         FaultRule full = _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Path = "wal/*.log", Sticky = true });
         byte[] wide = Labels.Encode(("__name__", "wide"));
         Sample[] many = [.. Enumerable.Range(0, 20_000).Select(static i => new Sample(i, (ulong)i * 0x9E3779B97F4A7C15))];
-        WriteReport refused = engine.WriteAsync((wide, many)).GetAwaiter().GetResult();
+        WriteReport refused = await engine.WriteAsync((wide, many));
         Assert.Equal((WriteStatus.Unavailable, 30, "storage is full: no room for the log; retry later"), (refused.Status, refused.RetryAfterSeconds, refused.Message));
         Assert.Equal(EnginePhase.Ready, engine.Engine.Phase);
         _files.Remove(full);
-        AssertWritten(engine.WriteAsync((wide, many)).GetAwaiter().GetResult());
+        AssertWritten(await engine.WriteAsync((wide, many)));
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
     }
 
