@@ -84,6 +84,7 @@ internal sealed class Ingest
         Task committed = _settings.RejectConflicts
             ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out AppendCounts counts)
             : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
+        if (_filter.LooksAtHistory) _filter.Remember(scratch);
         Count(scratch, counts);
         return new PendingWrite(Report(scratch, counts), winners.WithRecords(committed));
     }

@@ -25,6 +25,9 @@ public sealed class LsmEngine : IAsyncDisposable
     // Replay is bounded by processors; more workers would only hold more MemTables at a time.
     private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
+    // After the patience for the flush is used up: one system call on a disk that answers takes less.
+    private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
+
     private readonly StorageOptions _options;
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -63,25 +66,25 @@ public sealed class LsmEngine : IAsyncDisposable
         _lock = directoryLock;
         _threaded = threaded;
         _started = time.GetTimestamp();
-        long windowMs = options.BlockDuration.Milliseconds;
 
         RecoveredDirectory recovered =
-            new Recovery(files, _paths, windowMs, options.Read.Mmap, options.Read.CacheSstableMetadata, log).Open();
+            new Recovery(files, _paths, EngineSettings.Flush(options), options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
         _dictionary = recovered.Dictionary;
         var ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
         _wal.Start(recovered.NextSegment);
         MemTable active = NewMemTable(recovered.NextSegment);
-        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false));
+        bool logged = options.Wal.Durability != WalDurability.None;
+        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
         foreach (InheritedSegment segment in recovered.Segments)
-            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed));
+            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed, HasFile: true));
 
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
-            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, log);
+            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var flush = new FlushWork(
             files, _paths, _dictionary, _state, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
@@ -111,7 +114,7 @@ public sealed class LsmEngine : IAsyncDisposable
         get
         {
             if (_stopping.IsCancellationRequested) return EnginePhase.Stopping;
-            if (_failure.IsSet) return EnginePhase.Failed;
+            if (_failure.IsSet || _wal.Failure is not null) return EnginePhase.Failed;
             return _ready.Task.IsCompletedSuccessfully ? EnginePhase.Ready : EnginePhase.Replaying;
         }
     }
@@ -184,7 +187,13 @@ public sealed class LsmEngine : IAsyncDisposable
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
         CloseLog();
-        foreach (Thread thread in _threads) thread.Join();
+        if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)))
+        {
+            // A thread is stuck in the disk. What it uses must not be freed under it; the process ends as it would by a kill, which loses nothing.
+            Log.StopStuck(_log);
+            return;
+        }
+
         _state.Peek.MemTables.Active.Release();
         foreach (MemTable waiting in _state.Peek.MemTables.Waiting) waiting.Release();
         _state.Close();

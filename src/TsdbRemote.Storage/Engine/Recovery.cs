@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Wal;
@@ -37,19 +38,17 @@ internal sealed class Recovery
 {
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly long _windowMs;
-    private readonly bool _mmap;
-    private readonly bool _cacheMetadata;
+    private readonly FlushSettings _settings;
+    private readonly CorruptionPolicy _onCorruption;
     private readonly ILogger _log;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
-    public Recovery(IFileSystem files, DataLayout paths, long windowMs, bool mmap, bool cacheMetadata, ILogger log)
+    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, CorruptionPolicy onCorruption, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _windowMs = windowMs;
-        _mmap = mmap;
-        _cacheMetadata = cacheMetadata;
+        _settings = settings;
+        _onCorruption = onCorruption;
         _log = log;
     }
 
@@ -66,19 +65,22 @@ internal sealed class Recovery
     public RecoveredDirectory Open()
     {
         ManifestState manifest = LoadManifest();
-        if (manifest.BlockDurationMs != _windowMs)
+        if (manifest.BlockDurationMs != _settings.WindowMs)
         {
             throw new DataDirectoryException(
-                $"storage.block_duration: {_windowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
+                $"storage.block_duration: {_settings.WindowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
         }
 
-        RemoveTemporaries(_paths.Root);
-        RemoveTemporaries(_paths.Tables);
-        long nextTableId = RemoveUnnamedTables(manifest);
+        // Everything that can refuse comes before anything is removed.
         (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
         ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
+        if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
+        RemoveTemporaries(_paths.Root);
+        RemoveTemporaries(_paths.Tables);
+        long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)]);
+        RemoveFlushedSegments(manifest);
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
         return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
@@ -118,7 +120,7 @@ internal sealed class Recovery
         {
             Generation = 1,
             DirectoryId = Guid.NewGuid(),
-            BlockDurationMs = _windowMs,
+            BlockDurationMs = _settings.WindowMs,
             NextSeriesId = 1,
             NextTableId = 1,
             NextSegment = 1,
@@ -139,7 +141,7 @@ internal sealed class Recovery
         }
     }
 
-    private long RemoveUnnamedTables(ManifestState manifest)
+    private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
         long next = manifest.NextTableId;
@@ -147,8 +149,18 @@ internal sealed class Recovery
         {
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
             next = Math.Max(next, id + 1);
-            _files.Unlink(_paths.Table(id));
-            Log.RestRemoved(_log, _paths.Table(id));
+
+            // Below the next id a commit dropped it. Above, it is the rest of a flush whose log is still there; if it is not, MANIFEST is older than the
+            // table, as after a restore in parts, and the table may be the only copy.
+            if (id < manifest.NextTableId || ManifestCompleteness.IsCovered(_files, _paths.Table(id), id, entry.Length, segments, named))
+            {
+                _files.Unlink(_paths.Table(id));
+                Log.RestRemoved(_log, _paths.Table(id));
+            }
+            else
+            {
+                QuarantineTable(id);
+            }
         }
 
         return next;
@@ -164,7 +176,6 @@ internal sealed class Recovery
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
             if (named.TryGetValue(number, out SegmentEntry? known)) found.Add(number, known);
             else if (number >= manifest.NextSegment) found.Add(number, new SegmentEntry(number, null));
-            else RemoveFlushed(number);
             next = Math.Max(next, number + 1);
         }
 
@@ -172,7 +183,7 @@ internal sealed class Recovery
         {
             throw new DataDirectoryException(
                 $"{_paths.Segment(number)} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
-                + "Put the file back, or restore the directory from a snapshot");
+                + "Put the file back, or restore the whole directory from a backup");
         }
 
         return ([.. found.Values], next);
@@ -219,6 +230,34 @@ internal sealed class Recovery
         return inherited.MoveToImmutable();
     }
 
+    /// <summary>
+    /// Reads all segments before anything is changed, so that a refused start leaves the directory as it found it. Costs a second reading of the log, which
+    /// is what an operator asks for who would rather not start than go on with a gap.
+    /// </summary>
+    private void RefuseDamaged(ImmutableArray<InheritedSegment> segments, Guid directoryId)
+    {
+        foreach (InheritedSegment segment in segments)
+        {
+            try
+            {
+                LogReader.Replay(
+                    _files, _paths.Segment(segment.Number), directoryId, segment.Number, LogReplay.OptionsOf(segment, _paths, _onCorruption), new Nobody(),
+                    CancellationToken.None);
+            }
+            catch (LogRefusedException refused)
+            {
+                throw new DataDirectoryException(refused.Message, refused);
+            }
+        }
+    }
+
+    private sealed class Nobody : ILogRecordSink
+    {
+        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
+        {
+        }
+    }
+
     private SegmentProbe Probe(long segment, Guid directoryId)
     {
         try
@@ -231,10 +270,25 @@ internal sealed class Recovery
         }
     }
 
-    private void RemoveFlushed(long number)
+    private void QuarantineTable(long id)
     {
-        _files.Unlink(_paths.Segment(number));
-        Log.RestRemoved(_log, _paths.Segment(number));
+        string kept = DataLayout.Join(_paths.Quarantine, $"table-{id}{DataLayout.TableSuffix}");
+        _files.Rename(_paths.Table(id), kept);
+        _files.SyncDir(_paths.Quarantine);
+        _files.SyncDir(_paths.Tables);
+        Damaged($"{_paths.Table(id)} is not named by MANIFEST, and the log it was made from is gone; kept as {kept}");
+    }
+
+    private void RemoveFlushedSegments(ManifestState manifest)
+    {
+        var named = manifest.Segments.Select(static segment => segment.Number).ToHashSet();
+        foreach (DirectoryEntry entry in _files.List(_paths.Wal))
+        {
+            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
+            if (number >= manifest.NextSegment || named.Contains(number)) continue;
+            _files.Unlink(_paths.Segment(number));
+            Log.RestRemoved(_log, _paths.Segment(number));
+        }
     }
 
     private SeriesDictionary LoadDictionary(ManifestState manifest)
@@ -250,7 +304,7 @@ internal sealed class Recovery
             }
             catch (CorruptFileException corrupt)
             {
-                throw new DataDirectoryException($"{corrupt.Message}; restore the file or the directory from a snapshot", corrupt);
+                throw new DataDirectoryException($"{corrupt.Message}; restore the whole directory from a backup", corrupt);
             }
         }
 
@@ -266,7 +320,7 @@ internal sealed class Recovery
             string path = _paths.Table(entry.Id);
             try
             {
-                tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _mmap, _cacheMetadata, entry.Crc)));
+                tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _settings.Mmap, _settings.CacheMetadata, entry.Crc, _settings.ReadBufferBytes)));
             }
             catch (CorruptFileException corrupt)
             {
@@ -276,7 +330,7 @@ internal sealed class Recovery
             catch (DiskException missing) when (missing.Errno == 2)
             {
                 throw new DataDirectoryException(
-                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore from a snapshot", missing);
+                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore the whole directory from a backup", missing);
             }
         }
 

@@ -100,6 +100,11 @@ internal sealed class WritePath
         {
             return LogFailed(failed);
         }
+        catch (EngineUnavailableException closed)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.Unavailable, closed.Message, 5);
+        }
         finally
         {
             Budget.Release(reserved);
@@ -150,13 +155,17 @@ internal sealed class WritePath
 
                 Ingest.Observe(scratch.Batch, _metadata);
                 _gate.EnterReadLock();
+                EngineState? state = null;
                 try
                 {
+                    // Held, because a decision may look into MemTables that a flush lets go meanwhile.
+                    state = _state.Acquire();
                     WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
-                    return _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), _state.Peek.MemTables, _wal);
+                    return _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
                 }
                 finally
                 {
+                    state?.Release();
                     _gate.ExitReadLock();
                 }
             }
@@ -169,6 +178,8 @@ internal sealed class WritePath
 
     private WriteReport? Refusal()
     {
+        // A sync by the timer may have failed with nobody waiting for it.
+        if (_wal.Failure is { } failure && _failure.Set(failure)) Log.Failed(_log, failure);
         if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, "the server is stopping", 5);
         return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
     }

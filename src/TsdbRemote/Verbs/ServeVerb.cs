@@ -34,6 +34,12 @@ internal static class ServeVerb
             Console.Error.WriteLine(failure is InvalidDataException { InnerException: { } cause } ? $"{failure.Message} {cause.Message}" : failure.Message);
             return 2;
         }
+        catch (FormatException failure)
+        {
+            // The server's own check of its addresses.
+            Console.Error.WriteLine($"urls: {failure.Message}");
+            return 2;
+        }
         catch (Exception failure) when (failure is DataDirectoryException or IOException)
         {
             Console.Error.WriteLine(failure.Message);
