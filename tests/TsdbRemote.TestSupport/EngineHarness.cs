@@ -31,10 +31,14 @@ public sealed class EngineHarness : IAsyncDisposable
     public static EngineHarness OpenStepwise(IFileSystem files, StorageOptions? options = null, TimeProvider? time = null, ILoggerFactory? loggers = null) =>
         new(LsmEngine.Open(options ?? SmallOptions, files, time ?? TimeProvider.System, loggers ?? NullLoggerFactory.Instance, threaded: false));
 
+    /// <summary>Opens as the program does: the log may still be replayed when this returns.</summary>
+    public static EngineHarness Open(IFileSystem files, StorageOptions options, TimeProvider? time = null) =>
+        new(LsmEngine.Open(options, files, time ?? TimeProvider.System, NullLoggerFactory.Instance));
+
     /// <summary>Opens as the program does, and waits until reads are whole.</summary>
     public static async Task<EngineHarness> OpenAsync(IFileSystem files, StorageOptions options, TimeProvider? time = null)
     {
-        var harness = new EngineHarness(LsmEngine.Open(options, files, time ?? TimeProvider.System, NullLoggerFactory.Instance));
+        EngineHarness harness = Open(files, options, time);
         await harness.Engine.WhenReady;
         return harness;
     }

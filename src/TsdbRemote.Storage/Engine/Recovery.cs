@@ -77,10 +77,17 @@ internal sealed class Recovery
         if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
-        RemoveTemporaries(_paths.Root);
-        RemoveTemporaries(_paths.Tables);
-        long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)]);
-        RemoveFlushedSegments(manifest);
+
+        // Where something that is named turned out damaged, a rest may be the last copy of it, and stays.
+        bool isWhole = _damages.Count == 0;
+        long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)], isWhole);
+        if (isWhole)
+        {
+            RemoveTemporaries(_paths.Root);
+            RemoveTemporaries(_paths.Tables);
+            RemoveFlushedSegments(manifest);
+        }
+
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
         return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
@@ -141,7 +148,7 @@ internal sealed class Recovery
         }
     }
 
-    private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments)
+    private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
         long next = manifest.NextTableId;
@@ -152,14 +159,14 @@ internal sealed class Recovery
 
             // Below the next id a commit dropped it. Above, it is the rest of a flush whose log is still there; if it is not, MANIFEST is older than the
             // table, as after a restore in parts, and the table may be the only copy.
-            if (id < manifest.NextTableId || ManifestCompleteness.IsCovered(_files, _paths.Table(id), id, entry.Length, segments, named))
+            if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(_files, _paths.Table(id), id, entry.Length, segments, named))
+            {
+                QuarantineTable(id);
+            }
+            else if (isWhole)
             {
                 _files.Unlink(_paths.Table(id));
                 Log.RestRemoved(_log, _paths.Table(id));
-            }
-            else
-            {
-                QuarantineTable(id);
             }
         }
 

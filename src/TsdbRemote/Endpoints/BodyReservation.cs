@@ -8,28 +8,24 @@ internal sealed class BodyReservation(ByteBudget budget, TimeSpan patience) : ID
 {
     private const long Step = 256 * 1024;
 
-    private readonly List<long> _held = [];
-    private long _covered;
+    private long _held;
 
-    /// <summary>Covers a body of this length, waiting for others to finish if need be.</summary>
+    /// <summary>Covers a body of this length, waiting for others to finish if need be. One that holds the whole budget is covered.</summary>
     /// <returns>False if there was no room for too long.</returns>
     public async ValueTask<bool> CoverAsync(long bytes, CancellationToken cancel)
     {
-        while (_covered < bytes)
-        {
-            long taken = await budget.TryAcquireAsync(Math.Max(Step, bytes - _covered), patience, cancel);
-            if (taken < 0) return false;
-            _held.Add(taken);
-            _covered += Math.Max(Step, bytes - _covered);
-        }
-
+        long more = Math.Min(Math.Max(Step, bytes - _held), budget.Total - _held);
+        if (_held >= bytes || more <= 0) return true;
+        long taken = await budget.TryAcquireAsync(more, patience, cancel);
+        if (taken < 0) return false;
+        _held += taken;
         return true;
     }
 
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (long bytes in _held) budget.Release(bytes);
-        _held.Clear();
+        budget.Release(_held);
+        _held = 0;
     }
 }

@@ -34,7 +34,7 @@ public sealed class ServerUnderTest : IAsyncDisposable
                 if (time is not null) services.AddSingleton(time);
             });
         });
-        if (kestrel) _factory.UseKestrel(0);
+        if (kestrel) _factory.UseKestrel();
         _factory.StartServer();
         Client = _factory.CreateClient();
     }
