@@ -83,8 +83,15 @@ internal sealed class WritePath
             return refusal;
         }
 
-        long reserved = await Budget.TryAcquireAsync(DeclaredLength(body.Span), WriteStall.Patience, CancellationToken.None)
-            .ConfigureAwait(false);
+        // Before anything is reserved: a false claim must not take the room of others.
+        SnappyStatus status = SnappyBlock.CheckLength(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
+        if (status != SnappyStatus.Ok)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
+        }
+
+        long reserved = await Budget.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None).ConfigureAwait(false);
         if (reserved < 0)
         {
             body.Dispose();
@@ -202,8 +209,6 @@ internal sealed class WritePath
         if (_failure.Set(failed)) Log.Failed(_log, failed);
         return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
     }
-
-    private static long DeclaredLength(ReadOnlySpan<byte> body) => SnappyBlock.TryReadLength(body, out uint declared, out _) ? declared : 0;
 
     private string Explain(SnappyStatus status) => status switch
     {

@@ -129,18 +129,29 @@ public static class SnappyBlock
         output.Append(bytes);
     }
 
-    private static SnappyStatus Inspect(ReadOnlySpan<byte> block, int maxDecoded, out int length)
+    /// <summary>Holds the declared length against the limit and against what so many bytes can make at most; looks at no element.</summary>
+    /// <param name="block">The whole block.</param>
+    /// <param name="maxDecoded">Most decoded bytes allowed.</param>
+    /// <param name="length">Decoded length in bytes that the block says it has, if the answer is <see cref="SnappyStatus.Ok"/>; 0 otherwise.</param>
+    public static SnappyStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length) => CheckLength(block, maxDecoded, out length, out _);
+
+    private static SnappyStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length, out int preambleBytes)
     {
-        length = 0;
+        length = preambleBytes = 0;
         if (block.IsEmpty) return SnappyStatus.Empty;
         if (block.StartsWith(FrameMagic)) return SnappyStatus.Framed;
-        if (!TryReadLength(block, out uint declared, out int preambleBytes)) return SnappyStatus.Corrupt;
+        if (!TryReadLength(block, out uint declared, out preambleBytes)) return SnappyStatus.Corrupt;
         if (declared > (uint)Math.Max(maxDecoded, 0)) return SnappyStatus.TooLarge;
-        ReadOnlySpan<byte> elements = block[preambleBytes..];
-        if (declared * (ulong)BestElementTakes > (ulong)elements.Length * BestElementMakes) return SnappyStatus.Corrupt;
-        if (!EndsExactly(elements, declared)) return SnappyStatus.Corrupt;
+        if (declared * (ulong)BestElementTakes > (ulong)(block.Length - preambleBytes) * BestElementMakes) return SnappyStatus.Corrupt;
         length = (int)declared;
         return SnappyStatus.Ok;
+    }
+
+    private static SnappyStatus Inspect(ReadOnlySpan<byte> block, int maxDecoded, out int length)
+    {
+        SnappyStatus status = CheckLength(block, maxDecoded, out length, out int preambleBytes);
+        if (status == SnappyStatus.Ok && !EndsExactly(block[preambleBytes..], (uint)length)) status = SnappyStatus.Corrupt;
+        return status;
     }
 
     /// <summary>Walks from tag to tag: do the elements end with the input and make exactly the declared length?</summary>
