@@ -26,6 +26,9 @@ internal static partial class Log
     [LoggerMessage(1006, LogLevel.Information, "Stopped; flushed {Flushed}")]
     public static partial void Stopped(ILogger logger, bool flushed);
 
+    [LoggerMessage(1007, LogLevel.Error, "A thread does not come back from the disk; stopping without it, the log has what was acknowledged")]
+    public static partial void StopStuck(ILogger logger);
+
     [LoggerMessage(1100, LogLevel.Information, "Replayed segment {Segment}: {Records} records, {Samples} samples of {Series} series")]
     public static partial void SegmentReplayed(ILogger logger, long segment, long records, long samples, int series);
 
@@ -35,7 +38,7 @@ internal static partial class Log
     [LoggerMessage(1102, LogLevel.Error, "Record {Sequence} does not decode; kept in {Path}")]
     public static partial void RecordUndecodable(ILogger logger, ulong sequence, string path);
 
-    [LoggerMessage(1103, LogLevel.Information, "Segment {Segment} ends at {Offset}: {Bytes} bytes of a batch that was never acknowledged")]
+    [LoggerMessage(1103, LogLevel.Warning, "Segment {Segment} ends at {Offset}: {Bytes} bytes behind it do not verify; that is the batch being written when the process ended, unless the file was cut or damaged")]
     public static partial void TornTail(ILogger logger, long segment, long offset, long bytes);
 
     [LoggerMessage(1104, LogLevel.Error, "Segment {Segment} is damaged: {What}")]

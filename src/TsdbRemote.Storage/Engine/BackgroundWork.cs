@@ -158,7 +158,9 @@ internal sealed class BackgroundWork : IDisposable
     {
         if (_wal.NeedsSegment) return RotationReason.LogTorn;
         MemTable active = _state.Peek.MemTables.Active;
-        long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - _ledger[active.Segment].CreatedMs;
+        // Asked by writers too: theirs may have been switched and flushed since they looked.
+        if (_ledger.Find(active.Segment) is not { } segment) return RotationReason.None;
+        long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - segment.CreatedMs;
         return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age);
     }
 
@@ -192,6 +194,11 @@ internal sealed class BackgroundWork : IDisposable
             Log.SegmentNotCreated(_log, failure);
             return false;
         }
+        catch (LogFailedException failure)
+        {
+            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            return false;
+        }
     }
 
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
@@ -203,7 +210,7 @@ internal sealed class BackgroundWork : IDisposable
         {
             LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
             next = _newMemTable(_wal.SwitchSegment());
-            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false));
+            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, old.HasFile));
             _ledger.Set(old);
             _state.Change(state => new EngineState(state.MemTables.Rotate(next), state.Levels, state.Manifest));
         }

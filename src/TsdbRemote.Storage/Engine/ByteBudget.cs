@@ -24,6 +24,9 @@ public sealed class ByteBudget
         _time = time;
     }
 
+    /// <summary>Bytes there are.</summary>
+    public long Total => _total;
+
     /// <summary>Bytes in use.</summary>
     public long Used
     {

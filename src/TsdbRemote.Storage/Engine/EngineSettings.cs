@@ -40,7 +40,8 @@ internal static class EngineSettings
     }
 
     public static FlushSettings Flush(StorageOptions options) => new(
-        options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata);
+        options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata,
+        (int)options.Read.ReadBufferSize.Bytes);
 
     public static RotationPolicy Rotation(StorageOptions options)
     {

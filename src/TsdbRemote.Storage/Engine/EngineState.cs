@@ -59,7 +59,7 @@ public sealed class CurrentState
     public EngineState Peek => Volatile.Read(ref _state);
 
     /// <summary>The state now, held for the caller, who releases it.</summary>
-    /// <exception cref="EngineUnavailableException">It was closed meanwhile.</exception>
+    /// <exception cref="EngineUnavailableException">The engine is closed.</exception>
     public EngineState Acquire()
     {
         while (true)

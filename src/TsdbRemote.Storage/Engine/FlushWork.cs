@@ -37,6 +37,7 @@ internal sealed class FlushWork
     private readonly MemTableFlush _flush;
     private readonly bool _mmap;
     private readonly bool _cacheMetadata;
+    private readonly int _readBufferBytes;
     private readonly long _windowMs;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
@@ -59,6 +60,7 @@ internal sealed class FlushWork
         _flush = new MemTableFlush(files, paths, dictionary, settings.BloomBitsPerKey);
         _mmap = settings.Mmap;
         _cacheMetadata = settings.CacheMetadata;
+        _readBufferBytes = settings.ReadBufferBytes;
         _windowMs = settings.WindowMs;
         _nextTableId = nextTableId;
         _time = time;
@@ -103,7 +105,7 @@ internal sealed class FlushWork
         try
         {
             if (result.Table is { } entry)
-                table = new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc));
+                table = new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc, _readBufferBytes));
             manifest = Commit(manifest with
             {
                 Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
@@ -121,7 +123,7 @@ internal sealed class FlushWork
 
         Publish(memTable, table, manifest);
         _dictionary.MarkPersisted(result.NewSeries);
-        Delete(_paths.Segment(memTable.Segment));
+        if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
         Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
     }
 
@@ -134,7 +136,7 @@ internal sealed class FlushWork
             Generation = next.Generation + 1,
             NextSeriesId = _dictionary.NextSeriesId,
             NextTableId = _nextTableId,
-            Segments = [.. segments.Select(static segment => segment.Entry)],
+            Segments = [.. segments.Where(static segment => segment.HasFile).Select(static segment => segment.Entry)],
             NextSegment = Math.Max(next.NextSegment, segments.Length == 0 ? 0 : segments[^1].Number + 1),
         };
         try
@@ -213,4 +215,5 @@ internal sealed class FlushWork
 /// <param name="BloomBitsPerKey">Bits of bloom filter for each series.</param>
 /// <param name="Mmap">Whether tables are mapped or read.</param>
 /// <param name="CacheMetadata">Whether sparse indexes and bloom filters stay in memory.</param>
-internal sealed record FlushSettings(long WindowMs, int BloomBitsPerKey, bool Mmap, bool CacheMetadata);
+/// <param name="ReadBufferBytes">Bytes read at a time from tables that are not mapped.</param>
+internal sealed record FlushSettings(long WindowMs, int BloomBitsPerKey, bool Mmap, bool CacheMetadata, int ReadBufferBytes);

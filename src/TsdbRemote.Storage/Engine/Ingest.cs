@@ -47,7 +47,7 @@ internal sealed class Ingest
         _dictionary = dictionary;
         _settings = settings;
         _counters = counters;
-        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries);
+        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries, counters);
         _filter = new SampleFilter(dictionary, settings.OutOfOrderWindowMs, settings.RejectConflicts);
     }
 
@@ -84,6 +84,7 @@ internal sealed class Ingest
         Task committed = _settings.RejectConflicts
             ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out AppendCounts counts)
             : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
+        if (_filter.LooksAtHistory) _filter.Remember(scratch);
         Count(scratch, counts);
         return new PendingWrite(Report(scratch, counts), winners.WithRecords(committed));
     }

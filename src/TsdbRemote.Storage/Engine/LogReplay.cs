@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
@@ -24,13 +25,14 @@ internal sealed class LogReplay
     private readonly ILogger _log;
     private readonly InheritedSegment[] _segments;
     private readonly CorruptionPolicy _onCorruption;
+    private readonly ConcurrentQueue<string> _damages;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
         IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
-        EngineCounters counters, CorruptionPolicy onCorruption, ILogger log)
+        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -39,6 +41,7 @@ internal sealed class LogReplay
         _newMemTable = newMemTable;
         _counters = counters;
         _onCorruption = onCorruption;
+        _damages = damages;
         _log = log;
         _segments = [.. segments];
     }
@@ -69,7 +72,7 @@ internal sealed class LogReplay
         var sink = new Sink(this, memTable, scratch);
         try
         {
-            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(segment), sink, cancel);
+            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(segment, _paths, _onCorruption), sink, cancel);
         }
         catch (LogRefusedException refused)
         {
@@ -88,11 +91,12 @@ internal sealed class LogReplay
         return true;
     }
 
-    private SegmentReplayOptions OptionsOf(InheritedSegment segment) => new(_paths.Quarantine)
+    /// <summary>What the reader of a segment is told about it.</summary>
+    public static SegmentReplayOptions OptionsOf(InheritedSegment segment, DataLayout paths, CorruptionPolicy onCorruption) => new(paths.Quarantine)
     {
         MustBeSealed = segment.MustBeSealed,
         AcceptedEnd = segment.AcceptedEnd,
-        OnCorruption = _onCorruption,
+        OnCorruption = onCorruption,
     };
 
     private sealed class Sink(LogReplay replay, MemTable memTable, WriteScratch scratch) : ILogRecordSink
@@ -122,12 +126,25 @@ internal sealed class LogReplay
         string path = Path.Combine(_paths.Quarantine, $"wal-record-{sequence:D20}-{(byte)kind}");
         if (_files.FileSize(path) is null)
         {
-            using IFile file = _files.CreateNew(path);
-            file.Write(0, body);
-            file.SyncAll();
-            _files.SyncDir(_paths.Quarantine);
+            WriteCopy(path, body);
         }
 
         Log.RecordUndecodable(_log, sequence, path);
+        _damages.Enqueue($"record {sequence} does not decode; kept in {path}");
+    }
+
+    /// <summary>Under its name only once it is whole: the segment is deleted later, and then this is the only copy.</summary>
+    private void WriteCopy(string path, ReadOnlySpan<byte> body)
+    {
+        string temporary = path + DataLayout.TemporarySuffix;
+        if (_files.FileSize(temporary) is not null) _files.Unlink(temporary);
+        using (IFile file = _files.CreateNew(temporary))
+        {
+            file.Write(0, body);
+            file.SyncAll();
+        }
+
+        _files.Rename(temporary, path);
+        _files.SyncDir(_paths.Quarantine);
     }
 }

@@ -8,7 +8,6 @@ using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
-using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -28,6 +27,9 @@ public sealed class LsmEngine : IAsyncDisposable
     // Replay is bounded by processors; more workers would only hold more MemTables at a time.
     private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
+    // After the patience for the flush is used up: one system call on a disk that answers takes less.
+    private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
+
     private readonly StorageOptions _options;
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -46,20 +48,14 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
     private readonly SeriesDictionary _dictionary;
-    private readonly Ingest _ingest;
     private readonly WriteAheadLog _wal;
     private readonly CurrentState _state;
     private readonly BackgroundWork _background;
-    private readonly FlushWork _flush;
-    private readonly WriteStall _stall;
-    private readonly LogReplay _replay;
-    private readonly SemaphoreSlim _replaySlots;
-    private readonly SortedSet<long> _unreplayed = [];
+    private readonly WritePath _writes;
+    private readonly ReplayWork _replay;
     private readonly bool _threaded;
     private readonly long _started;
-    private readonly long _firstLiveSegment;
     private int _replayersLeft;
-    private int _inFlight;
     private int _stopped;
 
     private LsmEngine(StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded)
@@ -72,45 +68,41 @@ public sealed class LsmEngine : IAsyncDisposable
         _lock = directoryLock;
         _threaded = threaded;
         _started = time.GetTimestamp();
-        long windowMs = options.BlockDuration.Milliseconds;
 
         RecoveredDirectory recovered =
-            new Recovery(files, _paths, windowMs, options.Read.Mmap, options.Read.CacheSstableMetadata, log).Open();
+            new Recovery(files, _paths, EngineSettings.Flush(options), options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
         _dictionary = recovered.Dictionary;
-        _ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
+        var ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
-        _firstLiveSegment = recovered.NextSegment;
-        _wal.Start(_firstLiveSegment);
-        MemTable active = NewMemTable(_firstLiveSegment);
-        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false));
+        _wal.Start(recovered.NextSegment);
+        MemTable active = NewMemTable(recovered.NextSegment);
+        bool logged = options.Wal.Durability != WalDurability.None;
+        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
-        _replay = new LogReplay(
-            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, _ingest, NewReplayMemTable, _counters,
-            options.Wal.OnCorruption, log);
         foreach (InheritedSegment segment in recovered.Segments)
-        {
-            _unreplayed.Add(segment.Number);
-            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed));
-        }
+            _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed, HasFile: true));
 
-        _replaySlots = new SemaphoreSlim(Math.Max(1, options.Lsm.MaxImmutableMemTables));
-        _flush = new FlushWork(
+        int maxWaiting = options.Lsm.MaxImmutableMemTables;
+        var segments = new LogReplay(
+            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
+        _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
+        var flush = new FlushWork(
             files, _paths, _dictionary, _state, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
-        RotationPolicy policy = EngineSettings.Rotation(options);
-        _stall = new WriteStall(() => _background!.IsFull, time, _counters);
+        var stall = new WriteStall(() => _background!.IsFull, time, _counters);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, _flush, policy, options.Lsm.MaxImmutableMemTables, _gate, NewMemTable, ReplayedBelow, Flushed,
-            _failure, _counters, _stall, time, log);
-        InFlight = new ByteBudget(options.Lsm.WriteBufferSize.Bytes, maxWaiting: 256, time);
+            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, () => _replay.Below, _replay.Flushed,
+            _failure, _counters, stall, time, log);
+        _writes = new WritePath(
+            options, ingest, _state, _wal, _gate, _background, stall, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
 
     /// <summary>Completes when reads are whole: the log is replayed and the postings are built. Faults if replay had to stop.</summary>
     public Task WhenReady => _ready.Task;
 
     /// <summary>Budget of decompressed request bytes in flight.</summary>
-    public ByteBudget InFlight { get; }
+    public ByteBudget InFlight => _writes.Budget;
 
     /// <summary>Metadata of metric families, as far as senders have told it.</summary>
     public MetricMetadata Metadata => _metadata;
@@ -124,7 +116,7 @@ public sealed class LsmEngine : IAsyncDisposable
         get
         {
             if (_stopping.IsCancellationRequested) return EnginePhase.Stopping;
-            if (_failure.IsSet) return EnginePhase.Failed;
+            if (_failure.IsSet || _wal.Failure is not null) return EnginePhase.Failed;
             return _ready.Task.IsCompletedSuccessfully ? EnginePhase.Ready : EnginePhase.Replaying;
         }
     }
@@ -163,21 +155,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>Stores one remote-write request. Never cancelled: once the log has the body, the answer follows the disk.</summary>
     /// <param name="protocol">Which message the body is.</param>
     /// <param name="body">The compressed body as it came; taken over.</param>
-    public async Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body)
-    {
-        Interlocked.Increment(ref _inFlight);
-        EngineCounters.Add(ref _counters.WriteRequests, 1);
-        try
-        {
-            WriteReport report = await WriteAdmittedAsync(protocol, body).ConfigureAwait(false);
-            if (report.Status == WriteStatus.Unavailable) EngineCounters.Add(ref _counters.WriteRequestsFailed, 1);
-            return report;
-        }
-        finally
-        {
-            Interlocked.Decrement(ref _inFlight);
-        }
-    }
+    public Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body) => _writes.WriteAsync(protocol, body);
 
     /// <summary>Everything stored so far, for one reader, who disposes it.</summary>
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
@@ -208,17 +186,24 @@ public sealed class LsmEngine : IAsyncDisposable
         if (Interlocked.Exchange(ref _stopped, 1) != 0) return;
         bool replayed = _ready.Task.IsCompletedSuccessfully;
         await _stopping.CancelAsync().ConfigureAwait(false);
-        while (Volatile.Read(ref _inFlight) > 0 && !cancel.IsCancellationRequested)
+        while (_writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
         CloseLog();
-        foreach (Thread thread in _threads) thread.Join();
+        if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)))
+        {
+            // A thread is stuck in the disk. What it uses must not be freed under it; the process ends as it would by a kill, which loses nothing.
+            Log.StopStuck(_log);
+            return;
+        }
+
         _state.Peek.MemTables.Active.Release();
         foreach (MemTable waiting in _state.Peek.MemTables.Waiting) waiting.Release();
         _state.Close();
         _wal.Dispose();
         _background.Dispose();
+        _replay.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
         Log.Stopped(_log, flushed);
@@ -246,20 +231,29 @@ public sealed class LsmEngine : IAsyncDisposable
     private void Begin()
     {
         _openSeconds["writes_accepted"] = Elapsed();
-        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, _dictionary.Count, _unreplayed.Count, Elapsed());
+        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, _dictionary.Count, _replay.Left, Elapsed());
         if (!_threaded)
         {
             _dictionary.BuildPostings(CancellationToken.None, progress: null);
-            ReplayAll();
+            _replay.All(FlushAll, CancellationToken.None);
+            BecomeReady();
             return;
         }
 
-        if (_options.Wal.Async) StartThread("log", _wal.Run);
+        // Also where callers drain for themselves: idle frames and interval syncs have no caller.
+        StartThread("log", _wal.Run);
         StartThread("flush", _background.Run);
-        int workers = Math.Clamp(_unreplayed.Count, 1, ReplayWorkers);
+        int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));
-        for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(ReplayAll));
+        for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _replay.All(_background.Wake, _stopping.Token)));
+    }
+
+    private void FlushAll()
+    {
+        while (_background.Step())
+        {
+        }
     }
 
     private void StartThread(string name, ThreadStart run)
@@ -289,203 +283,11 @@ public sealed class LsmEngine : IAsyncDisposable
         }
     }
 
-    private void ReplayAll()
-    {
-        while (true)
-        {
-            _replaySlots.Wait(_stopping.Token);
-            if (!_replay.ReplayNext(_stopping.Token, out MemTable? memTable, out SegmentReport? report))
-            {
-                _replaySlots.Release();
-                if (!_threaded) BecomeReady();
-                return;
-            }
-
-            Take(memTable!, report!);
-        }
-    }
-
-    /// <summary>A replayed MemTable joins the waiting ones, and its slot is free again when it is flushed.</summary>
-    private void Take(MemTable memTable, SegmentReport report)
-    {
-        Note(memTable.Segment, report);
-        ulong first = (ulong)memTable.Segment << SourceRank.IndexBits;
-        LedgerSegment known = _ledger[memTable.Segment];
-        _ledger.Set(known with { LastSequence = Math.Max(first, report.LastSequence), AcceptedEnd = report.Outcome == SegmentOutcome.Sealed ? null : report.End });
-        _state.Change(state => new EngineState(state.MemTables.WithReplayed(memTable), state.Levels, state.Manifest));
-        lock (_unreplayed) _unreplayed.Remove(memTable.Segment);
-        if (_threaded) _background.Wake();
-        else
-        {
-            while (_background.Step())
-            {
-            }
-        }
-    }
-
-    private void Note(long segment, SegmentReport report)
-    {
-        foreach (SegmentFinding finding in report.Findings)
-        {
-            long bytes = finding.To - finding.From;
-            if (finding.Kind == SegmentFindingKind.TornTail)
-            {
-                EngineCounters.Add(ref _counters.TornTails, 1);
-                EngineCounters.Add(ref _counters.TornTailBytes, bytes);
-                Log.TornTail(_log, segment, finding.From, bytes);
-                continue;
-            }
-
-            EngineCounters.Add(ref _counters.Corruptions, 1);
-            EngineCounters.Add(ref _counters.CorruptBytes, bytes);
-            string what = $"{report.Path} from {finding.From} to {finding.To}: {finding.What}";
-            _damages.Enqueue(what);
-            Log.SegmentDamaged(_log, segment, what);
-        }
-    }
-
     private void BecomeReady()
     {
         _openSeconds["ready"] = Elapsed();
         _ready.TrySetResult();
         Log.Ready(_log, Elapsed());
-    }
-
-    /// <summary>Segments below this number are replayed: their MemTables are whole, and flushing them in order keeps sequences in order.</summary>
-    private long ReplayedBelow()
-    {
-        lock (_unreplayed) return _unreplayed.Count == 0 ? long.MaxValue : _unreplayed.Min;
-    }
-
-    private void Flushed(long segment)
-    {
-        if (segment < _firstLiveSegment) _replaySlots.Release();
-    }
-
-    private async ValueTask<WriteReport> WriteAdmittedAsync(WriteProtocol protocol, PooledBuffer body)
-    {
-        if (Refusal() is { } refusal || (refusal = await RefusalAfterWaitAsync().ConfigureAwait(false)) is not null)
-        {
-            body.Dispose();
-            return refusal;
-        }
-
-        // Before anything is reserved: a false claim must not take the room of others.
-        SnappyStatus status = SnappyBlock.CheckLength(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
-        if (status != SnappyStatus.Ok)
-        {
-            body.Dispose();
-            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
-        }
-
-        long reserved = await InFlight.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None)
-            .ConfigureAwait(false);
-        if (reserved < 0)
-        {
-            body.Dispose();
-            return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
-        }
-
-        PendingWrite pending;
-        try
-        {
-            pending = Apply(protocol, body);
-        }
-        catch (Exception failed) when (failed is LogFailedException or LogFullException)
-        {
-            return LogFailed(failed);
-        }
-        finally
-        {
-            InFlight.Release(reserved);
-        }
-
-        return await CommittedAsync(pending).ConfigureAwait(false);
-    }
-
-    private async ValueTask<WriteReport> CommittedAsync(PendingWrite pending)
-    {
-        try
-        {
-            if (!_options.Wal.Async)
-            {
-                while (!pending.Committed.IsCompleted) _wal.DrainOnce();
-            }
-
-            await pending.Committed.ConfigureAwait(false);
-        }
-        catch (Exception failed) when (failed is LogFailedException or LogFullException)
-        {
-            return LogFailed(failed);
-        }
-
-        if (_background.RotationIsDue) _background.Wake();
-        return pending.Report;
-    }
-
-    private PendingWrite Apply(WriteProtocol protocol, PooledBuffer body)
-    {
-        SnappyStatus status = SnappyBlock.TryDecompress(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
-        if (status != SnappyStatus.Ok || raw is null)
-        {
-            body.Dispose();
-            return new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
-        }
-
-        WriteScratch scratch = _scratches.Rent();
-        try
-        {
-            using (raw)
-            {
-                if (_ingest.Decode(scratch, protocol, raw) is { } refused)
-                {
-                    body.Dispose();
-                    return new PendingWrite(refused, Task.CompletedTask);
-                }
-
-                Ingest.Observe(scratch.Batch, _metadata);
-                _gate.EnterReadLock();
-                try
-                {
-                    WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
-                    return _ingest.Write(scratch, kind, body, NowMs, _state.Peek.MemTables, _wal);
-                }
-                finally
-                {
-                    _gate.ExitReadLock();
-                }
-            }
-        }
-        finally
-        {
-            _scratches.Return(scratch);
-        }
-    }
-
-    private WriteReport? Refusal()
-    {
-        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, Stopping, 5);
-        return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
-    }
-
-    private async ValueTask<WriteReport?> RefusalAfterWaitAsync()
-    {
-        if (await _stall.WaitAsync().ConfigureAwait(false)) return null;
-        int seconds = _ready.Task.IsCompleted ? 5 : 2;
-        return WriteReport.Nothing(WriteStatus.Unavailable, "MemTables or the log are full and wait for a flush", seconds);
-    }
-
-    private WriteReport LogFailed(Exception failed)
-    {
-        // A full disk heals: the next switch of segments helps, so it is asked for.
-        if (failed is LogFullException)
-        {
-            _background.Wake();
-            return WriteReport.Nothing(WriteStatus.Unavailable, failed.Message, 30);
-        }
-
-        if (_failure.Set(failed)) Log.Failed(_log, failed);
-        return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
     }
 
     private Task FlushAllAsync(CancellationToken cancel) =>
@@ -522,14 +324,6 @@ public sealed class LsmEngine : IAsyncDisposable
         ReplayProgress progress = ReplayProgress;
         return $"the log is being replayed: {progress.BytesDone} of {progress.BytesTotal} bytes";
     }
-
-    private string Explain(SnappyStatus status) => status switch
-    {
-        SnappyStatus.Empty => "the body is empty, which is no snappy block",
-        SnappyStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
-        SnappyStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
-        _ => "snappy: corrupt input",
-    };
 
     private double Elapsed() => _time.GetElapsedTime(_started).TotalSeconds;
 

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Wal;
@@ -30,26 +31,24 @@ internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSeal
 /// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
-/// there, or their successor is), and segments whose flush is committed; and these only once all that the manifest names has proved whole. Whatever else is wrong is put into <c>quarantine/</c> or refused.
+/// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused.
 /// Running it twice, or crashing in it, changes nothing more.
 /// </remarks>
 internal sealed class Recovery
 {
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly long _windowMs;
-    private readonly bool _mmap;
-    private readonly bool _cacheMetadata;
+    private readonly FlushSettings _settings;
+    private readonly CorruptionPolicy _onCorruption;
     private readonly ILogger _log;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
-    public Recovery(IFileSystem files, DataLayout paths, long windowMs, bool mmap, bool cacheMetadata, ILogger log)
+    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, CorruptionPolicy onCorruption, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _windowMs = windowMs;
-        _mmap = mmap;
-        _cacheMetadata = cacheMetadata;
+        _settings = settings;
+        _onCorruption = onCorruption;
         _log = log;
     }
 
@@ -66,21 +65,29 @@ internal sealed class Recovery
     public RecoveredDirectory Open()
     {
         ManifestState manifest = LoadManifest();
-        if (manifest.BlockDurationMs != _windowMs)
+        if (manifest.BlockDurationMs != _settings.WindowMs)
         {
             throw new DataDirectoryException(
-                $"storage.block_duration: {_windowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
+                $"storage.block_duration: {_settings.WindowMs} ms given, but {_paths.Root} was created with {manifest.BlockDurationMs} ms, which cannot change");
         }
 
-        List<string> rests = [.. FindTemporaries(_paths.Root), .. FindTemporaries(_paths.Tables)];
-        long nextTableId = FindUnnamedTables(manifest, rests);
-        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest, rests);
+        // Everything that can refuse comes before anything is removed.
+        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
         ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
+        if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
 
-        // Only now, and only if all that should replace them is there and whole: until then a rest may be the last copy of something.
-        if (_damages.Count == 0) Remove(rests);
+        // Where something that is named turned out damaged, a rest may be the last copy of it, and stays.
+        bool isWhole = _damages.Count == 0;
+        long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)], isWhole);
+        if (isWhole)
+        {
+            RemoveTemporaries(_paths.Root);
+            RemoveTemporaries(_paths.Tables);
+            RemoveFlushedSegments(manifest);
+        }
+
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
         return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
@@ -120,7 +127,7 @@ internal sealed class Recovery
         {
             Generation = 1,
             DirectoryId = Guid.NewGuid(),
-            BlockDurationMs = _windowMs,
+            BlockDurationMs = _settings.WindowMs,
             NextSeriesId = 1,
             NextTableId = 1,
             NextSegment = 1,
@@ -131,20 +138,17 @@ internal sealed class Recovery
         return first;
     }
 
-    private void Remove(IEnumerable<string> rests)
+    private void RemoveTemporaries(string directory)
     {
-        foreach (string path in rests)
+        foreach (DirectoryEntry entry in _files.List(directory))
         {
-            _files.Unlink(path);
-            Log.RestRemoved(_log, path);
+            if (entry.IsDirectory || !entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal)) continue;
+            _files.Unlink(Path.Combine(directory, entry.Name));
+            Log.RestRemoved(_log, Path.Combine(directory, entry.Name));
         }
     }
 
-    private IEnumerable<string> FindTemporaries(string directory) => _files.List(directory)
-        .Where(static entry => !entry.IsDirectory && entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal))
-        .Select(entry => DataLayout.Join(directory, entry.Name));
-
-    private long FindUnnamedTables(ManifestState manifest, List<string> rests)
+    private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
         long next = manifest.NextTableId;
@@ -152,13 +156,24 @@ internal sealed class Recovery
         {
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
             next = Math.Max(next, id + 1);
-            rests.Add(_paths.Table(id));
+
+            // Below the next id a commit dropped it. Above, it is the rest of a flush whose log is still there; if it is not, MANIFEST is older than the
+            // table, as after a restore in parts, and the table may be the only copy.
+            if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(_files, _paths.Table(id), id, entry.Length, segments, named))
+            {
+                QuarantineTable(id);
+            }
+            else if (isWhole)
+            {
+                _files.Unlink(_paths.Table(id));
+                Log.RestRemoved(_log, _paths.Table(id));
+            }
         }
 
         return next;
     }
 
-    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest, List<string> rests)
+    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest)
     {
         var found = new SortedDictionary<long, SegmentEntry>();
         long next = manifest.NextSegment;
@@ -168,7 +183,6 @@ internal sealed class Recovery
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
             if (named.TryGetValue(number, out SegmentEntry? known)) found.Add(number, known);
             else if (number >= manifest.NextSegment) found.Add(number, new SegmentEntry(number, null));
-            else rests.Add(_paths.Segment(number)); // flushed
             next = Math.Max(next, number + 1);
         }
 
@@ -176,7 +190,7 @@ internal sealed class Recovery
         {
             throw new DataDirectoryException(
                 $"{_paths.Segment(number)} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
-                + "Put the file back, or restore the directory from a snapshot");
+                + "Put the file back, or restore the whole directory from a backup");
         }
 
         return ([.. found.Values], next);
@@ -223,6 +237,34 @@ internal sealed class Recovery
         return inherited.MoveToImmutable();
     }
 
+    /// <summary>
+    /// Reads all segments before anything is changed, so that a refused start leaves the directory as it found it. Costs a second reading of the log, which
+    /// is what an operator asks for who would rather not start than go on with a gap.
+    /// </summary>
+    private void RefuseDamaged(ImmutableArray<InheritedSegment> segments, Guid directoryId)
+    {
+        foreach (InheritedSegment segment in segments)
+        {
+            try
+            {
+                LogReader.Replay(
+                    _files, _paths.Segment(segment.Number), directoryId, segment.Number, LogReplay.OptionsOf(segment, _paths, _onCorruption), new Nobody(),
+                    CancellationToken.None);
+            }
+            catch (LogRefusedException refused)
+            {
+                throw new DataDirectoryException(refused.Message, refused);
+            }
+        }
+    }
+
+    private sealed class Nobody : ILogRecordSink
+    {
+        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
+        {
+        }
+    }
+
     private SegmentProbe Probe(long segment, Guid directoryId)
     {
         try
@@ -232,6 +274,27 @@ internal sealed class Recovery
         catch (LogRefusedException refused)
         {
             throw new DataDirectoryException(refused.Message, refused);
+        }
+    }
+
+    private void QuarantineTable(long id)
+    {
+        string kept = DataLayout.Join(_paths.Quarantine, $"table-{id}{DataLayout.TableSuffix}");
+        _files.Rename(_paths.Table(id), kept);
+        _files.SyncDir(_paths.Quarantine);
+        _files.SyncDir(_paths.Tables);
+        Damaged($"{_paths.Table(id)} is not named by MANIFEST, and the log it was made from is gone; kept as {kept}");
+    }
+
+    private void RemoveFlushedSegments(ManifestState manifest)
+    {
+        var named = manifest.Segments.Select(static segment => segment.Number).ToHashSet();
+        foreach (DirectoryEntry entry in _files.List(_paths.Wal))
+        {
+            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
+            if (number >= manifest.NextSegment || named.Contains(number)) continue;
+            _files.Unlink(_paths.Segment(number));
+            Log.RestRemoved(_log, _paths.Segment(number));
         }
     }
 
@@ -248,7 +311,7 @@ internal sealed class Recovery
             }
             catch (CorruptFileException corrupt)
             {
-                throw new DataDirectoryException($"{corrupt.Message}; restore the file or the directory from a snapshot", corrupt);
+                throw new DataDirectoryException($"{corrupt.Message}; restore the whole directory from a backup", corrupt);
             }
         }
 
@@ -264,7 +327,7 @@ internal sealed class Recovery
             string path = _paths.Table(entry.Id);
             try
             {
-                tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _mmap, _cacheMetadata, entry.Crc)));
+                tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _settings.Mmap, _settings.CacheMetadata, entry.Crc, _settings.ReadBufferBytes)));
             }
             catch (CorruptFileException corrupt)
             {
@@ -274,7 +337,7 @@ internal sealed class Recovery
             catch (DiskException missing) when (missing.Errno == 2)
             {
                 throw new DataDirectoryException(
-                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore from a snapshot", missing);
+                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore the whole directory from a backup", missing);
             }
         }
 

@@ -57,6 +57,12 @@ internal sealed class SampleFilter
         return CollectionsMarshal.AsSpan(scratch.Kept);
     }
 
+    /// <summary>Remembers the newest times of a request, once the log has it: one that was turned away must find its series as it was when it comes again.</summary>
+    public void Remember(WriteScratch scratch)
+    {
+        foreach ((uint ordinal, long timeMs) in scratch.Newest) _dictionary.ObserveTime(ordinal, timeMs);
+    }
+
     private bool Passes(WriteScratch scratch, uint ordinal, Sample sample, long latestMs, IEnumerable<MemTable> memTables)
     {
         RejectionLog log = scratch.Rejections;
@@ -67,10 +73,10 @@ internal sealed class SampleFilter
         }
 
         if (!LooksAtHistory) return true;
-        long newest = _dictionary.NewestTimeMs(ordinal);
+        if (!scratch.Newest.TryGetValue(ordinal, out long newest)) newest = _dictionary.NewestTimeMs(ordinal);
         if (newest == long.MinValue || sample.TimeMs > newest)
         {
-            _dictionary.ObserveTime(ordinal, sample.TimeMs);
+            scratch.Newest[ordinal] = sample.TimeMs;
             return true;
         }
 

@@ -10,7 +10,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="LastSequence">Sequence of its last record, once it takes no more.</param>
 /// <param name="AcceptedEnd">Where replay stopped in a segment that was never sealed; null otherwise.</param>
 /// <param name="Inherited">An earlier process left it.</param>
-public sealed record LedgerSegment(long Number, long CreatedMs, long Bytes, ulong LastSequence, long? AcceptedEnd, bool Inherited)
+/// <param name="HasFile">False if nothing is logged (<c>wal.durability: none</c>): then the manifest must not name it.</param>
+public sealed record LedgerSegment(long Number, long CreatedMs, long Bytes, ulong LastSequence, long? AcceptedEnd, bool Inherited, bool HasFile)
 {
     /// <summary>What the manifest says of it.</summary>
     public SegmentEntry Entry => new(Number, AcceptedEnd, Inherited);
@@ -26,6 +27,9 @@ public sealed class SegmentLedger
 
     /// <summary>One segment; it must be there.</summary>
     public LedgerSegment this[long number] => Volatile.Read(ref _segments)[number];
+
+    /// <summary>One segment; null if its flush is committed.</summary>
+    public LedgerSegment? Find(long number) => Volatile.Read(ref _segments).GetValueOrDefault(number);
 
     /// <summary>Adds a segment or replaces what is known of it.</summary>
     public void Set(LedgerSegment segment) => ImmutableInterlocked.Update(ref _segments, static (all, set) => all.SetItem(set.Number, set), segment);

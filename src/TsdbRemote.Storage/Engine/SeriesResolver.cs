@@ -12,12 +12,16 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 internal sealed class SeriesResolver
 {
+    private const int HashesAhead = 16;
+
     private readonly SeriesDictionary _dictionary;
     private readonly LabelLimits _labelLimits;
     private readonly int _maxSeries;
+    private readonly EngineCounters _counters;
 
-    public SeriesResolver(SeriesDictionary dictionary, LabelLimits labelLimits, int maxSeries)
+    public SeriesResolver(SeriesDictionary dictionary, LabelLimits labelLimits, int maxSeries, EngineCounters counters)
     {
+        _counters = counters;
         _dictionary = dictionary;
         _labelLimits = labelLimits;
         _maxSeries = maxSeries;
@@ -32,15 +36,17 @@ internal sealed class SeriesResolver
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
         Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
         bool anyLate = batch.SampleCount > 0 && batch.MaxTimeMs > latestMs;
+        Span<ulong> hashes = stackalloc ulong[HashesAhead];
         for (int i = 0; i < entries.Length; i++)
         {
+            if (i % HashesAhead == 0) HashAhead(batch, entries[i..], hashes);
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = ResolvedSeries.Skip;
             if (entry.Problem != SeriesProblem.None || entry.HistogramCount > 0 || entry.BadExemplarCount > 0) Refuse(scratch, entry);
             if (entry.Problem == SeriesProblem.None && entry.SampleCount > 0)
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
-                ulong hash = Labels.Hash(run);
+                ulong hash = hashes[i % HashesAhead];
                 if (!_dictionary.TryFind(run, hash, out ordinal))
                     ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, entry, run, hash);
             }
@@ -58,6 +64,18 @@ internal sealed class SeriesResolver
         var unlimited = new LabelLimits(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
         if (LabelNormalizer.Normalize(run, unlimited, scratch.Canonical, out _) != LabelProblem.None) return ResolvedSeries.Skip;
         return Add(scratch.Canonical.Span, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
+    }
+
+    /// <summary>Hashes the next runs and has the processor fetch their slots meanwhile: at 100,000 series each would be a cache miss of its own.</summary>
+    private void HashAhead(WriteBatch batch, ReadOnlySpan<SeriesEntry> entries, Span<ulong> hashes)
+    {
+        int count = Math.Min(entries.Length, hashes.Length);
+        for (int i = 0; i < count; i++)
+        {
+            if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount == 0) continue;
+            hashes[i] = Labels.Hash(batch.LabelsOf(entries[i]));
+            _dictionary.PrefetchFind(hashes[i]);
+        }
     }
 
     private uint ResolveNew(WriteScratch scratch, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
@@ -80,7 +98,8 @@ internal sealed class SeriesResolver
     {
         bool asSent = canonical.SequenceEqual(run);
         ulong canonicalHash = asSent ? hash : Labels.Hash(canonical);
-        if (!_dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out _)) return false;
+        if (!_dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out bool added)) return false;
+        if (added) EngineCounters.Add(ref _counters.SeriesCreated, 1);
         if (!asSent) _dictionary.AddAlias(run, hash, ordinal);
         return true;
     }

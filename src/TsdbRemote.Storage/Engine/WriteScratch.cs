@@ -21,6 +21,9 @@ internal sealed class WriteScratch : IDisposable
     /// <summary>Samples that passed, where not all did.</summary>
     public List<Sample> Kept { get; } = [];
 
+    /// <summary>Newest time of each series of this request, where histories are looked at.</summary>
+    public Dictionary<uint, long> Newest { get; } = [];
+
     /// <summary>A label run being normalised.</summary>
     public PooledBuffer Canonical { get; } = PooledBuffer.Rent(4096);
 
@@ -44,6 +47,7 @@ internal sealed class WriteScratch : IDisposable
         Batch.Reset();
         Rejections.Clear();
         Kept.Clear();
+        Newest.Clear();
         if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
         Canonical.SetLength(0);
     }

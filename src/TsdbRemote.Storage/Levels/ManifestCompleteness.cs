@@ -86,7 +86,8 @@ public static class ManifestCompleteness
         return null;
     }
 
-    private static bool IsCovered(IFileSystem fs, string path, long id, long length, HashSet<long> segments, HashSet<long> named)
+    /// <summary>True if everything in a table is also in log segments that are there, or in tables that are named: then nobody needs it.</summary>
+    internal static bool IsCovered(IFileSystem fs, string path, long id, long length, HashSet<long> segments, HashSet<long> named)
     {
         try
         {

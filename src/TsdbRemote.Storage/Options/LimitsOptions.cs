@@ -6,6 +6,10 @@ namespace TsdbRemote.Storage.Options;
 /// </remarks>
 public sealed record LimitsOptions : IOptionsSection
 {
+    // A log record holds 64 MiB. What is accepted of a refused-in-part request is compressed anew, and snappy may make a sixth more of it than it was.
+    private static readonly ByteSize MaxBody = ByteSize.Mebibytes(64);
+    private static readonly ByteSize MaxDecoded = ByteSize.Mebibytes(48);
+
     /// <summary>Bytes of a write request as sent, compressed.</summary>
     public ByteSize WriteBody { get; init; } = ByteSize.Mebibytes(32);
 
@@ -36,8 +40,8 @@ public sealed record LimitsOptions : IOptionsSection
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
     [
-        .. OptionProblem.Range(path, "write_body", WriteBody, ByteSize.Kibibytes(1), ByteSize.Mebibytes(512)),
-        .. OptionProblem.Range(path, "write_decoded", WriteDecoded, ByteSize.Kibibytes(1), ByteSize.Mebibytes(512)),
+        .. OptionProblem.Range(path, "write_body", WriteBody, ByteSize.Kibibytes(1), MaxBody),
+        .. OptionProblem.Range(path, "write_decoded", WriteDecoded, ByteSize.Kibibytes(1), MaxDecoded),
         .. OptionProblem.Range(path, "labels", Labels, 1, 4096),
         .. OptionProblem.Range(path, "label_name", LabelName, new ByteSize(8), ByteSize.Kibibytes(64)),
         .. OptionProblem.Range(path, "label_value", LabelValue, new ByteSize(1), ByteSize.Kibibytes(64)),

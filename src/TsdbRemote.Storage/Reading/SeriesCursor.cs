@@ -23,8 +23,9 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
     private const int FirstBatch = 256;
     private const int LargestBatch = 32_768;
 
-    // Chunks gathered at a time; their references take 48 bytes each, so this is 12 MB, well inside the smallest sensible read.memory.
+    // Chunks gathered at a time, and what the references to one take until they are dealt out: 26 MB together.
     private const int ChunksPerBatch = 1 << 18;
+    private const int BytesPerChunk = 100;
 
     private readonly ReadSources _sources;
     private readonly SeriesDictionary _dictionary;
@@ -114,14 +115,32 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
             return false;
         }
 
+        while (!TryGather())
+        {
+            // More chunks a series than the batch before had: fewer series at a time then, down to one.
+            _batchCount = Math.Max(1, _batchCount / 4);
+        }
+
+        Deal();
+        Adapt();
+        return true;
+    }
+
+    private bool TryGather()
+    {
         _arena.Dispose();
         _arena = new NativeArena();
         _found.Clear();
         _owners.Clear();
-        Gather(_ordinals.AsSpan(_batchStart, _batchCount));
-        Deal();
-        Adapt();
-        return true;
+        try
+        {
+            Gather(_ordinals.AsSpan(_batchStart, _batchCount));
+            return true;
+        }
+        catch (ReadLimitException) when (_batchCount > 1)
+        {
+            return false;
+        }
     }
 
     private void Gather(ReadOnlySpan<uint> batch)
@@ -178,12 +197,12 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
     private void Adapt()
     {
         int perSeries = Math.Max(1, _found.Count / _batchCount);
-        _batchSize = Math.Clamp(ChunksPerBatch / perSeries, 1, LargestBatch);
+        _batchSize = (int)Math.Clamp(Math.Min(ChunksPerBatch, _memoryBytes / (4 * BytesPerChunk)) / perSeries, 1, LargestBatch);
     }
 
     private void CheckMemory()
     {
-        long used = _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + _found.Count * 100L;
+        long used = _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + (long)_found.Count * BytesPerChunk;
         if (used > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
     }
 }

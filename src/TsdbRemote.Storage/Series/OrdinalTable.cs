@@ -1,3 +1,5 @@
+using TsdbRemote.Blocks.Files;
+
 namespace TsdbRemote.Storage.Series;
 
 /// <summary>Open addressing from hash to small numbers: series ordinals, or the numbers of names, values and aliases.</summary>
@@ -37,6 +39,13 @@ internal sealed class OrdinalTable
 
     /// <summary>All numbers added under these bits, oldest first as a rule, possibly with strangers' keys.</summary>
     public Candidates Find(uint bits) => new(Volatile.Read(ref _entries), bits);
+
+    /// <summary>Brings the first slot of these bits near, for a <see cref="Find"/> soon after.</summary>
+    public void PrefetchSlot(uint bits)
+    {
+        ulong[] entries = Volatile.Read(ref _entries);
+        Prefetch.Near(ref entries[SlotOf(bits, entries.Length)]);
+    }
 
     /// <summary>Adds a number. One caller at a time.</summary>
     public void Add(uint bits, uint number)

@@ -111,6 +111,10 @@ public sealed class SeriesDictionary : IDisposable
         return TryFindCanonical(run, bits, out ordinal) || _aliases.TryFind(run, bits, out ordinal);
     }
 
+    /// <summary>Brings near what <see cref="TryFind"/> will look at first. A batch of look-ups then waits for memory once, not once each.</summary>
+    /// <param name="hash"><see cref="Labels.Hash"/> of the run that will be looked up.</param>
+    public void PrefetchFind(ulong hash) => Volatile.Read(ref _table).PrefetchSlot(OrdinalTable.BitsOf(hash));
+
     /// <summary>Looks a series up and adds it if it is new.</summary>
     /// <param name="canonicalRun">Its labels in canonical form; copied if new.</param>
     /// <param name="hash">Their <see cref="Labels.Hash"/>.</param>

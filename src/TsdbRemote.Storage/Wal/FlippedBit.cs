@@ -6,9 +6,10 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>Finds the single flipped bit that explains why a frame does not verify.</summary>
 /// <remarks>
-/// For the report only, which tells an operator to suspect the memory and not the disk; the frame is not repaired by it. (The idea is that of
-/// Pebble, <c>internal/bitflip</c>; reliability.md §2.6.) A CRC is linear: a flipped bit changes it by a value that depends only on the bit's distance from the
-/// end, so one walk over the distances finds the bit. A flipped length moves that end; its 32 bits are tried one by one.
+/// For the report only, which tells an operator to suspect the memory and not the disk; the frame is not repaired by it. (The idea is
+/// that of Pebble, <c>internal/bitflip</c>; reliability.md §2.6.) A CRC is linear: a flipped bit changes it by a value that depends only
+/// on the bit's distance from the end, so one walk over the distances finds the bit. A flipped length moves that end; its 32 bits are
+/// tried one by one.
 /// </remarks>
 internal static class FlippedBit
 {

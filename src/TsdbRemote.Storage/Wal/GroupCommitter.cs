@@ -45,7 +45,8 @@ internal sealed class GroupCommitter : IDisposable
         _time = time;
         _logger = logger;
         _group = new LogGroup(settings.MaxBatch);
-        _timer = time.CreateTimer(static state => ((GroupCommitter)state!).Ring(), this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
+        TimerCallback ring = static state => ((GroupCommitter)state!).Ring();
+        _timer = time.CreateTimer(ring, this, Timeout.InfiniteTimeSpan, Timeout.InfiniteTimeSpan);
     }
 
     /// <summary>Counters of all segments.</summary>

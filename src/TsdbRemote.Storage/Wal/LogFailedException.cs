@@ -3,7 +3,9 @@ using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.Wal;
 
-/// <summary>The log has stopped for good: a write or a sync failed, and what the kernel kept of it is unknowable. Only a restart helps.</summary>
+/// <summary>
+/// The log has stopped for good: a write or a sync failed, and what the kernel kept of it is unknowable. Only a restart helps.
+/// </summary>
 /// <remarks>The message is what a sender is told with 503.</remarks>
 public sealed class LogFailedException : IOException
 {

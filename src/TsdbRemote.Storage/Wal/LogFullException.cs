@@ -2,7 +2,9 @@ using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.Wal;
 
-/// <summary>The disk had no room for a record. Nothing was promised, nothing is broken: a retry is safe, and works once there is room.</summary>
+/// <summary>
+/// The disk had no room for a record. Nothing was promised, nothing is broken: a retry is safe, and works once there is room.
+/// </summary>
 /// <remarks>The message is what a sender is told with 503.</remarks>
 public sealed class LogFullException : IOException
 {

@@ -7,11 +7,13 @@ namespace TsdbRemote.Storage.Wal;
 /// <summary>The records of one group commit, laid out for one gathered write.</summary>
 /// <remarks>
 /// <code>
-/// buffers    scratch: durable_to, header ┆ body ┆ scratch: padding, header, small body, padding, header ┆ body ┆ … ┆ scratch: padding
+/// buffers    durable_to, header ┆ body ┆ padding, header, small body, padding, header ┆ body ┆ … ┆ padding
+///            scratch              rented scratch                                        rented       scratch
 /// </code>
-/// Bodies are written from where they are. All else stands in one scratch array that lives as long as the log: frame and record headers, padding, and
-/// bodies too small to be worth a buffer of their own. The padding of one record and the header of the next are one buffer.
-/// Use: <see cref="Begin"/>, <see cref="TryAdd"/> until it says no, <see cref="Finish"/>, then <see cref="Complete"/> or <see cref="Fail"/>.
+/// Bodies are written from where they are. All else stands in one scratch array that lives as long as the log: frame and record headers,
+/// padding, and bodies too small to be worth a buffer of their own. The padding of one record and the header of the next are one buffer.
+/// Use: <see cref="Begin"/>, <see cref="TryAdd"/> until it says no, <see cref="Finish"/>, then <see cref="Complete"/>
+/// or <see cref="Fail"/>.
 /// Allocates nothing once its lists have grown. Not thread-safe.
 /// </remarks>
 internal sealed class LogGroup : IDisposable

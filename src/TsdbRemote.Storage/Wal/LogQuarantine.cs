@@ -5,8 +5,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>Copies doubtful bytes of a segment away, durably, before anything is decided about them (reliability.md P7).</summary>
 /// <remarks>
-/// A copy is made under a temporary name and renamed when it is durable, so a crash leaves no half copy under a real name. A start that finds the copy of an
-/// earlier one keeps that. Nothing here is ever deleted, but for temporary copies. Not thread-safe.
+/// A copy is made under a temporary name and renamed when it is durable, so a crash leaves no half copy under a real name. A start that
+/// finds the copy of an earlier one keeps that. Nothing here is ever deleted, but for temporary copies. Not thread-safe.
 /// </remarks>
 internal sealed class LogQuarantine(IFileSystem fs, string directory, long segment)
 {

@@ -6,7 +6,8 @@ namespace TsdbRemote.Storage.Wal;
 /// <summary>One entry of the queue: a record to be logged, or the mark at which the writer goes on in the next segment.</summary>
 internal readonly struct LogEntry
 {
-    private LogEntry(WalRecordKind kind, ulong sequence, long receiveTimeMs, PooledBuffer? body, TaskCompletionSource? done, SegmentWriter? next)
+    private LogEntry(
+        WalRecordKind kind, ulong sequence, long receiveTimeMs, PooledBuffer? body, TaskCompletionSource? done, SegmentWriter? next)
     {
         Kind = kind;
         Sequence = sequence;
@@ -47,7 +48,9 @@ internal readonly struct LogEntry
         Done?.SetResult();
     }
 
-    /// <summary>Gives the body back, then tells the waiter what went wrong. A mark's segment is closed: nothing will be written to it.</summary>
+    /// <summary>
+    /// Gives the body back, then tells the waiter what went wrong. A mark's segment is closed: nothing will be written to it.
+    /// </summary>
     public void Fail(Exception error)
     {
         Body?.Dispose();

@@ -19,7 +19,13 @@ public static class LogReader
     /// <exception cref="DiskException">It could not be opened, or doubtful bytes could not be copied to quarantine.</exception>
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public static SegmentReport Replay(
-        IFileSystem fs, string path, Guid directoryId, long segment, SegmentReplayOptions options, ILogRecordSink sink, CancellationToken cancel)
+        IFileSystem fs,
+        string path,
+        Guid directoryId,
+        long segment,
+        SegmentReplayOptions options,
+        ILogRecordSink sink,
+        CancellationToken cancel)
     {
         using IFile file = fs.OpenRead(path);
         using var replay = new SegmentReplay(fs, file, directoryId, segment, options, sink, cancel);
@@ -32,9 +38,11 @@ public static class LogReader
     public static SegmentProbe Probe(IFileSystem fs, string path, Guid directoryId, long segment)
     {
         using IFile file = fs.OpenRead(path);
-        using var window = new LogWindow(file, Math.Min(file.Length, WalFormat.HeaderBytes + WalFormat.LookBytes), WalFormat.HeaderBytes + WalFormat.LookBytes);
-        ReadOnlySpan<byte> frame = window.At(WalFormat.HeaderBytes, WalFormat.LookBytes);
-        FrameStatus status = FrameFormat.TryRead(frame, WalFormat.Salt(directoryId, segment), WalFormat.SealBytes, out byte type, out ReadOnlySpan<byte> payload);
+        const int end = WalFormat.HeaderBytes + WalFormat.LookBytes;
+        using var window = new LogWindow(file, Math.Min(file.Length, end), end);
+        ReadOnlySpan<byte> first = window.At(WalFormat.HeaderBytes, WalFormat.LookBytes);
+        uint salt = WalFormat.Salt(directoryId, segment);
+        FrameStatus status = FrameFormat.TryRead(first, salt, WalFormat.SealBytes, out byte type, out ReadOnlySpan<byte> payload);
         if (status != FrameStatus.Valid) return default;
         bool hasEnd = type == WalFormat.PreviousEnd && WalFormat.IsWellFormed(type, payload, segment);
         return new SegmentProbe(true, hasEnd ? SegmentEnd.Read(payload) : null);

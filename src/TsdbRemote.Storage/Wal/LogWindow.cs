@@ -5,8 +5,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>A part of a file in memory, moved along it in large steps.</summary>
 /// <remarks>
-/// What was read and not yet looked at is carried over to the front when the window moves. The window grows only for a run longer than itself, so the caller
-/// must have checked lengths against its limit and against <see cref="Limit"/>. Not thread-safe.
+/// What was read and not yet looked at is carried over to the front when the window moves. The window grows only for a run longer than
+/// itself, so the caller must have checked lengths against its limit and against <see cref="Limit"/>. Not thread-safe.
 /// </remarks>
 internal sealed class LogWindow : IDisposable
 {
@@ -123,5 +123,6 @@ internal sealed class LogWindow : IDisposable
         }
     }
 
-    private LogRefusedException Unreadable(long offset, string what, Exception? cause) => new(LogRefusal.Unreadable, _file.Path, offset, what, cause);
+    private LogRefusedException Unreadable(long offset, string what, Exception? cause) =>
+        new(LogRefusal.Unreadable, _file.Path, offset, what, cause);
 }

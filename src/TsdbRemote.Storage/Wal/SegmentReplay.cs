@@ -9,8 +9,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>One replay of one segment: walks the frames, and at the first that does not verify decides what kind of damage it is.</summary>
 /// <remarks>
-/// The usual segment is read once. At the first bad frame everything behind it is scanned for what decides its class (reliability.md §2.6): a
-/// durable_to frame that covers it, or a seal. Then the walk goes on, or ends there. Records are handed on as they are met: those
+/// The usual segment is read once. At the first bad frame everything behind it is scanned for what decides its class (reliability.md
+/// §2.6): a durable_to frame that covers it, or a seal. Then the walk goes on, or ends there. Records are handed on as they are met: those
 /// before a bad frame count in every class.
 /// </remarks>
 internal sealed class SegmentReplay : IDisposable
@@ -44,7 +44,13 @@ internal sealed class SegmentReplay : IDisposable
     private ulong _lastSequence;
 
     public SegmentReplay(
-        IFileSystem fs, IFile file, Guid directoryId, long segment, SegmentReplayOptions options, ILogRecordSink sink, CancellationToken cancel)
+        IFileSystem fs,
+        IFile file,
+        Guid directoryId,
+        long segment,
+        SegmentReplayOptions options,
+        ILogRecordSink sink,
+        CancellationToken cancel)
     {
         _file = file;
         _directoryId = directoryId;
@@ -65,7 +71,8 @@ internal sealed class SegmentReplay : IDisposable
         if (!HeaderIsGood())
         {
             ScanRest(WalFormat.HeaderBytes);
-            if (!_scanner.FindFrom(WalFormat.HeaderBytes, out _) && !MustBeSealed && _options.AcceptedEnd is null) return Report(SegmentOutcome.Empty);
+            bool mayBeEmpty = !MustBeSealed && _options.AcceptedEnd is null;
+            if (mayBeEmpty && !_scanner.FindFrom(WalFormat.HeaderBytes, out _)) return Report(SegmentOutcome.Empty);
             Damaged(0, Math.Min(WalFormat.HeaderBytes, _window.Limit), "the header does not verify");
         }
 
@@ -82,12 +89,13 @@ internal sealed class SegmentReplay : IDisposable
         if (!SegmentHeader.TryRead(_window.At(0, WalFormat.HeaderBytes), out SegmentHeader header)) return false;
         if (header.Version > WalFormat.Version)
         {
-            throw Refuse(LogRefusal.NewerFormat, 0, $"written by version {header.Version} of the log format, this build reads up to {WalFormat.Version}");
+            throw Refuse(LogRefusal.NewerFormat, 0, $"written by version {header.Version} of the format, known up to {WalFormat.Version}");
         }
 
         if (header.Segment != _segment || header.DirectoryId != _directoryId)
         {
-            throw Refuse(LogRefusal.Foreign, 0, $"this is segment {header.Segment} of data directory {header.DirectoryId}, not {_segment} of {_directoryId}");
+            string found = string.Create(CultureInfo.InvariantCulture, $"segment {header.Segment} of directory {header.DirectoryId}");
+            throw Refuse(LogRefusal.Foreign, 0, $"{found}, not segment {_segment} of {_directoryId}");
         }
 
         return true;
@@ -152,7 +160,7 @@ internal sealed class SegmentReplay : IDisposable
     {
         RefuseUnknown(frame);
         if (WalFormat.IsRecord(frame.Type)) _recordFrames++;
-        if (!WalFormat.IsWellFormed(frame.Type, frame.Payload, _segment)) Undecodable(frame, "a frame that verifies but has not the form of its type");
+        if (!WalFormat.IsWellFormed(frame.Type, frame.Payload, _segment)) Undecodable(frame, "a verified frame without its type's form");
         else if (frame.Type == WalFormat.DurableTo) Promise(frame);
         else if (frame.Type == WalFormat.Seal) TakeSeal(frame);
         else if (WalFormat.IsRecord(frame.Type)) HandOn(frame);
@@ -201,7 +209,7 @@ internal sealed class SegmentReplay : IDisposable
     {
         if (_findings.Exists(static finding => finding.Kind == SegmentFindingKind.Damage)) return; // and therefore the seal cannot hold
         if (_options.AcceptedEnd is { } accepted && _end < accepted) Missing($"frames were accepted up to {accepted}");
-        else if (_seal is { } seal && !_sealHolds) Missing($"the seal counts {seal.Records} records in {seal.Bytes} bytes, {_recordFrames} were found");
+        else if (_seal is { } seal && !_sealHolds) Missing($"the seal counts {seal.Records} records, here are {_recordFrames}");
         else if (_seal is not null && _end > _sealEnd) Missing("frames follow the seal");
         else if (_seal is null && MustBeSealed) Missing("the seal is missing");
     }
@@ -224,7 +232,8 @@ internal sealed class SegmentReplay : IDisposable
 
     private void RefuseUnknown(in PlacedFrame frame)
     {
-        if (!WalFormat.IsKnown(frame.Type)) throw Refuse(LogRefusal.NewerFormat, frame.Offset, $"frame type {frame.Type} is not known to this build");
+        if (WalFormat.IsKnown(frame.Type)) return;
+        throw Refuse(LogRefusal.NewerFormat, frame.Offset, $"frame type {frame.Type} is not known to this build");
     }
 
     private LogRefusedException Refuse(LogRefusal reason, long offset, FormattableString what) =>

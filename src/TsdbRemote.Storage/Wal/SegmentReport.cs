@@ -7,11 +7,15 @@ namespace TsdbRemote.Storage.Wal;
 /// <param name="QuarantineDirectory">Where doubtful bytes are copied to; created if absent.</param>
 public sealed record SegmentReplayOptions(string QuarantineDirectory)
 {
-    /// <summary>A later segment holds frames, so this one was sealed and synced: damage is never a torn tail. Overridden by <see cref="AcceptedEnd"/>.</summary>
+    /// <summary>
+    /// A later segment holds frames, so this one was sealed and synced: damage is never a torn tail. Overridden by
+    /// <see cref="AcceptedEnd"/>.
+    /// </summary>
     public bool MustBeSealed { get; init; }
 
     /// <summary>
-    /// The end that an earlier recovery, or the segment behind, has settled: what lies beyond is ignored, and what lies before counts as durable.
+    /// The end that an earlier recovery, or the segment behind, has settled: what lies beyond is ignored, and what lies before counts as
+    /// durable.
     /// </summary>
     public long? AcceptedEnd { get; init; }
 
@@ -91,7 +95,8 @@ public sealed record SegmentReport(
     /// <summary>Bytes of the torn tail.</summary>
     public long TornBytes => BytesOf(SegmentFindingKind.TornTail);
 
-    private long BytesOf(SegmentFindingKind kind) => Findings.Where(finding => finding.Kind == kind).Sum(finding => finding.To - finding.From);
+    private long BytesOf(SegmentFindingKind kind) =>
+        Findings.Where(finding => finding.Kind == kind).Sum(finding => finding.To - finding.From);
 }
 
 /// <summary>What the beginning of a segment tells before it is replayed.</summary>

@@ -6,8 +6,8 @@ namespace TsdbRemote.Storage.Wal;
 
 /// <summary>Writes one segment file, from its header to its seal.</summary>
 /// <remarks>
-/// Use:       <see cref="Create"/>, <see cref="MakeDurable"/>; then per group <see cref="Reserve"/>, <see cref="Write"/>, <see cref="Sync"/>;
-///            at last <see cref="WriteSeal"/>, <see cref="SyncSeal"/>.
+/// Use:       <see cref="Create"/>, <see cref="MakeDurable"/>; then per group <see cref="Reserve"/>, <see cref="Write"/>,
+///            <see cref="Sync"/>; at last <see cref="WriteSeal"/>, <see cref="SyncSeal"/>.
 /// Invariant: <see cref="Synced"/> ≤ <see cref="Offset"/> ≤ the file's length. Nothing is ever written below Offset.
 /// Failure:   every error of the disk passes through. After one of Write or Sync the owner must write here no more.
 /// Threads:   one at a time; the log's drain lock sees to it.
@@ -52,7 +52,9 @@ internal sealed class SegmentWriter : IDisposable
     /// <summary>Running checksum over the crc fields of all frames written.</summary>
     public uint Chain { get; private set; }
 
-    /// <summary>A write broke off for lack of room: what lies behind <see cref="Offset"/> is unknown, nothing more may be written.</summary>
+    /// <summary>
+    /// A write broke off for lack of room: what lies behind <see cref="Offset"/> is unknown, nothing more may be written.
+    /// </summary>
     public bool IsTorn => TornBy is not null;
 
     /// <summary>What broke that write off, or null.</summary>

@@ -10,12 +10,12 @@ namespace TsdbRemote.Storage.Wal;
 /// <code>
 /// segment    ┌ header 64 ┬ frame ┬ frame ┬ … ┬ seal frame ┐           before the seal: zeros reserved ahead; the seal cuts them off
 ///
-/// header     ┌ magic 8 ┬ version u32 ┬ salt u32 ┬ segment i64 ┬ first sequence u64 ┬ directory id 16 ┬ zeros 12 ┬ crc32c u32 of the 60 before ┐
+/// header     ┌ magic 8 ┬ version u32 ┬ salt u32 ┬ segment i64 ┬ first sequence u64 ┬ directory id 16 ┬ zeros 12 ┬ crc32c of these 60 ┐
 ///
 /// frames     (framing, salt and padding: <see cref="FrameFormat"/>; the salt comes from directory id, "wal" and segment number)
 ///   1   durable_to     ┌ offset u64 ┐                                every byte before offset was synced when this frame was built
 ///   2   seal           ┌ records u64 ┬ bytes u64 ┬ chain u32 ┐       the last frame; bytes = its own offset
-///   3   previous_end   ┌ segment i64 ┬ end i64 ┐                     first frame only: that segment was left unsealed, its good bytes end there
+///   3   previous_end   ┌ segment i64 ┬ end i64 ┐                     first frame only: that segment was left unsealed and ends there
 ///   16  write 1.0      ┌ sequence u64 ┬ receive time i64 ms ┬ body ┐ body as it came, snappy
 ///   17  write 2.0      (the same)
 /// </code>

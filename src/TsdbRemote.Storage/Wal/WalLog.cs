@@ -6,7 +6,7 @@ namespace TsdbRemote.Storage.Wal;
 internal static partial class WalLog
 {
     [LoggerMessage(2100, LogLevel.Critical,
-        "The log has stopped taking writes: {Operation} of {File} failed ({Errno}). {UnsyncedRecords} acknowledged records were not synced yet.")]
+        "The log has stopped: {Operation} of {File} failed ({Errno}). {UnsyncedRecords} acknowledged records were not synced yet.")]
     public static partial void Failed(ILogger logger, string operation, string file, int errno, long unsyncedRecords, Exception cause);
 
     [LoggerMessage(2101, LogLevel.Error, "No room for {Bytes} bytes of log in {File}; {Records} requests were refused.")]

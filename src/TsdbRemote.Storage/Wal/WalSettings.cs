@@ -14,7 +14,7 @@ public enum WalRecordKind : byte
 
 /// <summary>How the log works.</summary>
 /// <param name="Durability">When a request counts as logged.</param>
-/// <param name="SyncInterval">Longest time that acknowledged records stay unsynced under <see cref="WalDurability.Interval"/>; above zero.</param>
+/// <param name="SyncInterval">Longest time that acknowledged records stay unsynced in mode Interval; above zero.</param>
 /// <param name="MaxBatch">Most records in one group commit; 1 or more.</param>
 /// <param name="Async">True: one thread commits for all. False: each caller drains the queue itself.</param>
 /// <param name="PreallocateBytes">Steps in which file space is reserved ahead, in bytes; 4 KiB or more.</param>

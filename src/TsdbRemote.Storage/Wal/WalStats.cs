@@ -2,7 +2,9 @@ using System.Collections.Immutable;
 
 namespace TsdbRemote.Storage.Wal;
 
-/// <summary>Counters of the log since it was made. Each is exact by itself; together they are a snapshot only when the log is idle.</summary>
+/// <summary>
+/// Counters of the log since it was made. Each is exact by itself; together they are a snapshot only when the log is idle.
+/// </summary>
 /// <param name="Appends">Records written.</param>
 /// <param name="Bytes">Bytes of their groups, frames and padding included.</param>
 /// <param name="Groups">Group commits.</param>

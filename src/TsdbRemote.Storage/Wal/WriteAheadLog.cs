@@ -12,8 +12,8 @@ namespace TsdbRemote.Storage.Wal;
 ///            <see cref="PrepareNext"/>, then <see cref="SwitchSegment"/> under the engine's exclusive gate; <see cref="Close"/>.
 ///            Without <see cref="WalSettings.Async"/> a caller also calls <see cref="DrainOnce"/> until its ticket is complete.
 /// Promise:   a completed ticket is as durable as <see cref="WalSettings.Durability"/> says. Order in the file is order of sequences.
-/// Invariant: in mode Fsync the segment is synced up to its end between two groups, but for an idle frame. A segment's first record is written
-///            only after the one before was sealed and synced.
+/// Invariant: in mode Fsync the segment is synced up to its end between two groups, but for an idle frame. A segment's first record is
+///            written only after the one before was sealed and synced.
 /// Failure:   the first failed write or sync stops the log for good: what the kernel kept is unknowable, and a second fsync that succeeds
 ///            proves nothing about the first (Rebello et al., ATC 2020). A full disk is not a failure: see <see cref="LogFullException"/>.
 /// Threads:   all members may be called from any thread, save that SwitchSegment and Enqueue need the engine's gate between them,
@@ -63,7 +63,9 @@ public sealed class WriteAheadLog : IDisposable
     /// <summary>Bytes of that segment's records, framed, whether they were written yet or not.</summary>
     public long SegmentBytes => _queue.SegmentBytes;
 
-    /// <summary>A write to the current segment broke off for lack of room: every record is refused until <see cref="SwitchSegment"/> succeeds.</summary>
+    /// <summary>
+    /// A write to the current segment broke off for lack of room: every record is refused until <see cref="SwitchSegment"/> succeeds.
+    /// </summary>
     public bool NeedsSegment => _queue.NeedsSegment;
 
     /// <summary>What stopped the log, or null.</summary>
@@ -128,7 +130,9 @@ public sealed class WriteAheadLog : IDisposable
 
     /// <summary>Gives a request its sequence and queues it for the next group commit.</summary>
     /// <param name="kind">What the body is.</param>
-    /// <param name="body">The bytes to log. The log owns them from here on, even if this throws, and gives them back before the ticket completes.</param>
+    /// <param name="body">
+    /// The bytes to log. The log owns them from here on, even if this throws, and gives them back before the ticket completes.
+    /// </param>
     /// <param name="receiveTimeMs">When the request came, in Unix milliseconds.</param>
     /// <exception cref="LogFailedException">The log has stopped.</exception>
     /// <exception cref="LogFullException">The segment ended for lack of room; the next switch helps.</exception>
@@ -153,7 +157,9 @@ public sealed class WriteAheadLog : IDisposable
         }
     }
 
-    /// <summary>The loop of the log's own thread: commits what is queued, writes idle frames, syncs by interval. Ends after <see cref="Close"/>.</summary>
+    /// <summary>
+    /// The loop of the log's own thread: commits what is queued, writes idle frames, syncs by interval. Ends after <see cref="Close"/>.
+    /// </summary>
     public void Run()
     {
         while (_queue.WaitForWork())

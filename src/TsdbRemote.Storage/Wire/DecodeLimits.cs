@@ -24,7 +24,9 @@ public enum DecodeStatus
     TooLarge,
 }
 
-/// <summary>What one request may ask for. Beyond the first five the whole request is rejected; metadata beyond its limit is only not kept.</summary>
+/// <summary>
+/// What one request may ask for. Beyond any but the last the whole request is rejected; metadata beyond its limit is only not kept.
+/// </summary>
 /// <param name="MaxSeries">Series, the same one counted each time it appears (<c>limits.series_per_request</c>).</param>
 /// <param name="MaxSamples">Float samples and histograms together (<c>limits.samples_per_request</c>).</param>
 /// <param name="MaxSymbols">Entries of a 2.0 symbol table.</param>

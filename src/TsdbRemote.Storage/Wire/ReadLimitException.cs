@@ -25,8 +25,10 @@ public sealed class ReadLimitException : Exception
         new(ReadLimitKind.Samples, string.Create(CultureInfo.InvariantCulture, $"exceeded sample limit ({limit})"));
 
     internal static ReadLimitException OfMemory(long bytes) => new(ReadLimitKind.Memory, string.Create(
-        CultureInfo.InvariantCulture, $"answer exceeds the memory of one read (read.memory = {bytes} bytes); ask for less, or for streamed chunks"));
+        CultureInfo.InvariantCulture,
+        $"answer exceeds the memory of one read (read.memory = {bytes} bytes); ask for less, or for streamed chunks"));
 
     internal static ReadLimitException OfMessage(long bytes) => new(ReadLimitKind.Memory, string.Create(
-        CultureInfo.InvariantCulture, $"answer exceeds the longest message ({bytes} bytes); ask for less, or for streamed chunks"));
+        CultureInfo.InvariantCulture,
+        $"answer exceeds the longest message ({bytes} bytes); ask for less, or for streamed chunks"));
 }

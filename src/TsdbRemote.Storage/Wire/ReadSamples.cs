@@ -6,10 +6,10 @@ namespace TsdbRemote.Storage.Wire;
 
 /// <summary>Builds one SAMPLES answer, compressed while it is encoded, so that only compressed bytes are ever held.</summary>
 /// <remarks>
-/// Use:       for each query of the request <see cref="BeginQuery"/>, <see cref="AddSeries"/> as often as there are series, <see cref="EndQuery"/>;
-///            then <see cref="Length"/> and <see cref="CopyToAsync"/>. After an exception only <see cref="Dispose"/>.
-/// Layout:    a snappy block of ReadResponse. Each part of at most 64 KiB is compressed alone; the lengths that are known only at the end, those
-///            of the whole and of each query's result, are put in front as literal elements.
+/// Use:       for each query of the request <see cref="BeginQuery"/>, <see cref="AddSeries"/> as often as there are series,
+///            <see cref="EndQuery"/>; then <see cref="Length"/> and <see cref="CopyToAsync"/>. After an exception only <see cref="Dispose"/>.
+/// Layout:    a snappy block of ReadResponse. Each part of at most 64 KiB is compressed alone; the lengths that are known only at the end,
+///            those of the whole and of each query's result, are put in front as literal elements.
 /// <code>
 /// uvarint total │ for each query:  literal of { 0A len }  │  elements of { 0A len { labels │ samples } … }
 /// </code>
@@ -26,6 +26,7 @@ public sealed class ReadSamples : IDisposable
 
     private readonly long _maxCompressedBytes;
     private readonly long _sampleLimit;
+    private readonly long _maxMessageBytes;
     private readonly PooledBuffer _part = PooledBuffer.Rent(SnappyBlock.MaxFragmentBytes);
     private readonly List<QueryResult> _results = [];
     private long _compressedBytes;
@@ -36,7 +37,14 @@ public sealed class ReadSamples : IDisposable
     /// <param name="maxCompressedBytes">Most compressed bytes (<c>read.memory</c>).</param>
     /// <param name="sampleLimit">Most samples of one query (<c>read.max_samples</c>); 0 for no limit.</param>
     public ReadSamples(long maxCompressedBytes, long sampleLimit)
+        : this(maxCompressedBytes, sampleLimit, int.MaxValue)
     {
+    }
+
+    /// <summary>An empty answer with a shorter longest message than protobuf's, for tests.</summary>
+    internal ReadSamples(long maxCompressedBytes, long sampleLimit, long maxMessageBytes)
+    {
+        _maxMessageBytes = maxMessageBytes;
         _maxCompressedBytes = maxCompressedBytes;
         _sampleLimit = sampleLimit;
     }
@@ -82,7 +90,7 @@ public sealed class ReadSamples : IDisposable
         long before = result.RawBytes;
         long size = 1 + Varint.SizeOf((ulong)length) + length;
         result.RawBytes += size;
-        if (RawLength() > int.MaxValue) throw ReadLimitException.OfMessage(int.MaxValue);
+        if (RawLength() > _maxMessageBytes) throw ReadLimitException.OfMessage(_maxMessageBytes);
 
         Span<byte> head = stackalloc byte[1 + Varint.MaxBytes];
         head[0] = SeriesTag;
@@ -127,7 +135,9 @@ public sealed class ReadSamples : IDisposable
         _results.Clear();
     }
 
-    /// <summary>First pass over a series' chunks: the sizes that must stand in front of them, and the limits, before a byte is encoded.</summary>
+    /// <summary>
+    /// First pass over a series' chunks: the sizes that must stand in front of them, and the limits, before a byte is encoded.
+    /// </summary>
     private long MeasureSamples(ReadOnlySpan<SeriesChunk> chunks)
     {
         long bytes = 0;

@@ -53,7 +53,9 @@ public static class ReadStream
         }
     }
 
-    /// <summary>How many chunks the next frame holds; Prometheus counts a chunk's message without its tag and length, and so do we.</summary>
+    /// <summary>
+    /// How many chunks the next frame holds; Prometheus counts a chunk's message without its tag and length, and so do we.
+    /// </summary>
     private static int TakeChunks(ReadOnlySpan<SeriesChunk> chunks, long budget, out int fieldBytes)
     {
         fieldBytes = 0;
@@ -100,7 +102,8 @@ public static class ReadStream
     }
 
     private static int MessageSize(in SeriesChunk chunk) =>
-        ScalarSize((ulong)chunk.MinTimeMs) + ScalarSize((ulong)chunk.MaxTimeMs) + ScalarSize((ulong)chunk.Encoding) + FieldSize(chunk.Data.Length);
+        ScalarSize((ulong)chunk.MinTimeMs) + ScalarSize((ulong)chunk.MaxTimeMs)
+        + ScalarSize((ulong)chunk.Encoding) + FieldSize(chunk.Data.Length);
 
     private static long LabelMessageBytes(ReadOnlySpan<byte> labelRun)
     {

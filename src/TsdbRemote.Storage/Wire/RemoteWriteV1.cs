@@ -5,8 +5,8 @@ namespace TsdbRemote.Storage.Wire;
 
 /// <summary>Remote write 1.0: body → <see cref="WriteBatch"/>, and accepted samples → body. Stateless, thread-safe.</summary>
 /// <remarks>
-/// Accepts every legal spelling: fields in any order, unknown ones skipped (also field 2, in which Cortex sends an enum). Labels stay where they
-/// are; only if they are scattered or oddly spelled does the series get a run in the batch's arena.
+/// Accepts every legal spelling: fields in any order, unknown ones skipped (also field 2, in which Cortex sends an enum). Labels stay
+/// where they are; only if they are scattered or oddly spelled does the series get a run in the batch's arena.
 /// The hot loops know the one spelling that all senders use and leave everything else to the readers of all spellings.
 /// Source: Prometheus remote write 1.0; prompb/remote.proto and types.proto (protocols §1.3).
 /// </remarks>
@@ -130,7 +130,9 @@ public static class RemoteWriteV1
         }
     }
 
-    /// <summary>Extends the run in the body if the label follows it and is one that LabelRunReader reads alike, else goes on in the arena.</summary>
+    /// <summary>
+    /// Extends the run in the body if the label follows it and is one that LabelRunReader reads alike, else goes on in the arena.
+    /// </summary>
     private static DecodeStatus DecodeLabel(ref WireReader message, int start, int end, ref SeriesEntry entry, WriteBatch batch)
     {
         ReadOnlySpan<byte> body = message.Body;

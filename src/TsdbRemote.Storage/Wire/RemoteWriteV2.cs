@@ -6,9 +6,9 @@ namespace TsdbRemote.Storage.Wire;
 
 /// <summary>Remote write 2.0: body → <see cref="WriteBatch"/>. Stateless, thread-safe.</summary>
 /// <remarks>
-/// Two passes, for symbols may stand anywhere: the first notes where symbols and series are, the second reads the series and expands their labels
-/// into the batch's arena, as the run that 1.0 would have sent. What is wrong with one series is noted in its entry and spares the others.
-/// Source: Prometheus remote write 2.0-rc.4; prompb/io/prometheus/write/v2/types.proto (protocols §2.2, §2.3).
+/// Two passes, for symbols may stand anywhere: the first notes where symbols and series are, the second reads the series and expands their
+/// labels into the batch's arena, as the run that 1.0 would have sent. What is wrong with one series is noted in its entry and spares the
+/// others. Source: Prometheus remote write 2.0-rc.4; prompb/io/prometheus/write/v2/types.proto (protocols §2.2, §2.3).
 /// </remarks>
 public static class RemoteWriteV2
 {
@@ -174,6 +174,7 @@ public static class RemoteWriteV2
 
     private static DecodeStatus ExpandRefs(ref WireReader refs, ref LabelExpander labels)
     {
+        if (!labels.TryAddPairs(ref refs)) return DecodeStatus.TooLarge;
         while (!refs.AtEnd)
         {
             if (!refs.TryReadVarint(out ulong reference)) return DecodeStatus.Malformed;
@@ -235,7 +236,8 @@ public static class RemoteWriteV2
         var found = new SeriesRefs();
         var series = new WireReader(batch.Body.Span[..(entry.MessageOffset + entry.MessageLength)], entry.MessageOffset);
         bool isLegal = true;
-        while (isLegal && !series.AtEnd) isLegal = series.TryReadTag(out uint tag) && TryNoteRefs(ref series, tag, found, batch.SymbolCount);
+        while (isLegal && !series.AtEnd)
+            isLegal = series.TryReadTag(out uint tag) && TryNoteRefs(ref series, tag, found, batch.SymbolCount);
         Invariant.Check(isLegal, "a series that was decoded is legal protobuf");
         return found;
     }

@@ -18,7 +18,9 @@ public enum SeriesProblem : byte
     /// <summary>The metadata's help text is outside the symbol table.</summary>
     HelpRefOutOfTable,
 
-    /// <summary>Neither a sample nor a histogram. Prometheus looks at the labels first, and so names a problem of theirs before this one.</summary>
+    /// <summary>
+    /// Neither a sample nor a histogram. Prometheus looks at the labels first, and so names a problem of theirs before this one.
+    /// </summary>
     NoData,
 }
 
@@ -52,7 +54,9 @@ public struct SeriesEntry
     /// <summary>Bytes of the series' message.</summary>
     public int MessageLength;
 
-    /// <summary>True if the label run is not in the body: a 2.0 series, or a 1.0 series whose labels are scattered or oddly spelled.</summary>
+    /// <summary>
+    /// True if the label run is not in the body: a 2.0 series, or a 1.0 series whose labels are scattered or oddly spelled.
+    /// </summary>
     public bool LabelsInArena;
 
     /// <summary>Why the series cannot be taken; only in 2.0.</summary>

@@ -45,7 +45,8 @@ public static class SnappyBlock
     private const int BestElementTakes = 3;
     private const int LongestShortLiteral = 60;
 
-    private static ReadOnlySpan<byte> FrameMagic => [0xFF, 0x06, 0x00, 0x00, (byte)'s', (byte)'N', (byte)'a', (byte)'P', (byte)'p', (byte)'Y'];
+    // A stream identifier chunk: FF 06 00 00 and sNaPpY.
+    private static ReadOnlySpan<byte> FrameMagic => [0xFF, 0x06, 0x00, 0x00, 0x73, 0x4E, 0x61, 0x50, 0x70, 0x59];
 
     /// <summary>Reads the length that a block says it decodes to; five bytes of it are enough.</summary>
     /// <param name="block">The block, or at least its first five bytes.</param>
@@ -104,8 +105,8 @@ public static class SnappyBlock
 
     /// <summary>Compresses a part of a body (IronSnappy) and appends its elements, without a preamble.</summary>
     /// <remarks>
-    /// Elements of several parts, one behind the other, are the elements of the whole, for copies reach back only inside their own part. The
-    /// caller writes the preamble once the length of the whole is known.
+    /// Elements of several parts, one behind the other, are the elements of the whole, for copies reach back only inside their own part.
+    /// The caller writes the preamble once the length of the whole is known.
     /// </remarks>
     /// <param name="part">At most <see cref="MaxFragmentBytes"/> bytes.</param>
     /// <param name="output">Where the elements are appended.</param>
@@ -154,7 +155,9 @@ public static class SnappyBlock
     }
 
     /// <summary>Walks from tag to tag: do the elements end with the input and make exactly the declared length?</summary>
-    /// <remarks>Snappier stops as soon as its output is full, so it accepts bytes behind the end and a last literal that runs past the input.</remarks>
+    /// <remarks>
+    /// Snappier stops as soon as its output is full, so it accepts bytes behind the end and a last literal that runs past the input.
+    /// </remarks>
     private static bool EndsExactly(ReadOnlySpan<byte> elements, uint declared)
     {
         ulong made = 0;

@@ -3,13 +3,15 @@ using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Storage.Wire;
 
-/// <summary>Walks the fields of one protobuf message inside a body. Any bytes are safe; what is malformed is a false, never an exception.</summary>
+/// <summary>
+/// Walks the fields of one protobuf message inside a body. Any bytes are safe; what is malformed is a false, never an exception.
+/// </summary>
 /// <remarks>
-/// Use: <c>while (!reader.AtEnd)</c> read a tag, then the value that its wire type promises, or <see cref="TrySkip"/>. Positions are offsets in
-/// the body, also in nested messages. After a false the reader is spent: the body is malformed.
+/// Use: <c>while (!reader.AtEnd)</c> read a tag, then the value that its wire type promises, or <see cref="TrySkip"/>. Positions are
+/// offsets in the body, also in nested messages. After a false the reader is spent: the body is malformed.
 /// Accepts what Google.Protobuf accepts (overlong varints, a tenth varint byte whose upper bits are lost, any wire type in an unknown
-/// field, groups), and is stricter in three points where that parser drops bits or recurses: tags and lengths beyond 32 bits, lengths
-/// beyond the message, groups deeper than <see cref="MaxGroupDepth"/>.
+/// field, groups), and is stricter where that parser drops bits or recurses: tags and lengths beyond 32 bits, groups deeper than
+/// <see cref="MaxGroupDepth"/>.
 /// Lives on the stack; copying it copies the position.
 /// </remarks>
 internal ref struct WireReader

@@ -7,8 +7,8 @@ namespace TsdbRemote.Storage.Wire;
 
 /// <summary>One decoded write request: arrays of structs that point into its body. Reused, so that decoding allocates nothing.</summary>
 /// <remarks>
-/// Use:       <see cref="RemoteWriteV1.Decode"/> or <see cref="RemoteWriteV2.Decode"/> fills it, after emptying it; read it while the body's owner
-///            is held; <see cref="Reset"/> forgets the body; <see cref="Dispose"/> gives the arrays back.
+/// Use:       <see cref="RemoteWriteV1.Decode"/> or <see cref="RemoteWriteV2.Decode"/> fills it, after emptying it; read it while the
+///            body's owner is held; <see cref="Reset"/> forgets the body; <see cref="Dispose"/> gives the arrays back.
 /// Invariant: the samples of a series lie side by side in <see cref="Samples"/>, in the order of the wire. After any status but
 ///            <see cref="DecodeStatus.Ok"/> the batch is empty.
 /// Memory:    grows to the largest request and shrinks at the next reset if that was far above the usual.
@@ -49,7 +49,9 @@ public sealed class WriteBatch : IDisposable
     /// <summary>Latest time of a float sample in ms; <see cref="long.MinValue"/> if there is none.</summary>
     public long MaxTimeMs { get; private set; } = long.MinValue;
 
-    /// <summary>What the request says about metric families, at most <see cref="DecodeLimits.MaxMetadata"/>; repeats are possible.</summary>
+    /// <summary>
+    /// What the request says about metric families, at most <see cref="DecodeLimits.MaxMetadata"/>; repeats are possible.
+    /// </summary>
     public ReadOnlySpan<MetadataEntry> Metadata => _metadata.Span;
 
     /// <summary>Metadata beyond the limit.</summary>
@@ -58,7 +60,9 @@ public sealed class WriteBatch : IDisposable
     /// <summary>Entries of the 2.0 symbol table.</summary>
     public int SymbolCount => _symbols.Count;
 
-    /// <summary>True if a 2.0 request breaks the rule that symbol 0 is the empty string; Prometheus accepts that, and so do we, counting.</summary>
+    /// <summary>
+    /// True if a 2.0 request breaks the rule that symbol 0 is the empty string; Prometheus accepts that, and so do we, counting.
+    /// </summary>
     public bool FirstSymbolIsNotEmpty => _symbols.Count > 0 && _symbols.Span[0].Length > 0;
 
     /// <summary>The decoded body.</summary>
@@ -224,7 +228,10 @@ public sealed class WriteBatch : IDisposable
     /// <summary>Gives back what was appended since the arena was <paramref name="length"/> bytes long.</summary>
     internal void TruncateArena(int length) => _arena.SetLength(length);
 
-    /// <summary>A growing list in a rented array, whose elements are reached by reference. Not thread-safe; an element reference dies at the next add.</summary>
+    /// <summary>
+    /// A growing list in a rented array, whose elements are reached by reference. Not thread-safe; an element reference dies at the next
+    /// add.
+    /// </summary>
     internal sealed class PooledList<T> : IDisposable
         where T : unmanaged
     {

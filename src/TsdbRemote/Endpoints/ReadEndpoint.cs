@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Options;
@@ -136,6 +137,11 @@ internal sealed class ReadEndpoint(
         catch (ReadLimitException refused)
         {
             return refused.Kind == ReadLimitKind.Samples ? HttpAnswers.BadRead(refused.Message) : HttpAnswers.ReadTooBig(refused.Message);
+        }
+        catch (CorruptChunkException damaged)
+        {
+            Log.ReadDamaged(log, damaged);
+            return HttpAnswers.DamagedFile(damaged.Message);
         }
         catch (CorruptFileException damaged)
         {

@@ -15,6 +15,9 @@ internal enum BodyEnd
     /// <summary>It is larger than the limit.</summary>
     TooLarge,
 
+    /// <summary>There was no room for it among the bodies in flight.</summary>
+    NoRoom,
+
     /// <summary>It took longer than the limit, or came in too slowly.</summary>
     TooSlow,
 
@@ -33,8 +36,9 @@ internal static class RequestBody
     /// <param name="limit">Most bytes.</param>
     /// <param name="timeout">Longest time.</param>
     /// <param name="time">Measures it.</param>
+    /// <param name="reservation">Covers what has arrived, if such bodies share a budget.</param>
     /// <returns>How it ended; the buffer, which the caller then owns, only for <see cref="BodyEnd.Whole"/>.</returns>
-    public static async ValueTask<(BodyEnd End, PooledBuffer? Body)> ReadAsync(HttpContext context, long limit, TimeSpan timeout, TimeProvider time)
+    public static async ValueTask<(BodyEnd End, PooledBuffer? Body)> ReadAsync(HttpContext context, long limit, TimeSpan timeout, TimeProvider time, BodyReservation? reservation = null)
     {
         if (context.Request.ContentLength > limit) return (BodyEnd.TooLarge, null);
         RaiseServerLimit(context, limit);
@@ -42,7 +46,7 @@ internal static class RequestBody
         BodyEnd end = BodyEnd.Aborted;
         try
         {
-            end = await FillAsync(context, body, limit, timeout, time);
+            end = await FillAsync(context, body, limit, timeout, time, reservation);
             return (end, end == BodyEnd.Whole ? body : null);
         }
         finally
@@ -51,7 +55,8 @@ internal static class RequestBody
         }
     }
 
-    private static async ValueTask<BodyEnd> FillAsync(HttpContext context, PooledBuffer body, long limit, TimeSpan timeout, TimeProvider time)
+    private static async ValueTask<BodyEnd> FillAsync(
+        HttpContext context, PooledBuffer body, long limit, TimeSpan timeout, TimeProvider time, BodyReservation? reservation)
     {
         PipeReader reader = context.Request.BodyReader;
         CancellationTokenSource? deadline = null;
@@ -68,6 +73,8 @@ internal static class RequestBody
                     read = await reader.ReadAsync(linked.Token);
                 }
 
+                long arrived = Math.Min(body.Length + read.Buffer.Length, limit);
+                if (reservation is not null && !await reservation.CoverAsync(arrived, context.RequestAborted)) return BodyEnd.NoRoom;
                 bool fits = Append(read.Buffer, body, limit);
                 reader.AdvanceTo(read.Buffer.End);
                 if (!fits) return BodyEnd.TooLarge;

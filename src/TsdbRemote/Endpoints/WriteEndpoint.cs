@@ -50,34 +50,17 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
     /// <returns>The answer; null if there is nobody left to answer.</returns>
     private async ValueTask<HttpAnswer?> AdmitAsync(HttpContext context, WriteProtocol protocol)
     {
-        long size = context.Request.ContentLength ?? _limit;
-        if (size > _limit) return HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body");
-        long reserved;
-        try
+        if (context.Request.ContentLength > _limit) return HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body");
+        using var reservation = new BodyReservation(_bodies, QueueWait);
+        (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, _limit, _bodyTimeout, time, reservation);
+        return end switch
         {
-            reserved = await _bodies.TryAcquireAsync(size, QueueWait, context.RequestAborted);
-        }
-        catch (OperationCanceledException)
-        {
-            return null;
-        }
-
-        if (reserved < 0) return NothingWritten(context, protocol, HttpAnswers.BodiesInFlight);
-        try
-        {
-            (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, _limit, _bodyTimeout, time);
-            return end switch
-            {
-                BodyEnd.Whole => await StoreAsync(context, protocol, body!),
-                BodyEnd.TooLarge => HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body"),
-                BodyEnd.TooSlow => HttpAnswers.BodyTimeout,
-                _ => null,
-            };
-        }
-        finally
-        {
-            _bodies.Release(reserved);
-        }
+            BodyEnd.Whole => await StoreAsync(context, protocol, body!),
+            BodyEnd.TooLarge => HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body"),
+            BodyEnd.TooSlow => HttpAnswers.BodyTimeout,
+            BodyEnd.NoRoom => NothingWritten(context, protocol, HttpAnswers.BodiesInFlight),
+            _ => null,
+        };
     }
 
     private async ValueTask<HttpAnswer> StoreAsync(HttpContext context, WriteProtocol protocol, PooledBuffer body)

@@ -48,11 +48,14 @@ internal static class ConfigurationLayers
         {
             string arg = args[i];
             if (!arg.StartsWith("--", StringComparison.Ordinal)) problems.Add($"\"{arg}\" given on the command line, --key=value allowed");
+            else if (arg.AsSpan(0, KeyLength(arg)).Contains('.')) problems.Add($"{arg}: keys are joined with ':' on the command line, as in --storage:data_dir=DIR");
             else if (!arg.Contains('=', StringComparison.Ordinal) && !HasValue(args, ++i)) problems.Add($"{arg}: no value given; write {arg}=value");
         }
 
         if (problems.Count > 0) throw new OptionsException(problems);
     }
+
+    private static int KeyLength(string arg) => arg.IndexOf('=', StringComparison.Ordinal) is >= 0 and int at ? at : arg.Length;
 
     private static bool HasValue(string[] args, int at) => at < args.Length && !args[at].StartsWith("--", StringComparison.Ordinal);
 }

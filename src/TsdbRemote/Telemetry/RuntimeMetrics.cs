@@ -15,6 +15,7 @@ internal sealed class RuntimeMetrics : IDisposable
         _meter = MeterAdapter.StartListening(new MeterAdapterOptions
         {
             Registry = registry,
+            MetricFactory = Prometheus.Metrics.WithCustomRegistry(registry),
             InstrumentFilterPredicate = static instrument => instrument.Meter.Name == "System.Runtime",
         });
     }

@@ -34,6 +34,12 @@ internal static class ServeVerb
             Console.Error.WriteLine(failure is InvalidDataException { InnerException: { } cause } ? $"{failure.Message} {cause.Message}" : failure.Message);
             return 2;
         }
+        catch (FormatException failure)
+        {
+            // The server's own check of its addresses.
+            Console.Error.WriteLine($"urls: {failure.Message}");
+            return 2;
+        }
         catch (Exception failure) when (failure is DataDirectoryException or IOException)
         {
             Console.Error.WriteLine(failure.Message);
@@ -43,7 +49,8 @@ internal static class ServeVerb
 
     private static WebApplication Build(string[] args)
     {
-        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder(args);
+        // Our layers replace its sources below; without this it would go on watching the working directory, and with it the data.
+        WebApplicationBuilder builder = WebApplication.CreateSlimBuilder([.. args, "--hostBuilder:reloadConfigOnChange=false"]);
         ConfigurationLayers.Apply(builder.Configuration, args);
         TsdbRemoteOptions options = OptionsChecks.Read(builder.Configuration);
         builder.WebHost.ConfigureKestrel(kestrel => Limit(kestrel, options.Http));

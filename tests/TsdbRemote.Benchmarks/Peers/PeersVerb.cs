@@ -21,7 +21,8 @@ public static class PeersVerb
         long samples = Number(arguments, "--samples", 30_000_000);
         string only = Text(arguments, "--only", "TsdbRemote,VictoriaMetrics,Prometheus");
         string assembly = Text(arguments, "--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
-        string root = Text(arguments, "--dir", System.IO.Directory.CreateTempSubdirectory("tsdb-remote-peers-").FullName);
+        string parent = Text(arguments, "--dir", Path.GetTempPath());
+        string root = Path.Combine(parent, $"tsdb-remote-peers-{Environment.ProcessId}");
         int scrapes = (int)Math.Max(1, samples / series);
         const long intervalMs = 15_000;
         long start = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - scrapes * intervalMs) / intervalMs * intervalMs;

@@ -45,7 +45,8 @@ public sealed class ScrapeLoad
 
     public int SamplesIn(int batch) => Math.Min((batch + 1) * _batchSize, _labels.Length) - batch * _batchSize;
 
-    private static byte[] LabelsOf(int series) => Labels.Encode(
+    /// <summary>Labels of a series as a canonical run.</summary>
+    public static byte[] LabelsOf(int series) => Labels.Encode(
         ("__name__", $"node_network_receive_bytes_total_{series % 200:D3}"),
         ("cluster", "prod-eu-west-1"),
         ("container", $"app-{series % 50:D2}"),
@@ -55,7 +56,8 @@ public sealed class ScrapeLoad
         ("namespace", $"team-{series % 20:D2}"),
         ("pod", $"app-{series % 50:D2}-6d4cf56db6-{series / 200:x5}"));
 
-    private static double ValueOf(int series, int scrape)
+    /// <summary>Value of a series at a scrape.</summary>
+    public static double ValueOf(int series, int scrape)
     {
         uint mix = (uint)(series * 2_654_435_761) ^ (uint)(scrape * 40_503);
         mix = (mix ^ (mix >> 15)) * 2_246_822_519;

@@ -26,7 +26,7 @@ public sealed class ServerUnderTest : IAsyncDisposable
         {
             builder.UseSetting("storage:data_dir", _directory["data"]);
             builder.UseSetting("Logging:LogLevel:Default", "None");
-            if (kestrel) builder.UseSetting("urls", "http://127.0.0.1:0");
+            builder.UseSetting("urls", "http://127.0.0.1:0");
             foreach ((string key, string value) in options) builder.UseSetting(key, value);
             builder.ConfigureTestServices(services =>
             {

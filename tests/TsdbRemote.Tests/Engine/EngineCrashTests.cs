@@ -51,7 +51,7 @@ public sealed class EngineCrashTests
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.RandomPages(0.5), CrashPolicy.DataOnly, CrashPolicy.EntryOnly, CrashPolicy.Reordered])
         {
             var scenario = new CrashScenario(files => new ForgetfulFileSystem(files, kind, directory, suffix), policy) { StopAtFirst = true };
-            IReadOnlyList<string> violations = scenario.Run();
+            List<string> violations = scenario.Run();
             Assert.True(scenario.Forgot() > 0, $"{what}: no such sync was ever asked for");
             if (violations.Count > 0) return;
         }
@@ -78,7 +78,7 @@ public sealed class EngineCrashTests
 
         public long Forgot() => _wrapped is ForgetfulFileSystem forgetful ? forgetful.Forgotten : 0;
 
-        public IReadOnlyList<string> Run()
+        public List<string> Run()
         {
             var disk = new CrashFileSystem("/disk");
             disk.BeforeOperation = (number, operation) => CutOff(disk, number, $"{operation}");

@@ -2,8 +2,8 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 

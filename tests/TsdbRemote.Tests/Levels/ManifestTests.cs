@@ -235,7 +235,7 @@ public class ManifestTests
         else fs.Unlink(file);
         ManifestException refused = Assert.Throws<ManifestException>(() => Manifest.TryLoad(fs, Data, out _));
         Assert.Contains(named, refused.Message, StringComparison.Ordinal);
-        Assert.Contains("repair --rebuild-manifest", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("from a backup", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -3,7 +3,9 @@ using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Wal;
 
-/// <summary>Knows what was sent and what was acknowledged, and checks both against crash images before every operation on the disk.</summary>
+/// <summary>
+/// Knows what was sent and what was acknowledged, and checks both against crash images before every operation on the disk.
+/// </summary>
 internal sealed class CrashLedger : IDisposable
 {
     private readonly CrashFileSystem _disk;
@@ -57,7 +59,8 @@ internal sealed class CrashLedger : IDisposable
         foreach (LoggedRecord record in records)
         {
             Assert.True(record.Sequence == _tickets[record.Id].Sequence, $"{where}: sequence of {record.Id}");
-            Assert.True(record.Body.AsSpan().SequenceEqual(LogFixture.BodyBytes(record.Id, _lengths[record.Id])), $"{where}: body of {record.Id}");
+            byte[] sent = LogFixture.BodyBytes(record.Id, _lengths[record.Id]);
+            Assert.True(record.Body.AsSpan().SequenceEqual(sent), $"{where}: body of {record.Id}");
         }
 
         if (IsInterval && policy.Kind != CrashKind.All)

@@ -66,7 +66,8 @@ public sealed class LogCrashTests
     public void T5_in_mode_interval_a_seal_never_stands_above_records_that_did_not_arrive()
     {
         CrashFileSystem disk = LogFixture.NewDisk();
-        CrashPolicy[] policies = [CrashPolicy.OnlySynced, CrashPolicy.All, CrashPolicy.RandomPages(0.5), CrashPolicy.RandomPages(0.9), CrashPolicy.Prefix];
+        CrashPolicy[] policies =
+            [CrashPolicy.OnlySynced, CrashPolicy.All, CrashPolicy.RandomPages(0.5), CrashPolicy.RandomPages(0.9), CrashPolicy.Prefix];
         using var ledger = new CrashLedger(disk, policies, seeds: 6) { IsInterval = true };
         WriteAheadLog log = LogFixture.StartedLog(disk, LogFixture.Settings(WalDurability.Interval));
         for (int round = 0; round < 4; round++)
@@ -116,7 +117,8 @@ public sealed class LogCrashTests
         CrashFileSystem? image = null;
         disk.BeforeOperation = (_, operation) =>
         {
-            if (operation.Kind == FileOperationKind.WriteGather && operation.Path == LogFixture.PathOf(next)) image = disk.CrashClone(CrashPolicy.OnlySynced, 0);
+            if (operation.Kind != FileOperationKind.WriteGather || operation.Path != LogFixture.PathOf(next)) return;
+            image = disk.CrashClone(CrashPolicy.OnlySynced, 0);
         };
         log.AddApart(2);
         log.DrainAll();

@@ -169,7 +169,8 @@ public sealed class LogFailureTests
         var injector = new FaultInjector(disk);
         WriteAheadLog log = LogFixture.StartedLog(injector);
         log.AddApart(1);
-        FaultRule full = injector.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Sticky = true });
+        var noSpace = new Fault.Error(DiskException.NoSpace);
+        FaultRule full = injector.Add(new FaultRule(noSpace, FileOperationKind.Preallocate) { Sticky = true });
         WalTicket big = log.Add(2, 100_000);
         log.DrainOnce();
         AssertFull(big.Committed);
@@ -216,7 +217,8 @@ public sealed class LogFailureTests
             SegmentEnd? end = LogReader.Probe(image, LogFixture.PathOf(next), LogFixture.DirectoryId, next).PreviousEnd;
             Assert.Equal(LogFixture.FirstSegment, end?.Segment);
             RecordList records = [];
-            Assert.Equal([SegmentOutcome.CleanEnd, SegmentOutcome.Sealed], image.ReplayAll(records).Select(static report => report.Outcome));
+            List<SegmentReport> reports = image.ReplayAll(records);
+            Assert.Equal([SegmentOutcome.CleanEnd, SegmentOutcome.Sealed], reports.Select(static report => report.Outcome));
             Assert.Equal([1, 2, 4], records.Ids());
         }
     }

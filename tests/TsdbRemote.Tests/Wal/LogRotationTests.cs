@@ -1,3 +1,5 @@
+using Microsoft.Extensions.Logging.Abstractions;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
 
@@ -64,6 +66,38 @@ public sealed class LogRotationTests
         RecordList records = [];
         Assert.Equal([SegmentOutcome.Sealed, SegmentOutcome.CleanEnd], image.ReplayAll(records).Select(static report => report.Outcome));
         Assert.Equal([1], records.Ids());
+    }
+
+    [Fact]
+    public void On_the_real_disk_segments_are_written_sealed_and_read_the_same()
+    {
+        using var directory = new TempDirectory();
+        var disk = new LocalFileSystem();
+        string wal = directory.Path + "/wal";
+        disk.MakeDir(wal);
+        using var log = new WriteAheadLog(
+            disk, wal, LogFixture.DirectoryId, LogFixture.Settings(), TimeProvider.System, NullLogger.Instance);
+        log.Start(1);
+        Thread runner = LogFixture.StartThread(log.Run);
+        WalTicket[] tickets = [.. Enumerable.Range(0, 400).Select(id => log.Add(id, 13 * id))];
+        Assert.True(Array.TrueForAll(tickets, static ticket => ticket.Committed.Wait(TimeSpan.FromSeconds(30))));
+        log.SwitchSegment();
+        log.Add(400);
+        log.Close();
+        runner.Join();
+
+        RecordList records = [];
+        var options = new SegmentReplayOptions(directory.Path + "/quarantine") { MustBeSealed = true };
+        foreach (long segment in new long[] { 1, 2 })
+        {
+            string path = $"{wal}/{WalFormat.FileName(segment)}";
+            SegmentReport report = LogReader.Replay(
+                disk, path, LogFixture.DirectoryId, segment, options, records, CancellationToken.None);
+            Assert.Equal((SegmentOutcome.Sealed, report.End), (report.Outcome, disk.FileSize(path)));
+        }
+
+        Assert.Equal(Enumerable.Range(0, 401), records.Ids());
+        Assert.All(records.Take(400), static record => Assert.Equal(LogFixture.BodyBytes(record.Id, 13 * record.Id), record.Body));
     }
 
     [Fact]

@@ -55,12 +55,14 @@ public sealed class WalFormatTests
         log.Close();
         string[] golden =
         [
-            "545344425257414C", "01000000", "05468313", "0700000000000000", "0000000000070000", // magic, version, salt, segment, first sequence
-            "5BAD8F0FCBD99F46A16570867728950E", "000000000000000000000000", "C8CF5DF6", // directory id, zeros, crc
-            "08000000", "BD18ECC1", "01", "4000000000000000", "000000", // durable_to 64, padding
-            "15000000", "7E212EF6", "10", "0000000000070000", "0068E5CF8B010000", "68656C6C6F", "0000", // 1.0, sequence, time, body, padding
-            "12000000", "ED4BE98A", "11", "0100000000070000", "FFFFFFFFFFFFFFFF", "6869", "00", // 2.0
-            "14000000", "59AB836B", "02", "0200000000000000", "9000000000000000", "9B27F847", "000000", // seal: 2 records in 144 bytes, chain
+            // Magic, version, salt, segment, first sequence; directory id, zeros, checksum.
+            "545344425257414C", "01000000", "05468313", "0700000000000000", "0000000000070000",
+            "5BAD8F0FCBD99F46A16570867728950E", "000000000000000000000000", "C8CF5DF6",
+            // durable_to 64; a 1.0 record and a 2.0 record with sequence, time, body; seal of 2 records in 144 bytes, chain.
+            "08000000", "BD18ECC1", "01", "4000000000000000", "000000",
+            "15000000", "7E212EF6", "10", "0000000000070000", "0068E5CF8B010000", "68656C6C6F", "0000",
+            "12000000", "ED4BE98A", "11", "0100000000070000", "FFFFFFFFFFFFFFFF", "6869", "00",
+            "14000000", "59AB836B", "02", "0200000000000000", "9000000000000000", "9B27F847", "000000",
         ];
         Assert.Equal(string.Concat(golden), Convert.ToHexString(disk.ReadAll(LogFixture.PathOf(LogFixture.FirstSegment))));
     }

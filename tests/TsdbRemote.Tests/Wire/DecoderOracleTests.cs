@@ -9,7 +9,7 @@ namespace TsdbRemote.Tests.Wire;
 /// <summary>The hand decoders against Google.Protobuf's generated parsers: same verdict, same content, whatever the bytes.</summary>
 public sealed class DecoderOracleTests
 {
-    private const int Rounds = 8000;
+    private const int Rounds = 4000;
 
     [Fact]
     public void A_1_0_request_decodes_as_the_generated_parser_reads_it_in_every_spelling_and_after_every_damage() =>
@@ -200,7 +200,9 @@ public sealed class DecoderOracleTests
         return found;
     }
 
-    /// <summary>The batch leaves out an entry that repeats the one before, if both are the same bytes of the body; content decides here.</summary>
+    /// <summary>
+    /// The batch leaves out an entry that repeats the one before, if both are the same bytes of the body; content decides here.
+    /// </summary>
     private static List<T> Collapse<T>(IEnumerable<T> entries)
     {
         var distinct = new List<T>();

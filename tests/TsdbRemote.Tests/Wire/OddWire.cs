@@ -55,7 +55,7 @@ internal sealed class OddWire(Random random, double oddness)
     public byte[] Text()
     {
         if (random.Next(3) > 0) return System.Text.Encoding.UTF8.GetBytes(Names[random.Next(Names.Length)]);
-        byte[] text = new byte[random.Next(0, random.Next(8) == 0 ? 300 : 12)];
+        byte[] text = new byte[random.Next(0, random.Next(8) switch { 0 => 300, 1 or 2 => 80, _ => 12 })];
         random.NextBytes(text);
         return text;
     }

@@ -135,6 +135,19 @@ public sealed class ReadSamplesTests
     }
 
     [Fact]
+    public void An_answer_longer_than_a_message_may_be_is_refused_before_it_is_encoded()
+    {
+        using var arena = new NativeArena();
+        SeriesChunk[] chunks = ReadInputs.Chunks(arena, ReadInputs.Noise(100, seed: 8));
+        using var answer = new ReadSamples(Budget, 0, maxMessageBytes: 3000);
+        answer.BeginQuery();
+        answer.AddSeries(Run, chunks);
+        ReadLimitException stop = Assert.Throws<ReadLimitException>(() => answer.AddSeries(Run, chunks));
+        Assert.Equal(ReadLimitKind.Memory, stop.Kind);
+        Assert.Equal("answer exceeds the longest message (3000 bytes); ask for less, or for streamed chunks", stop.Message);
+    }
+
+    [Fact]
     public void A_corrupt_chunk_is_no_answer()
     {
         using var arena = new NativeArena();

@@ -100,7 +100,9 @@ public sealed class ReadStreamTests
         var output = new ArrayBufferWriter<byte>();
         ReadStream.WriteSeries(output, Run, chunks, 0);
         Chunk[] sent = [.. ReadFrames(output.WrittenSpan).SelectMany(static frame => frame.ChunkedSeries[0].Chunks)];
-        Assert.Equal(chunks.Select(static chunk => Convert.ToHexString(chunk.Data.Span)), sent.Select(static chunk => Convert.ToHexString(chunk.Data.Span)));
+        Assert.Equal(
+            chunks.Select(static chunk => Convert.ToHexString(chunk.Data.Span)),
+            sent.Select(static chunk => Convert.ToHexString(chunk.Data.Span)));
         Assert.All(sent, static chunk => Assert.Equal(Chunk.Types.Encoding.Xor, chunk.Type));
         Assert.Equal((samples[0].TimeMs, samples[^1].TimeMs), (sent[0].MinTimeMs, sent[^1].MaxTimeMs));
     }

@@ -153,6 +153,26 @@ public sealed class RemoteWriteV2Tests
     }
 
     [Fact]
+    public void Texts_of_every_length_and_references_of_every_width_expand_to_the_run_that_1_0_sends()
+    {
+        var request = new Request { Symbols = { "" } };
+        var expected = new List<byte[]>();
+        for (int length = 1; length <= 150; length++)
+        {
+            (string Name, string Value) label = (new string('n', length), new string('v', 151 - length));
+            (string Name, string Value) name = ("__name__", $"metric_{length}");
+            for (int i = 0; i < 120; i++) request.Symbols.Add("unused");   // 18,000 symbols: references of one, two and three bytes
+            uint first = (uint)request.Symbols.Count;
+            request.Symbols.AddRange([name.Name, name.Value, label.Name, label.Value]);
+            request.Timeseries.Add(new TimeSeries { LabelsRefs = { first, first + 1, first + 2, first + 3 }, Samples = { One() } });
+            expected.Add(Labels.Encode(name, label));
+        }
+
+        using WriteBatch batch = Decode(request.ToByteArray());
+        for (int i = 0; i < expected.Count; i++) Assert.Equal(expected[i], batch.LabelsOf(batch.Series[i]).ToArray());
+    }
+
+    [Fact]
     public void Empty_label_names_and_values_reach_the_normaliser()
     {
         using WriteBatch batch = Decode(new Request

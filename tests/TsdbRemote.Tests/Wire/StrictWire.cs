@@ -1,6 +1,8 @@
 namespace TsdbRemote.Tests.Wire;
 
-/// <summary>Where our decoders are stricter than Google.Protobuf on purpose: tags and lengths beyond 32 bits, whose upper bits that parser drops.</summary>
+/// <summary>
+/// Where our decoders are stricter than Google.Protobuf on purpose: tags and lengths beyond 32 bits, whose upper bits that parser drops.
+/// </summary>
 /// <remarks>Walks a body that Google.Protobuf has accepted, by a table of which fields hold messages; slow and simple.</remarks>
 internal static class StrictWire
 {
@@ -8,12 +10,20 @@ internal static class StrictWire
 
     private static readonly Dictionary<(string Message, int Field), string> Nested = new()
     {
-        [("v1", 1)] = "series1", [("v1", 3)] = Flat,
-        [("series1", 1)] = Flat, [("series1", 2)] = Flat, [("series1", 3)] = "exemplar1", [("series1", 4)] = "histogram",
+        [("v1", 1)] = "series1",
+        [("v1", 3)] = Flat,
+        [("series1", 1)] = Flat,
+        [("series1", 2)] = Flat,
+        [("series1", 3)] = "exemplar1",
+        [("series1", 4)] = "histogram",
         [("exemplar1", 1)] = Flat,
         [("v2", 5)] = "series2",
-        [("series2", 2)] = Flat, [("series2", 3)] = "histogram", [("series2", 4)] = Flat, [("series2", 5)] = Flat,
-        [("histogram", 8)] = Flat, [("histogram", 11)] = Flat,
+        [("series2", 2)] = Flat,
+        [("series2", 3)] = "histogram",
+        [("series2", 4)] = Flat,
+        [("series2", 5)] = Flat,
+        [("histogram", 8)] = Flat,
+        [("histogram", 11)] = Flat,
     };
 
     public static bool DropsNoBits(ReadOnlySpan<byte> body, string message)

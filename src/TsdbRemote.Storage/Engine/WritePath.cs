@@ -1,0 +1,220 @@
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>The life of one write request: admission, decompression, decoding, decision and append under the gate, commit, answer.</summary>
+/// <remarks>
+/// Order of refusals: stopping or failed, full MemTables or log, bytes in flight; only then is memory taken. Once the log has the body nothing cancels.
+/// Everything between entering and leaving the gate is synchronous. Thread-safe.
+/// </remarks>
+internal sealed class WritePath
+{
+    private readonly StorageOptions _options;
+    private readonly Ingest _ingest;
+    private readonly CurrentState _state;
+    private readonly WriteAheadLog _wal;
+    private readonly ReaderWriterLockSlim _gate;
+    private readonly BackgroundWork _background;
+    private readonly WriteStall _stall;
+    private readonly EngineFailure _failure;
+    private readonly EngineCounters _counters;
+    private readonly MetricMetadata _metadata;
+    private readonly WriteScratchPool _scratches;
+    private readonly TimeProvider _time;
+    private readonly CancellationToken _stopping;
+    private readonly ILogger _log;
+    private int _inFlight;
+
+    public WritePath(
+        StorageOptions options, Ingest ingest, CurrentState state, WriteAheadLog wal, ReaderWriterLockSlim gate, BackgroundWork background,
+        WriteStall stall, EngineFailure failure, EngineCounters counters, MetricMetadata metadata, WriteScratchPool scratches, TimeProvider time,
+        ILogger log, CancellationToken stopping)
+    {
+        _options = options;
+        _ingest = ingest;
+        _state = state;
+        _wal = wal;
+        _gate = gate;
+        _background = background;
+        _stall = stall;
+        _failure = failure;
+        _counters = counters;
+        _metadata = metadata;
+        _scratches = scratches;
+        _time = time;
+        _stopping = stopping;
+        _log = log;
+        Budget = new ByteBudget(options.Lsm.WriteBufferSize.Bytes, maxWaiting: 256, time);
+    }
+
+    /// <summary>Budget of decompressed request bytes in flight.</summary>
+    public ByteBudget Budget { get; }
+
+    /// <summary>Requests that are not answered yet.</summary>
+    public int InFlight => Volatile.Read(ref _inFlight);
+
+    /// <summary>Stores one request; takes the body over.</summary>
+    public async Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body)
+    {
+        Interlocked.Increment(ref _inFlight);
+        EngineCounters.Add(ref _counters.WriteRequests, 1);
+        try
+        {
+            WriteReport report = await WriteAdmittedAsync(protocol, body).ConfigureAwait(false);
+            if (report.Status == WriteStatus.Unavailable) EngineCounters.Add(ref _counters.WriteRequestsFailed, 1);
+            return report;
+        }
+        finally
+        {
+            Interlocked.Decrement(ref _inFlight);
+        }
+    }
+
+    private async ValueTask<WriteReport> WriteAdmittedAsync(WriteProtocol protocol, PooledBuffer body)
+    {
+        if (Refusal() is { } refusal || (refusal = await RefusalAfterWaitAsync().ConfigureAwait(false)) is not null)
+        {
+            body.Dispose();
+            return refusal;
+        }
+
+        // Before anything is reserved: a false claim must not take the room of others.
+        SnappyStatus status = SnappyBlock.CheckLength(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
+        if (status != SnappyStatus.Ok)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
+        }
+
+        long reserved = await Budget.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None).ConfigureAwait(false);
+        if (reserved < 0)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
+        }
+
+        PendingWrite pending;
+        try
+        {
+            pending = Apply(protocol, body);
+        }
+        catch (Exception failed) when (failed is LogFailedException or LogFullException)
+        {
+            return LogFailed(failed);
+        }
+        catch (EngineUnavailableException closed)
+        {
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.Unavailable, closed.Message, 5);
+        }
+        finally
+        {
+            Budget.Release(reserved);
+        }
+
+        return await CommittedAsync(pending).ConfigureAwait(false);
+    }
+
+    private async ValueTask<WriteReport> CommittedAsync(PendingWrite pending)
+    {
+        try
+        {
+            if (!_options.Wal.Async)
+            {
+                while (!pending.Committed.IsCompleted) _wal.DrainOnce();
+            }
+
+            await pending.Committed.ConfigureAwait(false);
+        }
+        catch (Exception failed) when (failed is LogFailedException or LogFullException)
+        {
+            return LogFailed(failed);
+        }
+
+        if (_background.RotationIsDue) _background.Wake();
+        return pending.Report;
+    }
+
+    private PendingWrite Apply(WriteProtocol protocol, PooledBuffer body)
+    {
+        SnappyStatus status = SnappyBlock.TryDecompress(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
+        if (status != SnappyStatus.Ok || raw is null)
+        {
+            body.Dispose();
+            return new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
+        }
+
+        WriteScratch scratch = _scratches.Rent();
+        try
+        {
+            using (raw)
+            {
+                if (_ingest.Decode(scratch, protocol, raw) is { } refused)
+                {
+                    body.Dispose();
+                    return new PendingWrite(refused, Task.CompletedTask);
+                }
+
+                Ingest.Observe(scratch.Batch, _metadata);
+                _gate.EnterReadLock();
+                EngineState? state = null;
+                try
+                {
+                    // Held, because a decision may look into MemTables that a flush lets go meanwhile.
+                    state = _state.Acquire();
+                    WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
+                    return _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
+                }
+                finally
+                {
+                    state?.Release();
+                    _gate.ExitReadLock();
+                }
+            }
+        }
+        finally
+        {
+            _scratches.Return(scratch);
+        }
+    }
+
+    private WriteReport? Refusal()
+    {
+        // A sync by the timer may have failed with nobody waiting for it.
+        if (_wal.Failure is { } failure && _failure.Set(failure)) Log.Failed(_log, failure);
+        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, "the server is stopping", 5);
+        return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
+    }
+
+    private async ValueTask<WriteReport?> RefusalAfterWaitAsync()
+    {
+        if (await _stall.WaitAsync().ConfigureAwait(false)) return null;
+        return WriteReport.Nothing(WriteStatus.Unavailable, "MemTables or the log are full and wait for a flush", 2);
+    }
+
+    private WriteReport LogFailed(Exception failed)
+    {
+        // A full disk heals: the next switch of segments helps, so it is asked for.
+        if (failed is LogFullException)
+        {
+            _background.Wake();
+            return WriteReport.Nothing(WriteStatus.Unavailable, failed.Message, 30);
+        }
+
+        if (_failure.Set(failed)) Log.Failed(_log, failed);
+        return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
+    }
+
+    private string Explain(SnappyStatus status) => status switch
+    {
+        SnappyStatus.Empty => "the body is empty, which is no snappy block",
+        SnappyStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
+        SnappyStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
+        _ => "snappy: corrupt input",
+    };
+}

@@ -1,0 +1,193 @@
+using System.Net;
+using System.Text.Json;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.TestSupport;
+using static TsdbRemote.Tests.Endpoints.Requests;
+
+namespace TsdbRemote.Tests.Endpoints;
+
+/// <summary>What an operator asks: health, readiness, status pages, metrics, admin calls.</summary>
+public sealed class OperationsTests
+{
+    [Theory]
+    [InlineData("GET", "TsdbRemote is Healthy.\n")]
+    [InlineData("HEAD", "")]
+    public async Task Healthy_is_a_200(string method, string text)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(new HttpMethod(method), "/-/healthy");
+        Assert.Equal((HttpStatusCode.OK, text), (answer.Status, answer.Text));
+    }
+
+    [Fact, Trait("Row", "93")]
+    public async Task Ready_is_a_200_in_Prometheus_words()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(HttpMethod.Get, "/-/ready");
+        Assert.Equal((HttpStatusCode.OK, "TsdbRemote is Ready.\n", null), (answer.Status, answer.Text, answer["X-Prometheus-Stopping"]));
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Head, "/-/ready")).Status);
+    }
+
+    [Fact]
+    [Trait("Row", "65"), Trait("Row", "93"), Trait("Row", "94")]
+    public async Task While_the_log_is_replayed_writes_are_taken_and_reads_told_to_come_again()
+    {
+        using var directory = new TempDirectory();
+        string data = directory["data"];
+        await using (ServerUnderTest first = await ServerUnderTest.StartAsync(("storage:data_dir", data), ("storage:shutdown_flush_timeout", "0s")))
+            Assert.Equal(HttpStatusCode.NoContent, (await first.WriteAsync(V1(SeriesOf("__name__=old", (1, 1))))).Status);
+
+        var files = new FaultInjector(new LocalFileSystem());
+        using var gate = new ManualResetEventSlim();
+
+        // Opening looks at the segment once; the replay opens it again, and is held there.
+        files.Add(new FaultRule(new Fault.Held(gate), FileOperationKind.OpenRead) { Path = "*00000001.log", OnCall = 2 });
+        await using ServerUnderTest server = ServerUnderTest.Replaying(files, ("storage:data_dir", data));
+        Answer notReady = await server.SendAsync(HttpMethod.Get, "/-/ready");
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, "Service Unavailable", "false"), (notReady.Status, notReady.Text, notReady["X-Prometheus-Stopping"]));
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/-/healthy")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Head, "/-/healthy")).Status);
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/api/v1/status/walreplay")).Status);
+        Assert.Equal("1/0/0", (await server.WriteAsync(V2Of(("__name__=new", [(2, 2)])))).Written);
+        foreach (int type in new[] { 0, 1 })
+        {
+            Answer refused = await server.ReadAsync(Read(Query(0, 9, Eq("__name__", "new"))).Accepting(type));
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, refused.Status);
+            Assert.Contains("replay", refused.Text, StringComparison.Ordinal);
+            Assert.NotNull(refused["Retry-After"]);
+        }
+
+        gate.Set();
+        await server.Engine.WhenReady;
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/-/ready")).Status);
+        Assert.Equal(["__name__=new 2:2", "__name__=old 1:1"], (await server.EverythingAsync()).Select(Print));
+    }
+
+    [Fact, Trait("Row", "93")]
+    public async Task During_a_stop_readiness_says_so_and_nothing_is_lost()
+    {
+        using var directory = new TempDirectory();
+        (string, string) data = ("storage:data_dir", directory["data"]);
+        await using (ServerUnderTest server = await ServerUnderTest.StartAsync(data))
+        {
+            Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1, 1))))).Status);
+            await server.Engine.StopAsync(CancellationToken.None);
+            Answer answer = await server.SendAsync(HttpMethod.Get, "/-/ready");
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, "true"), (answer.Status, answer["X-Prometheus-Stopping"]));
+            Answer write = await server.WriteAsync(V2Of(("__name__=late", [(1, 1)])));
+            Assert.Equal((HttpStatusCode.ServiceUnavailable, "0/0/0"), (write.Status, write.Written));
+            Assert.NotNull(write["Retry-After"]);
+            Assert.Equal(HttpStatusCode.ServiceUnavailable, (await server.ReadAsync(Read(Query(0, 9, Eq("__name__", "up"))))).Status);
+        }
+
+        await using ServerUnderTest again = await ServerUnderTest.StartAsync(data);
+        Assert.Equal(["__name__=up 1:1"], (await again.EverythingAsync()).Select(Print));
+        Assert.Equal(0, again.Engine.Stats().RecordsReplayed);
+    }
+
+    [Fact]
+    public async Task Status_pages_have_the_envelope_and_the_figures()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));
+        await server.WriteAsync(V1(SeriesOf("__name__=up,job=a", (1000, 1)), SeriesOf("__name__=up,job=b", (2000, 1))));
+        JsonElement build = await DataAsync(server, "/api/v1/status/buildinfo");
+        Assert.All(["version", "revision", "branch", "buildUser", "buildDate", "goVersion"], name => Assert.Equal(JsonValueKind.String, build.GetProperty(name).ValueKind));
+        JsonElement tsdb = await DataAsync(server, "/api/v1/status/tsdb?limit=1");
+        Assert.Equal("{\"numSeries\":2,\"numLabelPairs\":3,\"chunkCount\":2,\"minTime\":1000,\"maxTime\":2000}", tsdb.GetProperty("headStats").GetRawText());
+        Assert.Equal("[{\"name\":\"up\",\"value\":2}]", tsdb.GetProperty("seriesCountByMetricName").GetRawText());
+        Assert.Equal(1, tsdb.GetProperty("seriesCountByLabelValuePair").GetArrayLength());
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
+        JsonElement lsm = await DataAsync(server, "/api/v1/status/lsm");
+        Assert.Equal("ready", lsm.GetProperty("phase").GetString());
+        Assert.Equal(2, lsm.GetProperty("tables")[0].GetProperty("samples").GetInt64());
+        Assert.Equal(1, lsm.GetProperty("levels")[0].GetProperty("tables").GetInt32());
+        Assert.Equal(1, lsm.GetProperty("flushes").GetProperty("count").GetInt64());
+        JsonElement replay = await DataAsync(server, "/api/v1/status/walreplay");
+        Assert.All(["min", "max", "current"], name => Assert.Equal(JsonValueKind.Number, replay.GetProperty(name).ValueKind));
+    }
+
+    [Theory]
+    [InlineData("0", "limit must be a positive number")]
+    [InlineData("-1", "limit must be a positive number")]
+    [InlineData("many", "limit must be a positive number")]
+    [InlineData("10001", "limit must not exceed 10000")]
+    public async Task A_limit_that_is_none_is_bad_data(string limit, string error)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(HttpMethod.Get, $"/api/v1/status/tsdb?limit={limit}");
+        Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
+        Assert.Equal($"{{\"status\":\"error\",\"errorType\":\"bad_data\",\"error\":\"{error}\"}}", answer.Text);
+        Assert.Equal("application/json", answer["Content-Type"]);
+    }
+
+    [Fact, Trait("Row", "101")]
+    public async Task Admin_calls_are_off_unless_they_are_switched_on()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush");
+        Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        Assert.Contains("\"errorType\":\"unavailable\"", answer.Text, StringComparison.Ordinal);
+        Assert.Contains("admin APIs disabled", answer.Text, StringComparison.Ordinal);
+        Assert.Equal(0, server.Engine.Stats().Flushes);
+    }
+
+    [Fact]
+    public async Task A_page_in_a_browser_cannot_call_admin()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));
+        Assert.Equal(HttpStatusCode.Forbidden, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush", [], ("Origin", "http://evil.example"))).Status);
+        Assert.Equal(HttpStatusCode.MethodNotAllowed, (await server.SendAsync(HttpMethod.Get, "/api/v1/admin/flush")).Status);
+    }
+
+    [Fact]
+    public async Task Metrics_count_what_happened()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));
+        await server.WriteAsync(V2Of(("__name__=up,job=a", [(1, 1), (2, 2)]), ("job=nameless", [(1, 1)])));
+        await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush");
+        await server.EverythingAsync();
+        await server.SendAsync(HttpMethod.Get, "/metrics");
+        Answer answer = await server.SendAsync(HttpMethod.Get, "/metrics");
+        Assert.StartsWith("text/plain; version=0.0.4", answer["Content-Type"], StringComparison.Ordinal);
+        string[] lines = answer.Text.Split('\n');
+        Assert.Contains("tsdb_remote_write_requests_total{version=\"2\",code=\"400\"} 1", lines);
+        Assert.Contains("tsdb_remote_write_request_duration_seconds_count{version=\"2\"} 1", lines);
+        Assert.Contains("tsdb_remote_samples_written_total 2", lines);
+        Assert.Contains("tsdb_remote_samples_rejected_total{reason=\"labels\"} 1", lines);
+        Assert.Contains("tsdb_remote_flushes_total 1", lines);
+        Assert.Contains("tsdb_remote_tables{level=\"0\"} 1", lines);
+        Assert.Contains("tsdb_remote_read_requests_total{type=\"samples\",code=\"200\"} 1", lines);
+        Assert.Contains("tsdb_remote_read_samples_total{type=\"samples\"} 2", lines);
+        Assert.Contains("tsdb_remote_read_series_total{type=\"samples\"} 1", lines);
+        foreach (string prefix in new[] { "process_cpu_seconds_total ", "dotnet_collection_count_total{", "system_runtime_dotnet_" })
+            Assert.Contains(lines, line => line.StartsWith(prefix, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Every_metric_of_ours_is_in_the_documentation_and_has_a_base_unit()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        string documentation = await File.ReadAllTextAsync(Path.Combine(Repository(), "docs", "metrics.md"));
+        string[] names = [.. (await server.SendAsync(HttpMethod.Get, "/metrics")).Text.Split('\n')
+            .Where(static line => line.StartsWith("# TYPE tsdb_remote_", StringComparison.Ordinal)).Select(static line => line.Split(' ')[2])];
+        Assert.True(names.Length > 50, "the metrics are there");
+        Assert.All(names, name => Assert.Contains(name, documentation, StringComparison.Ordinal));
+        Assert.All(names, static name => Assert.DoesNotContain("_ms", name, StringComparison.Ordinal));
+    }
+
+    private static string Repository()
+    {
+        DirectoryInfo? directory = new(AppContext.BaseDirectory);
+        while (directory is not null && !File.Exists(Path.Combine(directory.FullName, "TsdbRemote.sln"))) directory = directory.Parent;
+        return directory!.FullName;
+    }
+
+    private static async Task<JsonElement> DataAsync(ServerUnderTest server, string path)
+    {
+        Answer answer = await server.SendAsync(HttpMethod.Get, path);
+        Assert.True(answer.Status == HttpStatusCode.OK, $"{path}: {answer.Status} {answer.Text}");
+        JsonElement root = JsonDocument.Parse(answer.Body).RootElement;
+        Assert.Equal("success", root.GetProperty("status").GetString());
+        return root.GetProperty("data");
+    }
+}
