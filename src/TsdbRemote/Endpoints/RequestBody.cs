@@ -59,8 +59,7 @@ internal static class RequestBody
         HttpContext context, PooledBuffer body, long limit, TimeSpan timeout, TimeProvider time, BodyReservation? reservation)
     {
         PipeReader reader = context.Request.BodyReader;
-        CancellationTokenSource? deadline = null;
-        CancellationTokenSource? linked = null;
+        ITimer? deadline = null;
         try
         {
             while (true)
@@ -68,17 +67,23 @@ internal static class RequestBody
                 // Most bodies come with their headers: the clock starts only for those that have to be waited for.
                 if (!reader.TryRead(out ReadResult read))
                 {
-                    deadline ??= new CancellationTokenSource(timeout, time);
-                    linked ??= CancellationTokenSource.CreateLinkedTokenSource(deadline.Token, context.RequestAborted);
-                    read = await reader.ReadAsync(linked.Token);
+                    // No token: it would leave the read pending, and the server stumble over it where it drains the connection. A sender that goes
+                    // away ends the read by itself.
+                    deadline ??= time.CreateTimer(static state => ((PipeReader)state!).CancelPendingRead(), reader, timeout, Timeout.InfiniteTimeSpan);
+                    read = await reader.ReadAsync(CancellationToken.None);
                 }
 
-                long arrived = Math.Min(body.Length + read.Buffer.Length, limit);
-                if (reservation is not null && !await reservation.CoverAsync(arrived, context.RequestAborted)) return BodyEnd.NoRoom;
-                bool fits = Append(read.Buffer, body, limit);
-                reader.AdvanceTo(read.Buffer.End);
-                if (!fits) return BodyEnd.TooLarge;
-                if (read.IsCompleted) return read.IsCanceled ? BodyEnd.Aborted : BodyEnd.Whole;
+                BodyEnd? end = null;
+                try
+                {
+                    end = read.IsCanceled ? BodyEnd.TooSlow : await TakeAsync(context, read.Buffer, body, limit, reservation);
+                }
+                finally
+                {
+                    reader.AdvanceTo(read.Buffer.End);
+                }
+
+                if (end is not null || read.IsCompleted) return end ?? BodyEnd.Whole;
             }
         }
         catch (BadHttpRequestException refused)
@@ -90,19 +95,23 @@ internal static class RequestBody
                 _ => BodyEnd.Aborted,
             };
         }
-        catch (OperationCanceledException)
-        {
-            return context.RequestAborted.IsCancellationRequested || deadline is not { IsCancellationRequested: true } ? BodyEnd.Aborted : BodyEnd.TooSlow;
-        }
-        catch (Exception gone) when (gone is IOException or ConnectionAbortedException)
+        catch (Exception gone) when (gone is IOException or ConnectionAbortedException or OperationCanceledException)
         {
             return BodyEnd.Aborted;
         }
         finally
         {
-            linked?.Dispose();
-            deadline?.Dispose();
+            if (deadline is not null) await deadline.DisposeAsync();
         }
+    }
+
+    /// <summary>Takes over what arrived.</summary>
+    /// <returns>Null if the body may go on, else how it ended.</returns>
+    private static async ValueTask<BodyEnd?> TakeAsync(HttpContext context, ReadOnlySequence<byte> arrived, PooledBuffer body, long limit, BodyReservation? reservation)
+    {
+        long length = Math.Min(body.Length + arrived.Length, limit);
+        if (reservation is not null && !await reservation.CoverAsync(length, context.RequestAborted)) return BodyEnd.NoRoom;
+        return Append(arrived, body, limit) ? null : BodyEnd.TooLarge;
     }
 
     private static bool Append(ReadOnlySequence<byte> arrived, PooledBuffer body, long limit)

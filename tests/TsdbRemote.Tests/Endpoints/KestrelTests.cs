@@ -86,6 +86,7 @@ public sealed class KestrelTests
     public async Task A_body_that_comes_too_slowly_is_given_up_and_its_memory_released()
     {
         await using ServerUnderTest server = await ServerUnderTest.OnKestrel(("http:body_timeout", "1s"));
+        using Complaints complaints = Complaints.Of(server);
         using var client = new TcpClient();
         await client.ConnectAsync(server.Address.Host, server.Address.Port);
         NetworkStream stream = client.GetStream();
@@ -93,6 +94,9 @@ public sealed class KestrelTests
         await stream.WriteAsync(new byte[10]);
         using var reader = new StreamReader(stream);
         Assert.Equal("HTTP/1.1 408 Request Timeout", await reader.ReadLineAsync());
+        client.Client.Shutdown(SocketShutdown.Send);
+        await Record.ExceptionAsync(() => reader.ReadToEndAsync()); // in order or reset: the connection ends
+        Assert.Empty(complaints.Heard);
     }
 
     [Fact]
