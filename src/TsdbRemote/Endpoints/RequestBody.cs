@@ -107,7 +107,8 @@ internal static class RequestBody
 
     /// <summary>Takes over what arrived.</summary>
     /// <returns>Null if the body may go on, else how it ended.</returns>
-    private static async ValueTask<BodyEnd?> TakeAsync(HttpContext context, ReadOnlySequence<byte> arrived, PooledBuffer body, long limit, BodyReservation? reservation)
+    private static async ValueTask<BodyEnd?> TakeAsync(
+        HttpContext context, ReadOnlySequence<byte> arrived, PooledBuffer body, long limit, BodyReservation? reservation)
     {
         long length = Math.Min(body.Length + arrived.Length, limit);
         if (reservation is not null && !await reservation.CoverAsync(length, context.RequestAborted)) return BodyEnd.NoRoom;
