@@ -14,6 +14,9 @@ public static class PeersVerb
 {
     private const int Connections = 4;
 
+    // Prometheus refuses a sample an hour behind the newest of all series, so no connection may run far ahead of the others.
+    private const int ScrapesInStep = 60;
+
     public static async Task<int> RunAsync(string[] arguments)
     {
         int series = Number(arguments, "--series", 20_000);
@@ -53,7 +56,13 @@ public static class PeersVerb
         var latencies = new ConcurrentBag<List<double>>();
         double cpuBefore = target.CpuSeconds;
         long started = Stopwatch.GetTimestamp();
-        await Task.WhenAll(Enumerable.Range(0, Connections).Select(connection => Task.Run(() => SendAsync(target, load, scrapes, connection, latencies))));
+        for (int first = 0; first < scrapes; first += ScrapesInStep)
+        {
+            int start = first;
+            int end = Math.Min(first + ScrapesInStep, scrapes);
+            await Task.WhenAll(Enumerable.Range(0, Connections).Select(connection => Task.Run(() => SendAsync(target, load, start, end, connection, latencies))));
+        }
+
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         await target.SettleAsync();
         double cpu = target.CpuSeconds - cpuBefore;
@@ -62,10 +71,10 @@ public static class PeersVerb
             $"| {target.Name} | {cpu / samples * 1e6:F3} | {samples / seconds:F0} | {At(sorted, 0.5):F2} | {At(sorted, 0.99):F2} | {target.StatusMiB("VmHWM"):F0} | {target.StatusMiB("RssAnon"):F0} | {target.DiskMiB() * 1048576 / samples:F2} |");
     }
 
-    private static async Task SendAsync(Target target, ScrapeLoad load, int scrapes, int connection, ConcurrentBag<List<double>> latencies)
+    private static async Task SendAsync(Target target, ScrapeLoad load, int first, int end, int connection, ConcurrentBag<List<double>> latencies)
     {
         var mine = new List<double>();
-        for (int scrape = 0; scrape < scrapes; scrape++)
+        for (int scrape = first; scrape < end; scrape++)
         {
             for (int batch = connection; batch < load.BatchesPerScrape; batch += Connections)
             {
