@@ -64,7 +64,7 @@ internal sealed class BackgroundWork : IDisposable
     }
 
     /// <summary>Log bytes that no table holds yet.</summary>
-    public long UnflushedLogBytes => _ledger.All.Sum(static segment => segment.Bytes) + _wal.SegmentBytes;
+    public long UnflushedLogBytes => _ledger.Bytes + _wal.SegmentBytes;
 
     /// <summary>True while a write would have to wait: no MemTable or no log may grow further.</summary>
     public bool IsFull
@@ -140,6 +140,13 @@ internal sealed class BackgroundWork : IDisposable
         }
     }
 
+    /// <summary>Has a flush that waits after a failure tried at once: at a stop there is no later.</summary>
+    public void Hurry()
+    {
+        _flush.Hurry();
+        Wake();
+    }
+
     /// <summary>Ends <see cref="Run"/> after its current step.</summary>
     public void Stop()
     {
@@ -150,7 +157,7 @@ internal sealed class BackgroundWork : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        FailRequests(new EngineUnavailableException("the server is stopping")); // nobody is left to serve them
+        FailRequests(EngineUnavailableException.Stopping()); // nobody is left to serve them
         _wake.Dispose();
     }
 
@@ -166,13 +173,18 @@ internal sealed class BackgroundWork : IDisposable
 
     private void Rotate()
     {
-        if (_failure.IsSet) return;
         MemTableSet memTables = _state.Peek.MemTables;
+        if (_failure.IsSet)
+        {
+            Rescue(memTables);
+            return;
+        }
+
         bool requested = IsRequested();
         RotationReason reason = Due();
         if (reason == RotationReason.None && requested && memTables.Active.SampleCount > 0) reason = RotationReason.Requested;
         bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TryPrepare();
-        if (switched) Switch(memTables.Active, reason);
+        if (switched) Switch(memTables.Active, reason, isLogged: true);
 
         // Not switched because too many wait, or for want of a segment: it stays requested, and a later round tries again.
         if (requested && (switched || reason == RotationReason.None)) ServeRequest();
@@ -201,16 +213,26 @@ internal sealed class BackgroundWork : IDisposable
         }
     }
 
+    /// <summary>
+    /// After a failed log the MemTables may be the only copy of what it acknowledged: the active one goes into new files too, and
+    /// nobody writes to the empty one in its place.
+    /// </summary>
+    private void Rescue(MemTableSet memTables)
+    {
+        bool helps = _failure.Cause is LogFailedException && memTables.Active.SampleCount > 0;
+        if (helps && memTables.Waiting.Length < _maxWaiting) Switch(memTables.Active, RotationReason.LogFailed, isLogged: false);
+    }
+
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
-    private void Switch(MemTable full, RotationReason reason)
+    private void Switch(MemTable full, RotationReason reason, bool isLogged)
     {
         MemTable? next = null;
         _gate.EnterWriteLock();
         try
         {
             LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
-            next = _newMemTable(_wal.SwitchSegment());
-            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, old.HasFile));
+            next = _newMemTable(isLogged ? _wal.SwitchSegment() : full.Segment + 1);
+            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
             _ledger.Set(old);
             _state.Change(state => new EngineState(state.MemTables.Rotate(next), state.Levels, state.Manifest));
         }

@@ -9,7 +9,7 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>What each part of the engine takes of the options: the parts know their own settings, not the tree.</summary>
 internal static class EngineSettings
 {
-    // Replay handles about this many log bytes a second and processor; measured figures replace the guess once the benchmark ran (docs/decisions).
+    // What replay is assumed to handle a second and processor: 0.25 µs a sample of some 17 logged bytes. Not measured on the machine it runs on.
     private const long ReplayBytesPerSecond = 64L << 20;
 
     private const int SmallestPreallocation = 64 << 10;

@@ -20,7 +20,7 @@ public sealed class EngineState
         Levels = levels;
         Manifest = manifest;
         foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
-        foreach (LevelTable table in levels.Tables) Invariant.Check(table.Reader.TryAcquire());
+        Invariant.Check(levels.TryAcquire());
     }
 
     /// <summary>What is in memory.</summary>
@@ -40,7 +40,7 @@ public sealed class EngineState
     {
         if (!_references.Release()) return;
         foreach (MemTable memTable in MemTables.NewestFirst) memTable.Release();
-        foreach (LevelTable table in Levels.Tables) table.Reader.Release();
+        Levels.Release();
     }
 }
 
@@ -66,7 +66,7 @@ public sealed class CurrentState
         {
             EngineState state = Volatile.Read(ref _state);
             if (state.TryAcquire()) return state;
-            if (_closed) throw new EngineUnavailableException("the server is stopping");
+            if (_closed) throw EngineUnavailableException.Stopping();
         }
     }
 

@@ -75,9 +75,9 @@ internal sealed class FlushWork
         MemTableSet memTables = _state.Peek.MemTables;
         if (memTables.Waiting.IsEmpty || memTables.Waiting[0].Segment >= replayedBelow) return null;
 
-        // A failed log leaves the MemTables as the only copy of what it may have lost: they may still go into new files.
-        if (_failure.IsSet && _failure.Cause is not Wal.LogFailedException) return null;
-        if (_time.GetTimestamp() < _notBefore) return null;
+        // A failed log leaves the MemTables as the only copy of what it may have lost: they may go into new files, if the disk takes those at once.
+        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || _failuresInARow > 0)) return null;
+        if (_time.GetTimestamp() < Volatile.Read(ref _notBefore)) return null;
         MemTable oldest = memTables.Waiting[0];
         try
         {
@@ -92,6 +92,9 @@ internal sealed class FlushWork
             return null;
         }
     }
+
+    /// <summary>Does not wait any longer after a failure. From any thread.</summary>
+    public void Hurry() => Volatile.Write(ref _notBefore, 0);
 
     private void Flush(MemTable memTable)
     {

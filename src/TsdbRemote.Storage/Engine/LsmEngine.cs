@@ -22,8 +22,6 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 public sealed class LsmEngine : IAsyncDisposable
 {
-    private const string Stopping = "the server is stopping";
-
     // Replay is bounded by processors; more workers would only hold more MemTables at a time.
     private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
 
@@ -161,7 +159,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
     public ReadSnapshot AcquireSnapshot()
     {
-        if (Volatile.Read(ref _stopped) != 0) throw new EngineUnavailableException(Stopping);
+        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
         if (!_ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
@@ -172,7 +170,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public Task FlushAsync(CancellationToken cancel) =>
-        Volatile.Read(ref _stopped) != 0 ? Task.FromException(new EngineUnavailableException(Stopping)) : FlushAllAsync(cancel);
+        Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -188,6 +186,7 @@ public sealed class LsmEngine : IAsyncDisposable
         await _stopping.CancelAsync().ConfigureAwait(false);
         while (_writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
+        _background.Hurry();
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
         CloseLog();

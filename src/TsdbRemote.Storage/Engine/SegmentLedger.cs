@@ -20,7 +20,14 @@ public sealed record LedgerSegment(long Number, long CreatedMs, long Bytes, ulon
 /// <summary>Which segments hold acknowledged samples that no table has. Thread-safe.</summary>
 public sealed class SegmentLedger
 {
+    private readonly Lock _changes = new();
+
+    // Asked for by every write, so it is kept and not summed.
+    private long _bytes;
     private ImmutableSortedDictionary<long, LedgerSegment> _segments = ImmutableSortedDictionary<long, LedgerSegment>.Empty;
+
+    /// <summary>Log bytes of all but the active one, whose bytes the log knows.</summary>
+    public long Bytes => Interlocked.Read(ref _bytes);
 
     /// <summary>All, oldest first.</summary>
     public IEnumerable<LedgerSegment> All => Volatile.Read(ref _segments).Values;
@@ -32,8 +39,22 @@ public sealed class SegmentLedger
     public LedgerSegment? Find(long number) => Volatile.Read(ref _segments).GetValueOrDefault(number);
 
     /// <summary>Adds a segment or replaces what is known of it.</summary>
-    public void Set(LedgerSegment segment) => ImmutableInterlocked.Update(ref _segments, static (all, set) => all.SetItem(set.Number, set), segment);
+    public void Set(LedgerSegment segment)
+    {
+        lock (_changes)
+        {
+            _bytes += segment.Bytes - (Find(segment.Number)?.Bytes ?? 0);
+            Volatile.Write(ref _segments, _segments.SetItem(segment.Number, segment));
+        }
+    }
 
     /// <summary>Forgets a segment whose flush is committed.</summary>
-    public void Remove(long number) => ImmutableInterlocked.Update(ref _segments, static (all, gone) => all.Remove(gone), number);
+    public void Remove(long number)
+    {
+        lock (_changes)
+        {
+            _bytes -= Find(number)?.Bytes ?? 0;
+            Volatile.Write(ref _segments, _segments.Remove(number));
+        }
+    }
 }

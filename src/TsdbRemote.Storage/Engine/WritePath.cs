@@ -187,7 +187,7 @@ internal sealed class WritePath
     {
         // A sync by the timer may have failed with nobody waiting for it.
         if (_wal.Failure is { } failure && _failure.Set(failure)) Log.Failed(_log, failure);
-        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, "the server is stopping", 5);
+        if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, EngineUnavailableException.StoppingMessage, 5);
         return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
     }
 

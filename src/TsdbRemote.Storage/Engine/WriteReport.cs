@@ -63,7 +63,14 @@ public enum EnginePhase
 }
 
 /// <summary>The engine cannot serve this now; the message says why.</summary>
-public sealed class EngineUnavailableException(string message) : Exception(message);
+public sealed class EngineUnavailableException(string message) : Exception(message)
+{
+    /// <summary>What a call is told that races with the end.</summary>
+    public const string StoppingMessage = "the server is stopping";
+
+    /// <summary>The engine is about to be gone.</summary>
+    public static EngineUnavailableException Stopping() => new(StoppingMessage);
+}
 
 /// <summary>The data directory cannot be opened as it stands; the message says what is wrong and what can be done.</summary>
 public sealed class DataDirectoryException : Exception

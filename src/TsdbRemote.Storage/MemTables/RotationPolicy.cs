@@ -20,6 +20,9 @@ public enum RotationReason
 
     /// <summary>A write to its log segment broke off for want of room, and only the next segment can go on.</summary>
     LogTorn,
+
+    /// <summary>The log failed for good: what is in memory goes into new files.</summary>
+    LogFailed,
 }
 
 /// <summary>When the active MemTable is switched. Pure: figures in, decision out.</summary>

@@ -3,7 +3,7 @@ using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Reading;
 
-/// <summary>Everything as of one instant, for one reader.</summary>
+/// <summary>Everything stored when it was taken, for one reader. What is written later may show too: the active MemTable goes on.</summary>
 /// <remarks>
 /// Holds the files and MemTables that it can see until disposed: a flush or deletion meanwhile changes nothing for it.
 /// Each query of one request uses the same snapshot. Thread-safe; the cursors are not.

@@ -24,7 +24,7 @@ public static class SSTableFiles
         string directory = ParentOf(path);
         string temporary = path + SSTableFormat.TemporarySuffix;
         fs.MakeDir(directory);
-        // The rest of an attempt that failed in this process; numbers of aborted tables are given again.
+        // The rest of an attempt that failed, if the caller gives its number again.
         if (fs.FileSize(temporary) is not null) fs.Unlink(temporary);
         SSTableInfo info;
         try

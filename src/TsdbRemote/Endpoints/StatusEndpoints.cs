@@ -83,6 +83,7 @@ internal static class StatusEndpoints
             {
                 NumSeries = index.SeriesCount,
                 NumLabelPairs = index.LabelPairCount,
+                // Open chunks only: MemTables do not count the sealed ones.
                 ChunkCount = stats.MemTables.Sum(static memTable => memTable.Series),
                 MinTime = filled.Length == 0 ? 0 : filled.Min(static memTable => memTable.MinTimeMs),
                 MaxTime = filled.Length == 0 ? 0 : filled.Max(static memTable => memTable.MaxTimeMs),

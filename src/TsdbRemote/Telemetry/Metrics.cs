@@ -33,8 +33,8 @@ internal sealed class Metrics
 
     private void AddWrites()
     {
-        Count("tsdb_remote_samples_written_total", "Samples accepted: stored, or there already with the same value.",
-            static stats => stats.SamplesStored + stats.SamplesDuplicate);
+        Count("tsdb_remote_samples_written_total", "Samples accepted: stored, there already with the same value, or in place of another value.",
+            static stats => stats.SamplesStored + stats.SamplesDuplicate + stats.SamplesReplaced);
         Count("tsdb_remote_samples_duplicate_total", "Samples that were there already with the same value.", static stats => stats.SamplesDuplicate);
         Count("tsdb_remote_samples_replaced_total", "Samples that replaced another value at the same time.", static stats => stats.SamplesReplaced);
         Count("tsdb_remote_samples_out_of_order_total", "Samples that came behind a newer one of their series.", static stats => stats.SamplesOutOfOrder);

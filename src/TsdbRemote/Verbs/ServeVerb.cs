@@ -6,6 +6,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Endpoints;
 using TsdbRemote.Options;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wal;
 using TsdbRemote.Telemetry;
 using Metrics = TsdbRemote.Telemetry.Metrics;
 
@@ -14,6 +15,9 @@ namespace TsdbRemote.Verbs;
 /// <summary>Runs the server until it is told to stop.</summary>
 internal static class ServeVerb
 {
+    /// <summary>Exit code of a start that a log segment stopped: damaged under <c>refuse</c>, of another version, or unreadable.</summary>
+    private const int LogRefused = 3;
+
     /// <summary>Body limit of everything but write and read, which raise it for themselves. Bytes.</summary>
     private const long SmallBody = 64 << 10;
 
@@ -26,8 +30,10 @@ internal static class ServeVerb
     {
         try
         {
-            Build(args).Run();
-            return 0;
+            WebApplication app = Build(args);
+            EngineHost host = app.Services.GetRequiredService<EngineHost>();
+            app.Run();
+            return host.IsRefused ? LogRefused : 0;
         }
         catch (Exception failure) when (failure is OptionsException or InvalidDataException or FileNotFoundException or DirectoryNotFoundException)
         {
@@ -43,7 +49,7 @@ internal static class ServeVerb
         catch (Exception failure) when (failure is DataDirectoryException or IOException)
         {
             Console.Error.WriteLine(failure.Message);
-            return 1;
+            return failure.InnerException is LogRefusedException ? LogRefused : 1;
         }
     }
 

@@ -99,6 +99,19 @@ public sealed class KestrelTests
         Assert.Empty(complaints.Heard);
     }
 
+    [Theory]
+    [InlineData("Content-Length: 33554432")]
+    [InlineData("Transfer-Encoding: chunked")]
+    public async Task A_sender_that_claims_the_whole_budget_and_sends_a_little_stops_nobody(string claim)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.OnKestrel();
+        using var slow = new TcpClient();
+        await slow.ConnectAsync(server.Address.Host, server.Address.Port);
+        await slow.GetStream().WriteAsync(System.Text.Encoding.ASCII.GetBytes($"POST /api/v1/write HTTP/1.1\r\nHost: x\r\n{claim}\r\n\r\n10\r\n0123456789abcdef"));
+        for (int i = 0; i < 20; i++)
+            Assert.Equal("1/0/0", (await server.WriteAsync(V2Of(("__name__=up", [(i + 1, 1)])))).Written);
+    }
+
     [Fact]
     public async Task A_reader_that_goes_away_frees_its_slot()
     {

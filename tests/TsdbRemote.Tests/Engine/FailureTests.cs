@@ -91,6 +91,19 @@ public sealed class FailureTests
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
     }
 
+    [Fact]
+    public async Task What_a_failed_log_had_acknowledged_and_not_synced_goes_into_new_files()
+    {
+        EngineHarness engine = Open(Options with { Wal = Options.Wal with { Durability = WalDurability.Interval } });
+        AssertWritten(Write(engine, Known, 1));
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        Later(engine); // the sync of the interval fails
+        Assert.Equal(WriteStatus.Unavailable, (await engine.WriteAsync((Known, [Sample.Of(2, 2)]))).Status);
+        Later(engine);
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        Assert.Equal([Sample.Of(1, 1)], Reopen(CrashPolicy.OnlySynced).ReadAll()[Labels.Print(Known)]);
+    }
+
     [Theory]
     [InlineData(2, EnginePhase.Ready)]
     [InlineData(3, EnginePhase.Failed)]
@@ -259,7 +272,7 @@ public sealed class FailureTests
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
     }
 
-    private EngineHarness Open() => EngineHarness.OpenStepwise(_files, Options, _time);
+    private EngineHarness Open(StorageOptions? options = null) => EngineHarness.OpenStepwise(_files, options ?? Options, _time);
 
     private EngineHarness Reopen(CrashPolicy policy) => EngineHarness.OpenStepwise(_disk.CrashClone(policy, seed: 1), Options);
 
