@@ -1,6 +1,7 @@
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.SSTables;
 
@@ -15,7 +16,7 @@ internal sealed class ChunkFetcher : IDisposable
     // Reading on over a gap of this length costs less than another call to the disk.
     private const int MaxGapBytes = 16 << 10;
 
-    private readonly TableSource _source;
+    private readonly FileSource _source;
     private readonly long _rank;
     private readonly NativeArena _arena;
     private readonly ISeriesChunkSink _sink;
@@ -24,7 +25,7 @@ internal sealed class ChunkFetcher : IDisposable
     private PooledBuffer? _scratch;
 
     /// <summary>Prepares to fetch.</summary>
-    public ChunkFetcher(TableSource source, long rank, NativeArena arena, ISeriesChunkSink sink, int readBufferBytes)
+    public ChunkFetcher(FileSource source, long rank, NativeArena arena, ISeriesChunkSink sink, int readBufferBytes)
     {
         _source = source;
         _rank = rank;

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.SSTables;

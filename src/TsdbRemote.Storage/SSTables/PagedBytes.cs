@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.SSTables;
 

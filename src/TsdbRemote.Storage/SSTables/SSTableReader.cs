@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Tables;
 
@@ -23,7 +24,7 @@ public sealed class SSTableReader : IDisposable
     public const int MaxBloomIds = 256;
 
     private readonly IFileSystem _fileSystem;
-    private readonly TableSource _source;
+    private readonly FileSource _source;
     private readonly SSTableFooter _footer;
     private readonly bool _cacheMetadata;
     private readonly int _readBufferBytes;
@@ -39,7 +40,7 @@ public sealed class SSTableReader : IDisposable
 
     private SSTableReader(
         IFileSystem fs,
-        TableSource source,
+        FileSource source,
         SSTableFooter footer,
         uint crc,
         SSTableProperties properties,
@@ -108,14 +109,14 @@ public sealed class SSTableReader : IDisposable
         ArgumentNullException.ThrowIfNull(fs);
         ArgumentOutOfRangeException.ThrowIfLessThan(readBufferBytes, SSTableFormat.IndexBlockTargetBytes);
         IFile file = fs.OpenRead(path);
-        TableSource? source = null;
+        FileSource? source = null;
         try
         {
             // Before it is mapped: a file shorter than its sections would end the process.
             long length = file.Length;
             if (length != expectedSize)
                 throw new CorruptFileException(path, length, $"the file has {length} bytes, {expectedSize} are expected");
-            source = new TableSource(file, length, mmap);
+            source = new FileSource(file, length, mmap);
             return OpenChecked(fs, source, tableId, expectedCrc, cacheMetadata, readBufferBytes);
         }
         catch
@@ -219,7 +220,7 @@ public sealed class SSTableReader : IDisposable
     }
 
     private static SSTableReader OpenChecked(
-        IFileSystem fs, TableSource source, long tableId, uint? expectedCrc, bool cacheMetadata, int readBufferBytes)
+        IFileSystem fs, FileSource source, long tableId, uint? expectedCrc, bool cacheMetadata, int readBufferBytes)
     {
         PooledBuffer? scratch = null;
         try
@@ -245,7 +246,7 @@ public sealed class SSTableReader : IDisposable
         }
     }
 
-    private static SSTableProperties ReadProperties(TableSource source, SSTableFooter footer, ref PooledBuffer? scratch)
+    private static SSTableProperties ReadProperties(FileSource source, SSTableFooter footer, ref PooledBuffer? scratch)
     {
         long at = footer.PropertiesOffset;
         ReadOnlySpan<byte> section = ReadSection(source, at, source.Length - SSTableFormat.FooterBytes, ref scratch);
@@ -264,7 +265,7 @@ public sealed class SSTableReader : IDisposable
         return properties;
     }
 
-    private static ReadOnlySpan<byte> ReadSection(TableSource source, long start, long end, ref PooledBuffer? scratch)
+    private static ReadOnlySpan<byte> ReadSection(FileSource source, long start, long end, ref PooledBuffer? scratch)
     {
         if (end - start > Array.MaxLength) throw source.Corrupt(start, $"section of {end - start} bytes is too long");
         return source.Get(start, (int)(end - start), ref scratch);

@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Protos.Tables;
 
 namespace TsdbRemote.Storage.SSTables;
@@ -27,7 +28,7 @@ public static class SSTableVerifier
     }
 
     internal static void Verify(
-        TableSource source,
+        FileSource source,
         SSTableFooter footer,
         SSTableProperties properties,
         SparseIndex sparse,
@@ -53,7 +54,7 @@ public static class SSTableVerifier
         if (!countsHold) throw source.Corrupt(footer.PropertiesOffset, "counts or bounds of the properties differ from the contents");
     }
 
-    private static long WalkChunkArea(TableSource source, SequentialReader file, long end, ref LengthHash lengths)
+    private static long WalkChunkArea(FileSource source, SequentialReader file, long end, ref LengthHash lengths)
     {
         long samples = 0;
         while (file.Position < end)
@@ -74,7 +75,7 @@ public static class SSTableVerifier
     }
 
     /// <summary>Checks the index blocks in their order.</summary>
-    private sealed class IndexWalk(TableSource source, SSTableFooter footer, SparseIndex sparse)
+    private sealed class IndexWalk(FileSource source, SSTableFooter footer, SparseIndex sparse)
     {
         private readonly DistinctIds _ids = new();
         private LengthHash _lengths;

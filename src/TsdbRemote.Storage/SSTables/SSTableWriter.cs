@@ -3,6 +3,7 @@ using Google.Protobuf;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Protos.Tables;
 
 namespace TsdbRemote.Storage.SSTables;

@@ -1,5 +1,6 @@
 using System.IO.Hashing;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.SSTables;
 
@@ -8,7 +9,7 @@ internal sealed class SequentialReader : IDisposable
 {
     private const int PieceBytes = 1 << 20;
 
-    private readonly TableSource _source;
+    private readonly FileSource _source;
     private readonly long _end;
     private readonly CancellationToken _cancel;
     private readonly XxHash3 _hash = new();
@@ -20,7 +21,7 @@ internal sealed class SequentialReader : IDisposable
     /// <param name="source">The table.</param>
     /// <param name="end">Where to stop.</param>
     /// <param name="cancel">Asked before each piece.</param>
-    public SequentialReader(TableSource source, long end, CancellationToken cancel)
+    public SequentialReader(FileSource source, long end, CancellationToken cancel)
     {
         _source = source;
         _end = end;

@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.SSTables;
@@ -14,7 +15,7 @@ internal ref struct TableScan : IDisposable
     // While neighbouring blocks are asked for one after the other, this much of the index is read at once.
     private const int ReadAheadBytes = 64 << 10;
 
-    private readonly TableSource _source;
+    private readonly FileSource _source;
     private readonly SparseIndex _sparse;
     private readonly long _indexOffset;
     private readonly ReadOnlySpan<ulong> _ids;
@@ -37,7 +38,7 @@ internal ref struct TableScan : IDisposable
     /// <param name="range">The time asked for.</param>
     /// <param name="fetcher">Takes what is found.</param>
     public TableScan(
-        TableSource source,
+        FileSource source,
         SparseIndex sparse,
         long indexOffset,
         ReadOnlySpan<ulong> ids,

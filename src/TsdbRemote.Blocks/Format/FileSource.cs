@@ -1,11 +1,11 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 
-namespace TsdbRemote.Storage.SSTables;
+namespace TsdbRemote.Blocks.Format;
 
-/// <summary>The bytes of an open table: out of its map, or read into a buffer of the caller's.</summary>
+/// <summary>The bytes of an open file that does not change any more: out of its map, or read into a buffer of the caller's.</summary>
 /// <remarks>Thread-safe; the buffers are the callers' own. Owns file and map.</remarks>
-internal sealed class TableSource : IDisposable
+public sealed class FileSource : IDisposable
 {
     private readonly IFile _file;
 
@@ -13,7 +13,7 @@ internal sealed class TableSource : IDisposable
     /// <param name="file">The file; must not change any more.</param>
     /// <param name="length">Its length.</param>
     /// <param name="mmap">Whether to map it, if that is possible.</param>
-    public TableSource(IFile file, long length, bool mmap)
+    public FileSource(IFile file, long length, bool mmap)
     {
         _file = file;
         Length = length;

@@ -2,11 +2,11 @@ using System.IO.Hashing;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 
-namespace TsdbRemote.Storage.SSTables;
+namespace TsdbRemote.Blocks.Format;
 
 /// <summary>Writes a new file front to back in pieces of about 1 MiB, and keeps the hash of all that went in.</summary>
 /// <remarks>After an exception the file's contents are undefined: let it be. Owns the file. Not thread-safe.</remarks>
-internal sealed class FileAppender : IDisposable
+public sealed class FileAppender : IDisposable
 {
     private const int PieceBytes = 1 << 20;
 
