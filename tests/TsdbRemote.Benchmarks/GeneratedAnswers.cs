@@ -47,7 +47,7 @@ internal static class GeneratedAnswers
         foreach (Matcher[] query in queries)
         {
             var result = new QueryResult();
-            using SeriesCursor cursor = snapshot.Select(query, TimeRange.All, CancellationToken.None);
+            using SeriesMerge cursor = snapshot.Select(query, TimeRange.All, CancellationToken.None);
             for (; cursor.MoveNext(); seriesRead++)
             {
                 samples.Clear();

@@ -70,7 +70,7 @@ public class ReadBenchmarks
         using ReadSnapshot snapshot = Snapshot();
         for (int i = 0; i < _queries.Length; i++)
         {
-            using SeriesCursor cursor = snapshot.Select(_queries[i], TimeRange.All, CancellationToken.None);
+            using SeriesMerge cursor = snapshot.Select(_queries[i], TimeRange.All, CancellationToken.None);
             for (; cursor.MoveNext(); series++) ReadStream.WriteSeries(_nowhere, cursor.Labels, cursor.Chunks, i);
         }
 
@@ -87,7 +87,7 @@ public class ReadBenchmarks
         using ReadSnapshot snapshot = Snapshot();
         for (int i = 0; i < _queries.Length; i++)
         {
-            using SeriesCursor cursor = snapshot.Select(_queries[i], TimeRange.All, CancellationToken.None);
+            using SeriesMerge cursor = snapshot.Select(_queries[i], TimeRange.All, CancellationToken.None);
             for (; cursor.MoveNext(); series++) GeneratedAnswers.WriteFrame(_nowhere, cursor.Labels, cursor.Chunks, i);
         }
 
@@ -105,7 +105,7 @@ public class ReadBenchmarks
         foreach (Matcher[] query in _queries)
         {
             answer.BeginQuery();
-            using SeriesCursor cursor = snapshot.Select(query, TimeRange.All, CancellationToken.None);
+            using SeriesMerge cursor = snapshot.Select(query, TimeRange.All, CancellationToken.None);
             for (; cursor.MoveNext(); series++) answer.AddSeries(cursor.Labels, cursor.Chunks);
             answer.EndQuery();
         }

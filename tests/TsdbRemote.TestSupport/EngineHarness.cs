@@ -66,7 +66,7 @@ public sealed class EngineHarness : IAsyncDisposable
     public static Dictionary<string, List<Sample>> Read(ReadSnapshot snapshot, TimeRange range, params Matcher[] matchers)
     {
         var result = new Dictionary<string, List<Sample>>();
-        using SeriesCursor cursor = snapshot.Select(matchers, range, CancellationToken.None);
+        using SeriesMerge cursor = snapshot.Select(matchers, range, CancellationToken.None);
         byte[]? previous = null;
         while (cursor.MoveNext())
         {

@@ -234,7 +234,7 @@ internal sealed class BackgroundWork : IDisposable
             next = _newMemTable(isLogged ? _wal.SwitchSegment() : full.Segment + 1);
             _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
             _ledger.Set(old);
-            _state.Change(state => new EngineState(state.MemTables.Rotate(next), state.Levels, state.Manifest));
+            _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));
         }
         finally
         {

@@ -32,6 +32,10 @@ public sealed class EngineState
     /// <summary>What the manifest on disk says.</summary>
     public ManifestState Manifest { get; }
 
+    /// <summary>A state that follows on this one.</summary>
+    public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null) =>
+        new(memTables ?? MemTables, levels ?? Levels, manifest ?? Manifest);
+
     /// <summary>Counts one more reader, unless the state is already gone.</summary>
     public bool TryAcquire() => _references.TryAcquire();
 

@@ -31,6 +31,7 @@ internal sealed class FlushWork
     private readonly DataLayout _paths;
     private readonly SeriesDictionary _dictionary;
     private readonly CurrentState _state;
+    private readonly StateCommits _commits;
     private readonly SegmentLedger _ledger;
     private readonly EngineCounters _counters;
     private readonly EngineFailure _failure;
@@ -47,13 +48,14 @@ internal sealed class FlushWork
     private long _notBefore;
 
     public FlushWork(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, SegmentLedger ledger, EngineCounters counters,
-        EngineFailure failure, FlushSettings settings, long nextTableId, TimeProvider time, ILogger log)
+        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, StateCommits commits, SegmentLedger ledger,
+        EngineCounters counters, EngineFailure failure, FlushSettings settings, long nextTableId, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
         _dictionary = dictionary;
         _state = state;
+        _commits = commits;
         _ledger = ledger;
         _counters = counters;
         _failure = failure;
@@ -99,69 +101,38 @@ internal sealed class FlushWork
     private void Flush(MemTable memTable)
     {
         long started = Stopwatch.GetTimestamp();
-        ManifestState manifest = _state.Peek.Manifest;
         LedgerSegment segment = _ledger[memTable.Segment];
         long tableId = _nextTableId++;
-        FlushResult result = _flush.Write(memTable, segment.LastSequence, manifest, tableId, _windowMs);
+        FlushResult result = _flush.Write(memTable, segment.LastSequence, _state.Peek.Manifest, tableId, _windowMs);
         LevelTable? table = null;
-        _ledger.Remove(memTable.Segment);
         try
         {
             if (result.Table is { } entry)
                 table = new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc, _readBufferBytes));
-            manifest = Commit(manifest with
-            {
-                Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
-                Dictionaries = result.Dictionary is null ? manifest.Dictionaries : [result.Dictionary],
-            });
+            _commits.Commit(
+                manifest => manifest with
+                {
+                    Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
+                    Dictionaries = result.Dictionary is null ? manifest.Dictionaries : [result.Dictionary],
+                    NextTableId = _nextTableId,
+                },
+                (state, manifest) => state.With(
+                    manifest, state.MemTables.Without(memTable), table is null ? state.Levels : state.Levels.With(table)),
+                flushedSegment: memTable.Segment);
         }
         catch (Exception failure)
         {
             // The segment and its MemTable stay; the table goes, unless nobody knows which manifest stands or what the disk still does.
-            _ledger.Set(segment);
             table?.Reader.Release();
             if (result.Table is not null && failure is not (ManifestUncertainException or DiskException { IsSync: true })) Delete(_paths.Table(tableId));
             throw;
         }
 
-        Publish(memTable, table, manifest);
+        memTable.Release();
+        table?.Reader.Release(); // the state holds it now
         _dictionary.MarkPersisted(result.NewSeries);
         if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
         Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
-    }
-
-    private ManifestState Commit(ManifestState next)
-    {
-        // One look at the ledger: a segment created between two looks would be below NextSegment and not named, which means "flushed" to the next open.
-        LedgerSegment[] segments = [.. _ledger.All];
-        next = next with
-        {
-            Generation = next.Generation + 1,
-            NextSeriesId = _dictionary.NextSeriesId,
-            NextTableId = _nextTableId,
-            Segments = [.. segments.Where(static segment => segment.HasFile).Select(static segment => segment.Entry)],
-            NextSegment = Math.Max(next.NextSegment, segments.Length == 0 ? 0 : segments[^1].Number + 1),
-        };
-        try
-        {
-            Manifest.Commit(_files, _paths.Root, next);
-        }
-        catch (ManifestUncertainException failure)
-        {
-            Fail(failure);
-            throw;
-        }
-
-        _state.Change(state => new EngineState(state.MemTables, state.Levels, next));
-        return next;
-    }
-
-    private void Publish(MemTable flushed, LevelTable? table, ManifestState manifest)
-    {
-        _state.Change(state => new EngineState(
-            state.MemTables.Without(flushed), table is null ? state.Levels : state.Levels.With(table), manifest));
-        flushed.Release();
-        table?.Reader.Release(); // the state holds it now
     }
 
     private void Delete(string path)

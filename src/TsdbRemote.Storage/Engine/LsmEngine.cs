@@ -86,8 +86,9 @@ public sealed class LsmEngine : IAsyncDisposable
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
+        var commits = new StateCommits(files, _paths, _dictionary, _state, _ledger, _failure, log);
         var flush = new FlushWork(
-            files, _paths, _dictionary, _state, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
+            files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
         var stall = new WriteStall(() => _background!.IsFull, time, _counters);
         _background = new BackgroundWork(
             _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, () => _replay.Below, _replay.Flushed,

@@ -99,7 +99,7 @@ internal sealed class ReplayWork : IDisposable
         ulong first = (ulong)memTable.Segment << SourceRank.IndexBits;
         LedgerSegment known = _ledger[memTable.Segment];
         _ledger.Set(known with { LastSequence = Math.Max(first, report.LastSequence), AcceptedEnd = isSealed ? null : report.End });
-        _state.Change(state => new EngineState(state.MemTables.WithReplayed(memTable), state.Levels, state.Manifest));
+        _state.Change(state => state.With(memTables: state.MemTables.WithReplayed(memTable)));
         lock (_unreplayed) _unreplayed.Remove(memTable.Segment);
     }
 

@@ -1,12 +1,23 @@
 using System.Collections.Frozen;
 using System.Collections.Immutable;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
 
 /// <summary>A table that the manifest names, and the reader that has it open.</summary>
-public sealed record LevelTable(TableEntry Entry, SSTableReader Reader);
+/// <param name="Entry">What the manifest says: of its windows only those that are not converted to a block yet.</param>
+/// <param name="Reader">The open file.</param>
+public sealed record LevelTable(TableEntry Entry, SSTableReader Reader)
+{
+    /// <summary>Rank of its chunks: newest wins.</summary>
+    public long Rank => (long)Entry.LastSequence;
+
+    /// <summary>Collects as <see cref="SSTableReader.Collect"/> does, from the windows that the manifest still names.</summary>
+    public void Collect(ReadOnlySpan<ulong> ascendingIds, TimeRange range, NativeArena arena, ISeriesChunkSink sink) =>
+        Reader.Collect(ascendingIds, range, Rank, arena, sink, Entry.Windows.Length == Reader.Properties.Windows.Count ? default : Entry.Windows.AsSpan());
+}
 
 /// <summary>Which tables stand at which level of which window, at one instant.</summary>
 /// <remarks>
@@ -73,6 +84,25 @@ public sealed class LevelSet
         ImmutableArray<LevelTable> rest = [.. Tables.Where(table => !gone.Contains(table.Entry.Id))];
         Invariant.Check(rest.Length + gone.Count == Tables.Length);
         return new LevelSet(rest);
+    }
+
+    /// <summary>This set after a window went into a block: without it in each table's entry, and without the tables that held nothing else.</summary>
+    /// <param name="windowStartMs">The window.</param>
+    /// <param name="tableIds">The tables that went into the block; others that hold the window came later and keep it.</param>
+    /// <param name="gone">The tables left out; whoever publishes the set disposes their readers.</param>
+    public LevelSet WithoutWindow(long windowStartMs, IReadOnlySet<long> tableIds, out ImmutableArray<LevelTable> gone)
+    {
+        var rest = ImmutableArray.CreateBuilder<LevelTable>(Tables.Length);
+        var dropped = ImmutableArray.CreateBuilder<LevelTable>();
+        foreach (LevelTable table in Tables)
+        {
+            ImmutableArray<long> left = tableIds.Contains(table.Entry.Id) ? table.Entry.Windows.Remove(windowStartMs) : table.Entry.Windows;
+            if (left.IsEmpty) dropped.Add(table);
+            else rest.Add(left.Length == table.Entry.Windows.Length ? table : table with { Entry = table.Entry with { Windows = left } });
+        }
+
+        gone = dropped.ToImmutable();
+        return new LevelSet(rest.ToImmutable());
     }
 
     /// <summary>

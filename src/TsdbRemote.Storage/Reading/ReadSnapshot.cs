@@ -34,11 +34,11 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="matchers">All must hold; none at all selects nothing, as in Prometheus.</param>
     /// <param name="range">Closed range in ms; an empty one selects nothing.</param>
     /// <param name="cancel">Stops the selection and the cursor's work.</param>
-    public SeriesCursor Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
+    public SeriesMerge Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
     {
         uint[] ordinals = range.IsEmpty ? [] : SeriesSelection.Select(Series, matchers, cancel);
         Series.SortByLabels(ordinals);
-        return new SeriesCursor(_sources, Series, ordinals, range, _memoryBytes, cancel);
+        return new SeriesMerge([new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel)], range, _memoryBytes, cancel);
     }
 
     /// <inheritdoc/>

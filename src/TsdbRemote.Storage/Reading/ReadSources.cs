@@ -14,9 +14,6 @@ public static class SourceRank
     /// <summary>Bits of the record index in a sequence.</summary>
     public const int IndexBits = 40;
 
-    /// <summary>Rank of a table that is complete up to this sequence.</summary>
-    public static long OfTable(ulong lastSequence) => (long)lastSequence;
-
     /// <summary>Rank of the in-order chunks of the MemTable of a segment: above every table of that segment; its out-of-order ones are one higher.</summary>
     public static long OfMemTable(long segment) => (segment << IndexBits) | ((1L << IndexBits) - 2);
 }

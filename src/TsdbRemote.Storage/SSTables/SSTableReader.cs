@@ -168,9 +168,11 @@ public sealed class SSTableReader : IDisposable
     /// <param name="arena">Takes the bytes where the file is not mapped; where it is, the chunks point into the map, and live as long as
     /// the caller's reference.</param>
     /// <param name="sink">Takes the chunks: window by window, in each by ascending id.</param>
+    /// <param name="onlyWindows">Starts of the windows looked at, ascending; none for all. Those converted to blocks are left out so.</param>
     /// <exception cref="CorruptFileException">Bytes that were asked for are damaged; names file and offset.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void Collect(ReadOnlySpan<ulong> ascendingIds, TimeRange range, long rank, NativeArena arena, ISeriesChunkSink sink)
+    public void Collect(
+        ReadOnlySpan<ulong> ascendingIds, TimeRange range, long rank, NativeArena arena, ISeriesChunkSink sink, ReadOnlySpan<long> onlyWindows = default)
     {
         if (range.IsEmpty || !range.Overlaps(new TimeRange(Properties.MinTimeMs, Properties.MaxTimeMs))) return;
         int first = LowerBound(ascendingIds, Properties.MinSeriesId);
@@ -194,10 +196,40 @@ public sealed class SSTableReader : IDisposable
         for (int i = 0; i < sparse.Windows.Length; i++)
         {
             SSTableWindow window = Properties.Windows[i];
-            if (range.Overlaps(new TimeRange(window.MinTimeMs, window.MaxTimeMs))) scan.Window(sparse.Windows[i]);
+            if (!range.Overlaps(new TimeRange(window.MinTimeMs, window.MaxTimeMs))) continue;
+            if (onlyWindows.IsEmpty || onlyWindows.BinarySearch(window.StartMs) >= 0) scan.Window(sparse.Windows[i]);
         }
 
         fetcher.Flush();
+    }
+
+    /// <summary>Ids of the series that have chunks in a window, ascending; none if the table does not hold it.</summary>
+    /// <param name="windowStartMs">Start of the window in ms.</param>
+    /// <exception cref="CorruptFileException">An index block is damaged.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public List<ulong> SeriesIdsOf(long windowStartMs)
+    {
+        SparseIndex sparse = Volatile.Read(ref _sparse) ?? LoadSparseIndex();
+        List<ulong> ids = [];
+        PooledBuffer? scratch = null;
+        try
+        {
+            SparseWindow window = Array.Find(sparse.Windows, candidate => candidate.StartMs == windowStartMs);
+            for (int block = window.FirstBlock; block < window.EndBlock; block++)
+            {
+                ReadOnlySpan<byte> bytes = _source.Get(sparse.OffsetOf(block), sparse.LengthOf(block), ref scratch);
+                if (!SSTableFormat.HasValidChecksum(bytes)) throw _source.Corrupt(sparse.OffsetOf(block), $"index block {block} has another checksum");
+                IndexBlockReader reader = new(bytes[..^SSTableFormat.ChecksumBytes]);
+                while (reader.MoveNextSeries()) ids.Add(reader.SeriesId);
+                if (reader.IsCorrupt) throw _source.Corrupt(sparse.OffsetOf(block), $"index block {block} cannot be decoded");
+            }
+        }
+        finally
+        {
+            scratch?.Dispose();
+        }
+
+        return ids;
     }
 
     /// <summary>Reads the whole file, by system calls, and checks every byte of it.</summary>

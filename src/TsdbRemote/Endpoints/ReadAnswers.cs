@@ -19,7 +19,7 @@ internal static class ReadAnswers
         ReadCounts counts = default;
         for (int i = 0; i < queries.Count; i++)
         {
-            using SeriesCursor cursor = snapshot.Select(queries[i].Matchers, queries[i].Range, stop);
+            using SeriesMerge cursor = snapshot.Select(queries[i].Matchers, queries[i].Range, stop);
             while (cursor.MoveNext())
             {
                 ReadStream.WriteSeries(output, cursor.Labels, cursor.Chunks, i, maxFrameBytes);
@@ -43,7 +43,7 @@ internal static class ReadAnswers
         foreach (ReadQuery query in queries)
         {
             samples.BeginQuery();
-            using (SeriesCursor cursor = snapshot.Select(query.Matchers, query.Range, stop))
+            using (SeriesMerge cursor = snapshot.Select(query.Matchers, query.Range, stop))
             {
                 while (cursor.MoveNext())
                 {

@@ -10,15 +10,15 @@ using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Reading;
 
-/// <summary>Walks the series of one query in label order, each with its chunks merged over all sources and cut to the range.</summary>
+/// <summary>The side of a merge that knows series by id: MemTables and tables, in the label order of the dictionary.</summary>
 /// <remarks>
-/// Use:       <c>while (cursor.MoveNext())</c> read <see cref="Labels"/> and <see cref="Chunks"/>, valid until the next step.
 /// How:       series are taken in label order in batches; each batch, sorted by id, makes one forward pass over each table (design of
-///            the on-disk order: tables know ids, not labels). What the batch found is dealt out by series and merged as the cursor steps.
+///            the on-disk order: tables know ids, not labels). What the batch found is dealt out by series as the merge steps.
+/// Joins:     ids with equal labels (a series that left the dictionary and came back) stand side by side in label order and come out as one.
 /// Bounded:   the size of a batch follows the chunks a series turned out to have, so that references and copies stay within the limit.
-/// Not here:  encoding of answers, choice of series. Not thread-safe; the sources are held by the snapshot that made it.
+/// Not here:  merging of chunks, choice of series. Not thread-safe; the sources are held by the snapshot that made it.
 /// </remarks>
-public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
+internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
 {
     private const int FirstBatch = 256;
     private const int LargestBatch = 32_768;
@@ -36,7 +36,7 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
 
     private readonly List<SeriesChunk> _found = [];
     private readonly List<int> _owners = [];
-    private readonly List<SeriesChunk> _merged = [];
+    private readonly Action<CorruptFileException>? _skipDamaged;
     private NativeArena _arena = new();
     private ulong[] _ids = [];
     private int[] _positions = [];
@@ -46,34 +46,34 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
     private int _batchCount;
     private int _next;
     private int _batchSize = FirstBatch;
-    private uint _current;
+    private int _position;
 
-    /// <summary>A cursor over these series.</summary>
-    /// <param name="sources">Held by the caller while the cursor lives.</param>
+    /// <summary>A source over these series.</summary>
+    /// <param name="sources">Held by the caller while this lives.</param>
     /// <param name="dictionary">Knows labels and ids.</param>
     /// <param name="ordinalsInLabelOrder">The series.</param>
     /// <param name="range">Closed range in ms; no sample outside it is answered.</param>
     /// <param name="memoryBytes">What matched ids, chunk references and copied chunk bytes may take at a time, in bytes.</param>
+    /// <param name="skipDamaged">Told of each damaged chunk, which is then left out; null to have it end the work.</param>
     /// <param name="cancel">Stops the work: checked for each batch, table and series.</param>
-    public SeriesCursor(
-        ReadSources sources, SeriesDictionary dictionary, uint[] ordinalsInLabelOrder, TimeRange range, long memoryBytes, CancellationToken cancel)
+    public DictionarySource(
+        ReadSources sources, SeriesDictionary dictionary, uint[] ordinalsInLabelOrder, TimeRange range, long memoryBytes,
+        Action<CorruptFileException>? skipDamaged, CancellationToken cancel)
     {
         _sources = sources;
         _dictionary = dictionary;
         _ordinals = ordinalsInLabelOrder;
         _range = range;
         _memoryBytes = memoryBytes;
+        _skipDamaged = skipDamaged;
         _cancel = cancel;
         CheckMemory();
     }
 
-    /// <summary>Labels of the current series as a run.</summary>
-    public ReadOnlySpan<byte> Labels => _dictionary.LabelsOf(_current);
+    /// <inheritdoc/>
+    public ReadOnlySpan<byte> Labels => _dictionary.LabelsOf(_ordinals[_batchStart + _position]);
 
-    /// <summary>Chunks of the current series: in time order, without overlap, no sample outside the range; at least one.</summary>
-    public ReadOnlySpan<SeriesChunk> Chunks => CollectionsMarshal.AsSpan(_merged);
-
-    /// <summary>Steps to the next series that has a sample in the range.</summary>
+    /// <inheritdoc/>
     /// <exception cref="CorruptFileException">A chunk of a table is damaged.</exception>
     /// <exception cref="ReadLimitException">One batch needs more than the limit.</exception>
     public bool MoveNext()
@@ -81,18 +81,14 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
         while (true)
         {
             if (_next >= _batchCount && !NextBatch()) return false;
-            int position = _next++;
-            Span<SeriesChunk> chunks = _byOwner.AsSpan(_starts[position].._starts[position + 1]);
-            if (chunks.IsEmpty) continue;
-            _cancel.ThrowIfCancellationRequested();
-            _merged.Clear();
-            ChunkMerge.Merge(chunks, _range, windowMs: 0, _arena, _merged);
-            CheckMemory();
-            if (_merged.Count == 0) continue;
-            _current = _ordinals[_batchStart + position];
-            return true;
+            _position = _next++;
+            while (_next < _batchCount && HasEqualLabels(_next - 1, _next)) _next++;
+            if (_starts[_position] < _starts[_next]) return true;
         }
     }
+
+    /// <inheritdoc/>
+    public void AddChunks(List<SeriesChunk> output) => output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
 
     /// <inheritdoc/>
     public void Dispose() => _arena.Dispose();
@@ -102,6 +98,12 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
         _found.Add(chunk);
         _owners.Add(_positions[idIndex]);
         if ((_found.Count & 0xFFFF) == 0) CheckMemory();
+    }
+
+    bool ISeriesChunkSink.SkipDamaged(int idIndex, CorruptFileException damage)
+    {
+        _skipDamaged?.Invoke(damage);
+        return _skipDamaged is not null;
     }
 
     private bool NextBatch()
@@ -115,16 +117,27 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
             return false;
         }
 
+        CompleteBatch();
         while (!TryGather())
         {
             // More chunks a series than the batch before had: fewer series at a time then, down to one.
             _batchCount = Math.Max(1, _batchCount / 4);
+            CompleteBatch();
         }
 
         Deal();
         Adapt();
         return true;
     }
+
+    /// <summary>Ids with equal labels must not end up in two batches.</summary>
+    private void CompleteBatch()
+    {
+        while (_batchStart + _batchCount < _ordinals.Length && HasEqualLabels(_batchCount - 1, _batchCount)) _batchCount++;
+    }
+
+    private bool HasEqualLabels(int left, int right) =>
+        _dictionary.LabelsOf(_ordinals[_batchStart + left]).SequenceEqual(_dictionary.LabelsOf(_ordinals[_batchStart + right]));
 
     private bool TryGather()
     {
@@ -137,7 +150,7 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
             Gather(_ordinals.AsSpan(_batchStart, _batchCount));
             return true;
         }
-        catch (ReadLimitException) when (_batchCount > 1)
+        catch (ReadLimitException) when (_batchCount > 1 && !HasEqualLabels(0, _batchCount - 1))
         {
             return false;
         }
@@ -161,7 +174,7 @@ public sealed class SeriesCursor : IDisposable, ISeriesChunkSink
         foreach (LevelTable table in _sources.Tables)
         {
             _cancel.ThrowIfCancellationRequested();
-            table.Reader.Collect(_ids.AsSpan(0, batch.Length), _range, SourceRank.OfTable(table.Entry.LastSequence), _arena, this);
+            table.Collect(_ids.AsSpan(0, batch.Length), _range, _arena, this);
         }
 
         foreach (MemTable memTable in _sources.MemTables)

@@ -1,0 +1,80 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Series;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Replaces the manifest and publishes what it then says, one change at a time.</summary>
+/// <remarks>
+/// Flushes, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
+/// come, so that no two of them undo each other. Thread-safe.
+/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once.
+/// </remarks>
+internal sealed class StateCommits
+{
+    private readonly Lock _turn = new();
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly SeriesDictionary _dictionary;
+    private readonly CurrentState _state;
+    private readonly SegmentLedger _ledger;
+    private readonly EngineFailure _failure;
+    private readonly ILogger _log;
+
+    public StateCommits(
+        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, SegmentLedger ledger, EngineFailure failure, ILogger log)
+    {
+        _files = files;
+        _paths = paths;
+        _dictionary = dictionary;
+        _state = state;
+        _ledger = ledger;
+        _failure = failure;
+        _log = log;
+    }
+
+    /// <summary>Commits a change durably, then publishes it.</summary>
+    /// <param name="change">Makes the new manifest of the one that stands; generation, ids and segments are filled in here. May write what the commit names.</param>
+    /// <param name="publish">Makes the new state, given the one that stands and the committed manifest.</param>
+    /// <param name="flushedSegment">The log segment that the commit makes superfluous, if any.</param>
+    /// <exception cref="ManifestUncertainException">The old state or the new one stands: the storage is read-only from here on.</exception>
+    /// <exception cref="DiskException">The disk refused; the old state stands.</exception>
+    public void Commit(
+        Func<ManifestState, ManifestState> change, Func<EngineState, ManifestState, EngineState> publish, long? flushedSegment = null)
+    {
+        lock (_turn)
+        {
+            ManifestState next = Complete(change(_state.Peek.Manifest), flushedSegment);
+            try
+            {
+                Manifest.Commit(_files, _paths.Root, next);
+            }
+            catch (ManifestUncertainException failure)
+            {
+                if (_failure.Set(failure)) Log.Failed(_log, failure);
+                throw;
+            }
+
+            if (flushedSegment is { } flushed) _ledger.Remove(flushed);
+            _state.Change(state => publish(state, next));
+        }
+    }
+
+    private ManifestState Complete(ManifestState next, long? flushedSegment)
+    {
+        // One look at the ledger: a segment created between two looks would be below NextSegment and not named, which means "flushed" to the next open.
+        ImmutableArray<LedgerSegment> segments = [.. _ledger.All];
+        return next with
+        {
+            Generation = _state.Peek.Manifest.Generation + 1,
+            NextSeriesId = _dictionary.NextSeriesId,
+            Segments =
+            [
+                .. segments.Where(segment => segment.HasFile && segment.Number != flushedSegment).Select(static segment => segment.Entry),
+            ],
+            NextSegment = Math.Max(next.NextSegment, segments.IsEmpty ? 0 : segments[^1].Number + 1),
+        };
+    }
+}
