@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Text.Json.Serialization;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
@@ -51,20 +52,23 @@ public sealed record ManifestState
     [JsonRequired]
     public ImmutableArray<TombstoneEntry> Tombstones { get; init; } = [];
 
-    /// <summary>Blocks made here.</summary>
+    /// <summary>Blocks in service: those made here, and foreign ones that were verified.</summary>
     [JsonRequired]
     public ImmutableArray<BlockEntry> Blocks { get; init; } = [];
+
+    /// <summary>Names of blocks that are no longer served, until nothing of them is left on disk.</summary>
+    public ImmutableArray<string> DeletedBlocks { get; init; } = [];
 
     /// <summary>The first thing in it that cannot be, or null. Asked before each commit and after each load.</summary>
     public string? Problem()
     {
-        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault)
+        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault || DeletedBlocks.IsDefault)
             return "a list is missing";
         if (FormatVersion is < 1 or > CurrentFormatVersion) return $"format_version is {FormatVersion}";
         if (Generation < 1) return $"generation is {Generation}";
         if (BlockDurationMs < 1) return $"block_duration_ms is {BlockDurationMs}";
         if (NextTableId < 0 || NextSegment < 0 || ConversionCounter < 0) return "a counter is negative";
-        return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments();
+        return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments() ?? ProblemOfBlocks();
     }
 
     private string? ProblemOfTables()
@@ -108,12 +112,32 @@ public sealed record ManifestState
 
         return null;
     }
+
+    private string? ProblemOfBlocks()
+    {
+        HashSet<string> seen = [];
+        foreach (BlockEntry block in Blocks)
+        {
+            if (!seen.Add(block.Ulid)) return $"block {block.Ulid} is named twice";
+            if (!Ulid.TryParse(block.Ulid, out _)) return $"block {block.Ulid} has no name of a block";
+            bool ranks = block.Adopted ? block.Rank == 0 : block.Rank >= 1 && block.Rank <= ConversionCounter;
+            if (!ranks) return $"block {block.Ulid} has rank {block.Rank}, the conversion counter is {ConversionCounter}";
+        }
+
+        foreach (string ulid in DeletedBlocks)
+        {
+            if (!Ulid.TryParse(ulid, out _)) return $"deleted block {ulid} has no name of a block";
+            if (!seen.Add(ulid)) return $"block {ulid} is named and deleted";
+        }
+
+        return null;
+    }
 }
 
 /// <summary>A table.</summary>
 /// <param name="Id">Its number.</param>
 /// <param name="Level">Its level; from 1 on it belongs to one window.</param>
-/// <param name="Windows">Starts of its windows in ms, ascending.</param>
+/// <param name="Windows">Starts of its windows in ms, ascending; those that went into a block are left out.</param>
 /// <param name="MinSeriesId">Lowest series id.</param>
 /// <param name="MaxSeriesId">Highest series id.</param>
 /// <param name="FirstSequence">First log sequence that it is complete for.</param>
@@ -202,7 +226,8 @@ public sealed record SegmentEntry(long Number, long? AcceptedEnd, bool Inherited
 /// <param name="Matchers">In the form of PromQL, such as <c>job=~"a.*"</c>.</param>
 public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTimeMs, ImmutableArray<string> Matchers);
 
-/// <summary>A block made here.</summary>
+/// <summary>A block in service.</summary>
 /// <param name="Ulid">Name of its directory.</param>
-/// <param name="Rank">Conversion counter when it was made: the higher, the newer.</param>
-public sealed record BlockEntry(string Ulid, long Rank);
+/// <param name="Rank">Conversion counter when it was made: the higher, the newer. 0 for a foreign block, which ranks below those made here.</param>
+/// <param name="Adopted">A foreign block, or one that came back: found in <c>blocks/</c> and verified.</param>
+public sealed record BlockEntry(string Ulid, long Rank, bool Adopted);

@@ -42,6 +42,12 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>Reads.</summary>
     public ReadOptions Read { get; init; } = new();
 
+    /// <summary>How long data stays.</summary>
+    public RetentionOptions Retention { get; init; } = new();
+
+    /// <summary>Conversion to Prometheus blocks.</summary>
+    public IntegrationOptions Integration { get; init; } = new();
+
     /// <summary>What a request or a series may ask for at most.</summary>
     public LimitsOptions Limits { get; init; } = new();
 
@@ -55,6 +61,8 @@ public sealed record StorageOptions : IOptionsSection
         .. Lsm.Problems($"{path}.lsm"),
         .. Wal.Problems($"{path}.wal"),
         .. Read.Problems($"{path}.read"),
+        .. Retention.Problems($"{path}.retention"),
+        .. Integration.Problems($"{path}.integration"),
         .. Limits.Problems($"{path}.limits"),
     ];
 

@@ -23,8 +23,9 @@ internal static class OptionsChecks
     /// <summary>Keys of the design whose effect is still to come. A key that is silently ignored would be a promise broken.</summary>
     private static readonly string[] LaterKeys =
     [
-        "storage.retention", "storage.compaction", "storage.integration", "storage.lsm.enabled", "storage.lsm.sstable_levels",
-        "storage.lsm.compaction_strategy", "storage.read.parallel_sstable_reads",
+        "storage.compaction", "storage.integration.hybrid_mode", "storage.integration.adaptive_compaction", "storage.integration.write_path",
+        "storage.integration.read_path", "storage.integration.max_block_size", "storage.integration.max_block_records", "storage.lsm.enabled",
+        "storage.lsm.sstable_levels", "storage.lsm.compaction_strategy", "storage.read.parallel_sstable_reads",
     ];
 
     /// <summary>Reads the options.</summary>

@@ -1,0 +1,53 @@
+namespace TsdbRemote.Storage.Options;
+
+/// <summary>How chunks go into blocks.</summary>
+public enum ChunkEncodingChoice
+{
+    /// <summary>Float chunks are encoded anew with the cheapest sequence of windows: the same samples for every reader, in fewer bytes.</summary>
+    Optimal,
+
+    /// <summary>Chunks go over as the MemTable encoded them, unless they have to be merged.</summary>
+    Verbatim,
+}
+
+/// <summary>How long data stays. Whole blocks go, the oldest first. Keys: <c>storage.retention</c>.</summary>
+public sealed record RetentionOptions : IOptionsSection
+{
+    /// <summary>Age, against the newest sample stored and the clock, whichever is older, at which a block is deleted. Null: never.</summary>
+    [NullWord("unlimited")]
+    public Duration? Time { get; init; }
+
+    /// <summary>Bytes of the data directory (blocks, tables, log, quarantine) beyond which the oldest blocks are deleted. Null: no bound.</summary>
+    [NullWord("unlimited")]
+    public ByteSize? Size { get; init; }
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) =>
+    [
+        .. Time is { } time ? OptionProblem.Range(path, "time", time, Duration.Minutes(1), Duration.Parse("1000y")) : [],
+        .. Size is { } size ? OptionProblem.Range(path, "size", size, ByteSize.Mebibytes(1), new ByteSize(long.MaxValue)) : [],
+    ];
+}
+
+/// <summary>Tables to Prometheus blocks. Keys: <c>storage.integration</c>.</summary>
+public sealed record IntegrationOptions : IOptionsSection
+{
+    /// <summary>True: windows that are closed become blocks. False: tables stay tables; blocks that are there are served all the same.</summary>
+    public bool SstableToBlockConversion { get; init; } = true;
+
+    /// <summary>Time after the end of a window at which it is closed. Shorter: blocks sooner, and more data that comes too late for them.</summary>
+    public Duration BlockDelay { get; init; } = Duration.Minutes(30);
+
+    /// <summary>Time without new data after which a window that was converted already is converted again, into an overlapping block.</summary>
+    public Duration LateDelay { get; init; } = Duration.Minutes(10);
+
+    /// <summary>How chunks go into blocks.</summary>
+    public ChunkEncodingChoice ChunkEncoding { get; init; } = ChunkEncodingChoice.Optimal;
+
+    /// <inheritdoc/>
+    public IEnumerable<string> Problems(string path) =>
+    [
+        .. OptionProblem.Range(path, "block_delay", BlockDelay, Duration.Seconds(0), Duration.Hours(31 * 24)),
+        .. OptionProblem.Range(path, "late_delay", LateDelay, Duration.Seconds(0), Duration.Hours(31 * 24)),
+    ];
+}
