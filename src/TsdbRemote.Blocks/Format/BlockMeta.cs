@@ -1,6 +1,5 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
-using System.Text.Unicode;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 
@@ -88,29 +87,12 @@ public sealed record BlockMeta
     /// <exception cref="CorruptFileException">It is not what this version means; names the field.</exception>
     public static BlockMeta Parse(ReadOnlySpan<byte> json, string path)
     {
-        if (!Utf8.IsValid(json)) throw new CorruptFileException(path, 0, "not UTF-8");
-        BlockMeta? meta;
-        try
-        {
-            meta = JsonSerializer.Deserialize(json, BlockMetaJson.Meta);
-            // What is kept unread is looked at now, not when the file is written again.
-            if (meta?.Thanos is { } section) _ = JsonSerializer.SerializeToUtf8Bytes(section, BlockMetaJson.Section);
-        }
-        catch (JsonException malformed)
-        {
-            throw new CorruptFileException(path, BlockMetaJson.OffsetOf(malformed, json), BlockMetaJson.Describe(malformed));
-        }
-        catch (InvalidOperationException)
-        {
-            throw new CorruptFileException(path, 0, "thanos: holds text that is no Unicode");
-        }
-
-        string? problem = meta is null ? "it is null" : meta.Problem();
-        return problem is null ? meta! : throw new CorruptFileException(path, 0, problem);
+        BlockMeta meta = BlockMetaText.Parse(json, path);
+        return meta.Problem() is { } problem ? throw new CorruptFileException(path, 0, problem) : meta;
     }
 
     /// <summary>The file's contents.</summary>
-    public byte[] ToJson() => JsonSerializer.SerializeToUtf8Bytes(this, BlockMetaJson.Meta);
+    public byte[] ToJson() => BlockMetaText.Write(this);
 
     /// <summary>Writes the file, or replaces it, so that a crash leaves the old one or the new one whole.</summary>
     /// <remarks>Order: write <c>meta.json.tmp</c>, sync it, rename. The caller syncs the directory.</remarks>
