@@ -1,12 +1,13 @@
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>All that exists at one instant: MemTables, tables and the manifest that names them. Immutable; counted by its readers.</summary>
+/// <summary>All that exists at one instant: MemTables, tables, blocks and the manifest that names the last two. Immutable; counted by its readers.</summary>
 /// <remarks>
-/// Holds one reference on each MemTable and table in it, from construction until its own last reference goes: a reader that holds
+/// Holds one reference on each MemTable, table and block in it, from construction until its own last reference goes: a reader that holds
 /// the state can use everything in it, whatever is flushed or deleted meanwhile.
 /// </remarks>
 public sealed class EngineState
@@ -14,13 +15,14 @@ public sealed class EngineState
     private ReferenceCount _references;
 
     /// <summary>A state of these parts; the caller holds a reference on each of them while this runs.</summary>
-    public EngineState(MemTableSet memTables, LevelSet levels, ManifestState manifest)
+    public EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest)
     {
         MemTables = memTables;
         Levels = levels;
+        Blocks = blocks;
         Manifest = manifest;
         foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
-        Invariant.Check(levels.TryAcquire());
+        Invariant.Check(levels.TryAcquire() && blocks.TryAcquire());
     }
 
     /// <summary>What is in memory.</summary>
@@ -29,12 +31,15 @@ public sealed class EngineState
     /// <summary>What is in tables.</summary>
     public LevelSet Levels { get; }
 
+    /// <summary>What is in blocks.</summary>
+    public BlockSet Blocks { get; }
+
     /// <summary>What the manifest on disk says.</summary>
     public ManifestState Manifest { get; }
 
     /// <summary>A state that follows on this one.</summary>
-    public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null) =>
-        new(memTables ?? MemTables, levels ?? Levels, manifest ?? Manifest);
+    public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null, BlockSet? blocks = null) =>
+        new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest);
 
     /// <summary>Counts one more reader, unless the state is already gone.</summary>
     public bool TryAcquire() => _references.TryAcquire();
@@ -45,6 +50,7 @@ public sealed class EngineState
         if (!_references.Release()) return;
         foreach (MemTable memTable in MemTables.NewestFirst) memTable.Release();
         Levels.Release();
+        Blocks.Release();
     }
 }
 

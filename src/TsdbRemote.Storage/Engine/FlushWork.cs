@@ -19,13 +19,8 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 internal sealed class FlushWork
 {
-    private const int FailuresAllowed = 3;
-
     /// <summary>Of the only files whose failed sync is harmless: they are dropped, and the next attempt has another name.</summary>
     private const string NewTableSuffix = DataLayout.TableSuffix + DataLayout.TemporarySuffix;
-
-    private static readonly TimeSpan FirstDelay = TimeSpan.FromSeconds(1);
-    private static readonly TimeSpan LongestDelay = TimeSpan.FromMinutes(5);
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -43,9 +38,8 @@ internal sealed class FlushWork
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly List<string> _undeleted = [];
+    private readonly Backoff _backoff;
     private long _nextTableId;
-    private int _failuresInARow;
-    private long _notBefore;
 
     public FlushWork(
         IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, StateCommits commits, SegmentLedger ledger,
@@ -67,6 +61,7 @@ internal sealed class FlushWork
         _nextTableId = nextTableId;
         _time = time;
         _log = log;
+        _backoff = new Backoff(time);
     }
 
     /// <summary>Flushes the oldest waiting MemTable, if its turn has come.</summary>
@@ -78,14 +73,13 @@ internal sealed class FlushWork
         if (memTables.Waiting.IsEmpty || memTables.Waiting[0].Segment >= replayedBelow) return null;
 
         // A failed log leaves the MemTables as the only copy of what it may have lost: they may go into new files, if the disk takes those at once.
-        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || _failuresInARow > 0)) return null;
-        if (_time.GetTimestamp() < Volatile.Read(ref _notBefore)) return null;
+        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || _backoff.HasFailed)) return null;
+        if (_backoff.MustWait) return null;
         MemTable oldest = memTables.Waiting[0];
         try
         {
             Flush(oldest);
-            _failuresInARow = 0;
-            _notBefore = 0;
+            _backoff.Succeeded();
             return oldest.Segment;
         }
         catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
@@ -96,7 +90,7 @@ internal sealed class FlushWork
     }
 
     /// <summary>Does not wait any longer after a failure. From any thread.</summary>
-    public void Hurry() => Volatile.Write(ref _notBefore, 0);
+    public void Hurry() => _backoff.Hurry();
 
     private void Flush(MemTable memTable)
     {
@@ -156,13 +150,9 @@ internal sealed class FlushWork
     {
         EngineCounters.Add(ref _counters.FlushErrors, 1);
         if (failure is DiskException { IsSync: true } sync && !sync.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal)) Fail(failure);
-        bool full = failure is DiskException { Errno: DiskException.NoSpace };
-        if (!full) _failuresInARow++;
-        TimeSpan delay = FirstDelay * Math.Pow(2, Math.Min(_failuresInARow, 10));
-        if (delay > LongestDelay) delay = LongestDelay;
-        _notBefore = _time.GetTimestamp() + (long)(delay.TotalSeconds * _time.TimestampFrequency);
+        TimeSpan delay = _backoff.Failed(failure);
         Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
-        if (_failuresInARow >= FailuresAllowed) Fail(failure);
+        if (_backoff.IsHopeless) Fail(failure);
     }
 
     private void Fail(Exception failure)

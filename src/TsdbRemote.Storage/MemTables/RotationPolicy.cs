@@ -21,6 +21,9 @@ public enum RotationReason
     /// <summary>A write to its log segment broke off for want of room, and only the next segment can go on.</summary>
     LogTorn,
 
+    /// <summary>It holds some of a window that could be converted to a block without it.</summary>
+    WindowClosed,
+
     /// <summary>The log failed for good: what is in memory goes into new files.</summary>
     LogFailed,
 }
@@ -30,8 +33,9 @@ public enum RotationReason
 /// <param name="Threshold">Fill, as part of the size, at which it rotates; above 0, at most 1.</param>
 /// <param name="LogBytes">Most log that may wait for a flush, in bytes.</param>
 /// <param name="MaxAgeMs">Longest life in ms.</param>
+/// <param name="ClosedAgeMs">Life in ms after which it rotates if it holds some of a closed window: late senders must not cause a flush at each sample.</param>
 /// <param name="MemoryBytes">Memory of the machine or container in bytes.</param>
-public sealed record RotationPolicy(long? FixedBytes, double Threshold, long LogBytes, long MaxAgeMs, long MemoryBytes)
+public sealed record RotationPolicy(long? FixedBytes, double Threshold, long LogBytes, long MaxAgeMs, long ClosedAgeMs, long MemoryBytes)
 {
     /// <summary>Smallest size that <c>auto</c> chooses: small tables cost more to read and to merge than they save in memory.</summary>
     public const long AutoMinBytes = 64L << 20;
@@ -52,11 +56,13 @@ public sealed record RotationPolicy(long? FixedBytes, double Threshold, long Log
     /// <param name="sampleCount">Samples in it.</param>
     /// <param name="unflushedLogBytes">Log bytes that no table holds yet, all segments together.</param>
     /// <param name="ageMs">Time since it was created in ms.</param>
-    public RotationReason Decide(long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs)
+    /// <param name="holdsClosedWindow">True if a window that is closed waits for it.</param>
+    public RotationReason Decide(long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs, bool holdsClosedWindow)
     {
         if (sampleCount == 0) return RotationReason.None;
         if (bytes >= SizeFor(seriesCount) * Threshold) return RotationReason.Size;
         if (unflushedLogBytes >= LogBytes * LogFill) return RotationReason.LogSize;
-        return ageMs >= MaxAgeMs ? RotationReason.Age : RotationReason.None;
+        if (ageMs >= MaxAgeMs) return RotationReason.Age;
+        return holdsClosedWindow && ageMs >= ClosedAgeMs ? RotationReason.WindowClosed : RotationReason.None;
     }
 }

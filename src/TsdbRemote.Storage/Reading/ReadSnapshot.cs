@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Reading;
@@ -36,11 +37,34 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="cancel">Stops the selection and the cursor's work.</param>
     public SeriesMerge Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
     {
-        uint[] ordinals = range.IsEmpty ? [] : SeriesSelection.Select(Series, matchers, cancel);
-        Series.SortByLabels(ordinals);
-        return new SeriesMerge([new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel)], range, _memoryBytes, cancel);
+        List<ISeriesSource> sources = [];
+        try
+        {
+            if (!range.IsEmpty)
+            {
+                sources.Add(SelectStored(matchers, range, cancel));
+                foreach (StoredBlock block in _sources.Blocks)
+                {
+                    if (range.Overlaps(block.Range)) sources.Add(new BlockSource(block, matchers, range, cancel));
+                }
+            }
+
+            return new SeriesMerge(sources, range, _memoryBytes, cancel);
+        }
+        catch
+        {
+            foreach (ISeriesSource source in sources) source.Dispose();
+            throw;
+        }
     }
 
     /// <inheritdoc/>
     public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
+
+    private DictionarySource SelectStored(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
+    {
+        uint[] ordinals = SeriesSelection.Select(Series, matchers, cancel);
+        Series.SortByLabels(ordinals);
+        return new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel);
+    }
 }

@@ -1,3 +1,4 @@
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 
@@ -6,7 +7,8 @@ namespace TsdbRemote.Storage.Reading;
 /// <summary>Where a read looks: all MemTables and tables of one instant, held by whoever made it.</summary>
 /// <param name="MemTables">MemTables, any order; their segments rank them.</param>
 /// <param name="Tables">Tables, any order; their sequences rank them.</param>
-public sealed record ReadSources(IReadOnlyList<MemTable> MemTables, IReadOnlyList<LevelTable> Tables);
+/// <param name="Blocks">Blocks, any order; their set ranks them below all tables.</param>
+public sealed record ReadSources(IReadOnlyList<MemTable> MemTables, IReadOnlyList<LevelTable> Tables, IReadOnlyList<StoredBlock> Blocks);
 
 /// <summary>Ranks of sources: newest wins, and the sequence says what is newest (a record's sequence = segment shifted | index).</summary>
 public static class SourceRank

@@ -1,0 +1,157 @@
+using System.Collections.Immutable;
+using TsdbRemote.Blocks;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Series;
+
+namespace TsdbRemote.Storage.Compaction;
+
+/// <summary>A block that is whole on disk but for its <c>meta.json</c> and its name.</summary>
+/// <param name="Writer">Commits it, or drops it when disposed.</param>
+/// <param name="Stats">What it holds.</param>
+/// <param name="DamagedTables">Tables of which a chunk was left out because its bytes are damaged, by number.</param>
+/// <param name="Damages">Each such chunk, for people.</param>
+/// <param name="Merged">Samples left out because a newer version of the same instant exists.</param>
+public sealed record PreparedBlock(
+    BlockWriter Writer, BlockStats Stats, ImmutableHashSet<long> DamagedTables, ImmutableArray<string> Damages, MergeCounts Merged) : IDisposable
+{
+    /// <inheritdoc/>
+    public void Dispose() => Writer.Dispose();
+}
+
+/// <summary>Turns the tables of one window into one Prometheus block: streams in, new files out; never touches the manifest.</summary>
+/// <remarks>
+/// Series are walked in label order by the same merge that answers queries, twice: once for their labels, from which the block's symbols are
+/// made, once for their chunks. Memory: the ids of the window, and what a read may take.
+/// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept.
+/// </remarks>
+public sealed class BlockConverter
+{
+    // What the merge may hold at a time; a conversion runs beside the reads, so it takes less than one of them may.
+    private const long MemoryBytes = 64 << 20;
+
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly SeriesDictionary _dictionary;
+    private readonly ChunkEncodingChoice _encoding;
+    private readonly long _windowMs;
+
+    /// <summary>A converter into this data directory.</summary>
+    public BlockConverter(IFileSystem files, DataLayout paths, SeriesDictionary dictionary, ChunkEncodingChoice encoding, long windowMs)
+    {
+        _files = files;
+        _paths = paths;
+        _dictionary = dictionary;
+        _encoding = encoding;
+        _windowMs = windowMs;
+    }
+
+    /// <summary>Writes all of a block but what makes it one.</summary>
+    /// <param name="job">The window and its tables; the caller holds them.</param>
+    /// <param name="ulid">Name of the block, never used before.</param>
+    /// <param name="cancel">Stops the work between two series.</param>
+    /// <returns>The block, or null if nothing of the window could be read.</returns>
+    /// <exception cref="CorruptFileException">An index block of a table is damaged: the window cannot be converted.</exception>
+    /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
+    public PreparedBlock? Write(ConversionJob job, Ulid ulid, CancellationToken cancel)
+    {
+        var damage = new DamageReport(job);
+        uint[] ordinals = SelectSeries(job, damage, cancel);
+        while (ordinals.Length > 0)
+        {
+            var writer = new BlockWriter(_files, _paths.Blocks, ulid);
+            try
+            {
+                List<uint> empty = [];
+                MergeCounts merged = WriteSeries(writer, job, ordinals, damage, empty, cancel);
+                if (empty.Count == 0) return new PreparedBlock(writer, writer.FinishData(), damage.Tables, damage.Texts, merged);
+
+                // All chunks of a series are damaged: its labels must not be among the block's symbols, so begin again without it.
+                writer.Dispose();
+                ordinals = [.. ordinals.Except(empty)];
+            }
+            catch
+            {
+                writer.Dispose();
+                throw;
+            }
+        }
+
+        return null;
+    }
+
+    private uint[] SelectSeries(ConversionJob job, DamageReport damage, CancellationToken cancel)
+    {
+        SortedSet<ulong> ids = [];
+        foreach (LevelTable table in job.Tables)
+        {
+            cancel.ThrowIfCancellationRequested();
+            ids.UnionWith(table.Reader.SeriesIdsOf(job.Window.MinMs));
+        }
+
+        List<uint> ordinals = new(ids.Count);
+        foreach (ulong id in ids)
+        {
+            if (_dictionary.TryOrdinalOf(id, out uint ordinal)) ordinals.Add(ordinal);
+            else damage.SeriesUnknown(id);
+        }
+
+        uint[] sorted = [.. ordinals];
+        _dictionary.SortByLabels(sorted);
+        return sorted;
+    }
+
+    private MergeCounts WriteSeries(
+        BlockWriter writer, ConversionJob job, uint[] ordinals, DamageReport damage, List<uint> empty, CancellationToken cancel)
+    {
+        foreach (uint ordinal in ordinals) writer.Declare(_dictionary.LabelsOf(ordinal));
+        var sources = new ReadSources([], job.Tables, []);
+        var source = new DictionarySource(sources, _dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
+        using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel);
+        using var packer = new ChunkPacker(_encoding, _windowMs);
+        int next = 0;
+        while (merge.MoveNext())
+        {
+            while (!_dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) empty.Add(ordinals[next++]);
+            while (next < ordinals.Length && _dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) next++;
+            if (empty.Count == 0) writer.Add(merge.Labels, packer.Pack(merge.Chunks));
+        }
+
+        empty.AddRange(ordinals.AsSpan(next));
+        return merge.Dropped;
+    }
+
+    /// <summary>What could not be read, by table.</summary>
+    private sealed class DamageReport(ConversionJob job)
+    {
+        private const int TextsKept = 100;
+
+        private readonly HashSet<string> _seen = [];
+
+        public ImmutableHashSet<long> Tables { get; private set; } = [];
+
+        public ImmutableArray<string> Texts { get; private set; } = [];
+
+        public void ChunkDamaged(CorruptFileException damage)
+        {
+            foreach (LevelTable table in job.Tables.Where(table => table.Reader.Path == damage.Path)) Tables = Tables.Add(table.Entry.Id);
+            Note($"{damage.Message}; left out of the block, the table is kept");
+        }
+
+        public void SeriesUnknown(ulong id)
+        {
+            Tables = Tables.Union(job.Tables.Where(table => table.Entry.MinSeriesId <= id && id <= table.Entry.MaxSeriesId).Select(static table => table.Entry.Id));
+            Note($"series {id} has no labels in the dictionary; left out of the block, its tables are kept");
+        }
+
+        private void Note(string text)
+        {
+            if (_seen.Count < TextsKept && _seen.Add(text)) Texts = Texts.Add(text);
+        }
+    }
+}

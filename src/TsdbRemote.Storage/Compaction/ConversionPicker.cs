@@ -1,0 +1,71 @@
+using System.Collections.Immutable;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.SSTables;
+
+namespace TsdbRemote.Storage.Compaction;
+
+/// <summary>A window to be made a block.</summary>
+/// <param name="Window">The window; both ends belong to it.</param>
+/// <param name="Tables">The tables that hold some of it, all of them.</param>
+/// <param name="IsLate">A block made here holds some of the window already: this one will overlap it.</param>
+public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate);
+
+/// <summary>Which window is converted next. Pure: figures in, decision out.</summary>
+/// <remarks>
+/// What it does:  the oldest window that is closed, whole and quiet.
+///   closed       its end is <paramref name="BlockDelayMs"/> or more behind the clock. A clock that jumps ahead converts too early, which costs an
+///                overlapping block and loses nothing.
+///   whole        no MemTable holds some of it, so that what goes into the block is all that was acknowledged.
+///   quiet        only of windows that a block made here holds already: for <paramref name="LateDelayMs"/> no table with some of it was added, or
+///                <see cref="LateBytes"/> wait. Else a sender that is an hour behind would have every flush made an overlapping block.
+/// </remarks>
+/// <param name="WindowMs">Length of a window in ms.</param>
+/// <param name="BlockDelayMs">Option <c>integration.block_delay</c> in ms.</param>
+/// <param name="LateDelayMs">Option <c>integration.late_delay</c> in ms.</param>
+public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long LateDelayMs)
+{
+    /// <summary>Bytes of tables with late data that are converted without waiting any longer.</summary>
+    public const long LateBytes = 64L << 20;
+
+    /// <summary>The next window, or null if there is nothing to convert now.</summary>
+    /// <param name="levels">The tables.</param>
+    /// <param name="blocks">The blocks.</param>
+    /// <param name="memTables">Times that MemTables hold, and logs that are still replayed.</param>
+    /// <param name="nowMs">Time of day, ms since the epoch.</param>
+    /// <param name="sinceAddedMs">For a table's number, the time since it was added or found at open, ms.</param>
+    /// <param name="passedOver">Windows that failed and are left alone for now, by their start.</param>
+    public ConversionJob? Next(
+        LevelSet levels, BlockSet blocks, IReadOnlyList<TimeRange> memTables, long nowMs, Func<long, long> sinceAddedMs, IReadOnlySet<long> passedOver)
+    {
+        foreach (long start in levels.Windows)
+        {
+            TimeRange window = new(start, TimeWindow.EndOf(start, WindowMs));
+            if (!IsClosed(window, nowMs)) break;
+            if (passedOver.Contains(start) || memTables.Any(window.Overlaps)) continue;
+            ImmutableArray<LevelTable> tables = levels.InWindow(start);
+            bool isLate = blocks.IsConverted(window);
+            if (isLate && !IsQuiet(tables, start, sinceAddedMs)) continue;
+            return new ConversionJob(window, tables, isLate);
+        }
+
+        return null;
+    }
+
+    /// <summary>True if a MemTable holds some of a window that is closed: flushed, the window could be converted.</summary>
+    public bool HoldsClosed(TimeRange memTable, long nowMs) => IsClosed(new TimeRange(memTable.MinMs, TimeWindow.EndOf(memTable.MinMs, WindowMs)), nowMs);
+
+    private bool IsClosed(TimeRange window, long nowMs) => window.MaxMs < nowMs - BlockDelayMs;
+
+    private bool IsQuiet(ImmutableArray<LevelTable> tables, long start, Func<long, long> sinceAddedMs) =>
+        tables.All(table => sinceAddedMs(table.Entry.Id) >= LateDelayMs) || tables.Sum(table => BytesIn(table, start)) >= LateBytes;
+
+    /// <summary>Part of a table's bytes that a window takes, by its samples.</summary>
+    private static double BytesIn(LevelTable table, long start)
+    {
+        SSTableReader reader = table.Reader;
+        long samples = reader.Properties.Windows.Where(window => window.StartMs == start).Sum(static window => window.Samples);
+        return (double)table.Entry.Size * samples / Math.Max(1, reader.Properties.Samples);
+    }
+}

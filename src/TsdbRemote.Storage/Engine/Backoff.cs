@@ -1,0 +1,47 @@
+using TsdbRemote.Blocks.Files;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>When background work on files may be tried again after a failure: 1 s, 2 s ... 5 min. Three failures in a row are one too many.</summary>
+/// <remarks>A full disk is no failure of the kind that adds up: it is tried again for as long as it takes. One thread works; any may hurry it.</remarks>
+internal sealed class Backoff(TimeProvider time)
+{
+    private const int FailuresAllowed = 3;
+
+    private static readonly TimeSpan FirstDelay = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan LongestDelay = TimeSpan.FromMinutes(5);
+
+    private int _failuresInARow;
+    private long _notBefore;
+
+    /// <summary>True while a failure is too fresh.</summary>
+    public bool MustWait => time.GetTimestamp() < Volatile.Read(ref _notBefore);
+
+    /// <summary>True if the last attempt failed.</summary>
+    public bool HasFailed => _failuresInARow > 0;
+
+    /// <summary>True once the failures are too many for the disk to be believed.</summary>
+    public bool IsHopeless => _failuresInARow >= FailuresAllowed;
+
+    /// <summary>Notes a success.</summary>
+    public void Succeeded()
+    {
+        _failuresInARow = 0;
+        Volatile.Write(ref _notBefore, 0);
+    }
+
+    /// <summary>Notes a failure.</summary>
+    /// <returns>Time until the next attempt.</returns>
+    public TimeSpan Failed(Exception failure)
+    {
+        bool full = failure is DiskException { Errno: DiskException.NoSpace };
+        if (!full) _failuresInARow++;
+        TimeSpan delay = FirstDelay * Math.Pow(2, Math.Min(_failuresInARow, 10));
+        if (delay > LongestDelay) delay = LongestDelay;
+        Volatile.Write(ref _notBefore, time.GetTimestamp() + (long)(delay.TotalSeconds * time.TimestampFrequency));
+        return delay;
+    }
+
+    /// <summary>Waits no longer.</summary>
+    public void Hurry() => Volatile.Write(ref _notBefore, 0);
+}
