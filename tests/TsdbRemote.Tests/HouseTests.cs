@@ -19,7 +19,7 @@ public partial class HouseTests
             ["Engine"], ["Compaction"], ["Reading"], ["BlockStorage"], ["Levels"], ["SSTables", "MemTables"], ["Series", "Wal"], ["Framing", "Wire"],
             ["Options"], [Root],
         ],
-        ["TsdbRemote.Blocks"] = [[Root], ["Format"], ["Chunks"], ["Model"], ["Encoding"], ["Files"]],
+        ["TsdbRemote.Blocks"] = [[Root], ["Verification"], ["Format"], ["Chunks"], ["Model"], ["Encoding"], ["Files"]],
     };
 
     /// <summary>Projects from the top: each uses only those behind it.</summary>
