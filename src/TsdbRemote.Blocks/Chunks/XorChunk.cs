@@ -31,15 +31,19 @@ public struct XorChunkBuilder
 
     // The second sample is the longest: uvarint of 10 bytes, then 2 + 5 + 6 + 64 bits of value.
     private const int MaxSampleBytes = 20;
-    private const byte NoWindow = 0xFF;
+
+    // What the word-wise writer takes at a time: a word less the up to 7 bits that its first byte holds already.
+    private const int MaxPutBits = 57;
+
+    // More leading bits than any value has, so that none fits.
+    private static XorWindow NoWindow => new(0xFF, 0);
 
     private long _lastTimeMs;
     private ulong _lastDelta;
     private ulong _lastValueBits;
     private int _bitLength;
     private ushort _count;
-    private byte _leading;
-    private byte _trailing;
+    private XorWindow _window;
 
     /// <summary>Samples so far; at most 65,535.</summary>
     public readonly int Count => _count;
@@ -53,7 +57,9 @@ public struct XorChunkBuilder
     /// <summary>Value bits of the last sample; undefined while empty.</summary>
     public readonly ulong LastValueBits => _lastValueBits;
 
-    /// <summary>Appends a sample whose time is above the last one's.</summary>
+    /// <summary>
+    /// Appends a sample whose time is above the last one's. The value goes into the last window if it fits, as Prometheus does it.
+    /// </summary>
     /// <param name="chunk">
     /// The chunk's buffer from its first byte, with <see cref="AppendSlack"/> bytes beyond <see cref="ByteLength"/>.
     /// </param>
@@ -62,48 +68,78 @@ public struct XorChunkBuilder
     /// <exception cref="InvalidOperationException">The buffer is too short, or the chunk holds 65,535 samples already.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits)
     {
-        // The writer below stores whole words without bounds checks, so this one check stays on in release builds.
-        if (chunk.Length < ByteLength + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
-        ref byte start = ref MemoryMarshal.GetReference(chunk);
-        if (_count >= 2)
-        {
-            Debug.Assert(timeMs > _lastTimeMs, "times must ascend");
-            ulong delta = (ulong)timeMs - (ulong)_lastTimeMs;
-            AppendDeltaOfDelta(ref start, (long)(delta - _lastDelta));
-            _lastDelta = delta;
-            AppendValue(ref start, valueBits);
-        }
-        else
-        {
-            AppendFirstTwo(ref start, chunk, timeMs, valueBits);
-        }
+        ref byte start = ref AppendTime(chunk, timeMs);
+        ulong xor = valueBits ^ _lastValueBits;
+        if (_count == 0) PutWide(ref start, valueBits, 64);
+        else if (xor == 0) Put(ref start, 0, 1);
+        else if (XorWindow.Of(xor) is var exact && exact.Leading >= _window.Leading && exact.Trailing >= _window.Trailing) PutInside(ref start, xor);
+        else PutOpening(ref start, xor, exact);
+        EndSample(chunk, timeMs, valueBits);
+    }
 
-        _lastTimeMs = timeMs;
-        _lastValueBits = valueBits;
-        _count++;
-        BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
+    /// <summary>Appends a sample whose window the caller has chosen: it is opened unless it is the last one already.</summary>
+    /// <param name="chunk">As above.</param>
+    /// <param name="timeMs">Milliseconds since the epoch, above the last one's.</param>
+    /// <param name="valueBits">Value bits.</param>
+    /// <param name="window">Wide enough; not looked at if this is the first sample or its value is the last one's.</param>
+    /// <exception cref="ArgumentException">The window cuts bits off.</exception>
+    /// <exception cref="InvalidOperationException">As above.</exception>
+    public void Append(Span<byte> chunk, long timeMs, ulong valueBits, XorWindow window)
+    {
+        ref byte start = ref AppendTime(chunk, timeMs);
+        ulong xor = valueBits ^ _lastValueBits;
+        if (_count == 0) PutWide(ref start, valueBits, 64);
+        else if (xor == 0) Put(ref start, 0, 1);
+        else if (!window.Holds(xor)) ThrowNarrow(window);
+        else if (window == _window) PutInside(ref start, xor);
+        else PutOpening(ref start, xor, window);
+        EndSample(chunk, timeMs, valueBits);
     }
 
     /// <summary>Bytes of buffer that a chunk of so many samples can need while it is built, slack included.</summary>
     /// <param name="samples">1 to 65,535.</param>
     public static int MaxBytes(int samples) => CountBytes + MaxSampleBytes * samples + AppendSlack;
 
-    private void AppendFirstTwo(ref byte start, Span<byte> chunk, long timeMs, ulong valueBits)
+    /// <summary>Bits of a chunk whose only sample this is.</summary>
+    internal static int FirstSampleBits(long timeMs) => 8 * (CountBytes + Varint.SizeOf(Varint.ZigZag(timeMs)) + sizeof(ulong));
+
+    /// <summary>Bits of the second sample's time.</summary>
+    internal static int SecondTimeBits(ulong delta) => 8 * Varint.SizeOf(delta);
+
+    /// <summary>Bits of any later sample's time.</summary>
+    internal static int TimeBits(long deltaOfDelta)
     {
-        if (_count == 0)
+        if (deltaOfDelta == 0) return 1;
+        if (Fits(deltaOfDelta, 14)) return 16;
+        if (Fits(deltaOfDelta, 17)) return 20;
+        return Fits(deltaOfDelta, 20) ? 24 : 68;
+    }
+
+    private ref byte AppendTime(Span<byte> chunk, long timeMs)
+    {
+        // The writer below stores whole words without bounds checks, so this one check stays on in release builds.
+        if (chunk.Length < ByteLength + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
+        ref byte start = ref MemoryMarshal.GetReference(chunk);
+        Debug.Assert(_count == 0 || timeMs > _lastTimeMs, "times must ascend");
+        ulong delta = (ulong)timeMs - (ulong)_lastTimeMs;
+        if (_count >= 2) AppendDeltaOfDelta(ref start, (long)(delta - _lastDelta));
+        else if (_count == 1) _bitLength += 8 * Varint.Write(chunk[ByteLength..], delta);
+        else
         {
-            int length = CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs);
-            BinaryPrimitives.WriteUInt64BigEndian(chunk[length..], valueBits);
-            _bitLength = (length + sizeof(ulong)) * 8;
-            _leading = NoWindow;
-            return;
+            _bitLength = 8 * (CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs));
+            _window = NoWindow;
         }
 
-        Debug.Assert(timeMs > _lastTimeMs, "times must ascend");
-        _lastDelta = (ulong)timeMs - (ulong)_lastTimeMs;
-        int at = _bitLength >> 3;
-        _bitLength = (at + Varint.Write(chunk[at..], _lastDelta)) * 8;
-        AppendValue(ref start, valueBits);
+        _lastDelta = delta;
+        return ref start;
+    }
+
+    private void EndSample(Span<byte> chunk, long timeMs, ulong valueBits)
+    {
+        _lastTimeMs = timeMs;
+        _lastValueBits = valueBits;
+        _count++;
+        BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
     }
 
     private void AppendDeltaOfDelta(ref byte start, long dod)
@@ -115,40 +151,35 @@ public struct XorChunkBuilder
         else
         {
             Put(ref start, 0b1111, 4);
-            Put(ref start, (ulong)dod >> 32, 32);
-            Put(ref start, (ulong)dod & 0xFFFFFFFF, 32);
+            PutWide(ref start, (ulong)dod, 64);
         }
     }
 
-    private void AppendValue(ref byte start, ulong valueBits)
+    private void PutInside(ref byte start, ulong xor)
     {
-        ulong xor = valueBits ^ _lastValueBits;
-        if (xor == 0)
+        int bits = _window.Significant;
+        ulong value = xor >> _window.Trailing;
+        if (bits + XorWindow.FlagBits <= MaxPutBits)
         {
-            Put(ref start, 0, 1);
+            Put(ref start, (0b10UL << bits) | value, bits + XorWindow.FlagBits);
             return;
         }
 
-        int leading = Math.Min(BitOperations.LeadingZeroCount(xor), 31);
-        int trailing = BitOperations.TrailingZeroCount(xor);
-        if (_leading != NoWindow && leading >= _leading && trailing >= _trailing)
-        {
-            int bits = 64 - _leading - _trailing;
-            Put(ref start, 0b10, 2);
-            PutWide(ref start, xor >> _trailing, bits);
-            return;
-        }
+        Put(ref start, 0b10, XorWindow.FlagBits);
+        PutWide(ref start, value, bits);
+    }
 
-        int significant = 64 - leading - trailing;
-        _leading = (byte)leading;
-        _trailing = (byte)trailing;
-        Put(ref start, (0b11UL << 11) | ((ulong)leading << 6) | ((ulong)significant & 0x3F), 13);
-        PutWide(ref start, xor >> trailing, significant);
+    private void PutOpening(ref byte start, ulong xor, XorWindow window)
+    {
+        _window = window;
+        int bits = window.Significant;
+        Put(ref start, (0b11UL << 11) | ((ulong)window.Leading << 6) | ((ulong)bits & 0x3F), XorWindow.FlagBits + XorWindow.OpenBits);
+        PutWide(ref start, xor >> window.Trailing, bits);
     }
 
     private void PutWide(ref byte start, ulong value, int bits)
     {
-        if (bits > 32)
+        if (bits > MaxPutBits)
         {
             Put(ref start, value >> 32, bits - 32);
             Put(ref start, value & 0xFFFFFFFF, 32);
@@ -159,7 +190,9 @@ public struct XorChunkBuilder
         }
     }
 
-    /// <summary>Writes up to 32 bits: one read-modify-write of the 8 bytes at the current byte, the rest of which becomes zero.</summary>
+    /// <summary>
+    /// Writes up to <see cref="MaxPutBits"/> bits: one read-modify-write of the 8 bytes at the current byte, the rest of which becomes zero.
+    /// </summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private void Put(ref byte start, ulong value, int bits)
     {
@@ -169,6 +202,10 @@ public struct XorChunkBuilder
         Unsafe.WriteUnaligned(ref at, BinaryPrimitives.ReverseEndianness(head | (value << (64 - used - bits))));
         _bitLength += bits;
     }
+
+    [DoesNotReturn]
+    private static void ThrowNarrow(XorWindow window) =>
+        throw new ArgumentException($"the value needs more than the window of {window.Leading} leading and {window.Trailing} trailing bits");
 
     [DoesNotReturn]
     private static void ThrowNoRoom() => throw new InvalidOperationException("no room for another sample in this chunk");
