@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace TsdbRemote.Storage;
 
-/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1299 flush, 1300-1399 failures.</summary>
+/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1249 flush, 1250-1299 blocks, 1300-1399 failures.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1000, LogLevel.Information, "Created data directory {Root} with id {DirectoryId}")]
@@ -58,6 +58,18 @@ internal static partial class Log
 
     [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
     public static partial void SegmentNotCreated(ILogger logger, Exception failure);
+
+    [LoggerMessage(1250, LogLevel.Information, "Converted the window of {Window} ms into block {Ulid}: {Tables} tables, {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
+    public static partial void Converted(ILogger logger, long window, string ulid, int tables, long samples, long series, long bytes, double seconds);
+
+    [LoggerMessage(1251, LogLevel.Information, "Adopted block {Ulid}: {Series} series, {Samples} samples, {Bytes} bytes")]
+    public static partial void BlockAdopted(ILogger logger, string ulid, long series, long samples, long bytes);
+
+    [LoggerMessage(1252, LogLevel.Information, "Block {Ulid} is past the retention and deleted")]
+    public static partial void BlockExpired(ILogger logger, string ulid);
+
+    [LoggerMessage(1253, LogLevel.Error, "Work on blocks failed; what it was made of stays; next try in {Seconds:F0} s")]
+    public static partial void BlockWorkFailed(ILogger logger, double seconds, Exception failure);
 
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);

@@ -14,7 +14,7 @@ public sealed record StoredBlock(BlockEntry Entry, BlockReader Reader)
     public long Rank { get; internal init; }
 
     /// <summary>Its samples' times: both ends belong to it.</summary>
-    public TimeRange Range => Reader.Range;
+    public TimeRange Range => new(Reader.MinTimeMs, Reader.MaxTimeMs);
 }
 
 /// <summary>The blocks in service at one instant.</summary>

@@ -2,6 +2,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Verification;
 using TsdbRemote.Storage.Levels;
 
 namespace TsdbRemote.Storage.BlockStorage;
@@ -21,6 +22,9 @@ public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsU
 /// </remarks>
 public sealed class BlockStore
 {
+    // A bound on the bookkeeping; their bytes are bounded apart.
+    private const int MaxCachedMatchers = 10_000;
+
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly bool _mmap;
@@ -42,7 +46,8 @@ public sealed class BlockStore
         _log = log;
     }
 
-    private const int MaxCachedMatchers = 10_000;
+    /// <summary>Bytes of what was found damaged, which counts against the size of the directory as everything else does.</summary>
+    public long QuarantineBytes => BytesOf(_paths.Quarantine);
 
     /// <summary>Opens a block; the caller owns the reader.</summary>
     /// <exception cref="CorruptFileException">It is damaged, or missing.</exception>
@@ -77,7 +82,7 @@ public sealed class BlockStore
     /// <summary>Removes the rests of crashes: what carries a temporary name, what the manifest says is deleted, what a conversion never got named.</summary>
     public void RemoveRests(ManifestState manifest)
     {
-        BlockDirectory.SweepTemporaries(_files, _paths.Blocks);
+        foreach (string name in BlockDirectory.SweepTemporaries(_files, _paths.Blocks)) Log.RestRemoved(_log, DataLayout.Join(_paths.Blocks, name));
         HashSet<string> named = [.. manifest.Blocks.Select(static block => block.Ulid)];
         HashSet<string> deleted = [.. manifest.DeletedBlocks];
         foreach (string ulid in Directories())
@@ -113,10 +118,9 @@ public sealed class BlockStore
     public ForeignBlock Examine(string ulid, CancellationToken cancel)
     {
         BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), new BlockVerifyOptions(), cancel);
-        if (report.Findings.FirstOrDefault(static finding => finding.IsError) is { } error)
-            return new ForeignBlock(null, $"rule {error.Rule}: {error.File} at {error.Offset}: {error.What}", IsUnsupported: false);
-        if (report.HistogramSamples > 0)
-            return new ForeignBlock(null, $"it holds {report.HistogramSamples} native histograms, which this version does not serve", IsUnsupported: true);
+        if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString(), IsUnsupported: false);
+        if (report.Counts.HistogramSamples > 0)
+            return new ForeignBlock(null, $"it holds {report.Counts.HistogramSamples} native histograms, which this version does not serve", IsUnsupported: true);
         try
         {
             return new ForeignBlock(OpenBlock(ulid), null, IsUnsupported: false);
@@ -144,9 +148,10 @@ public sealed class BlockStore
     /// <summary>Removes a block: its name at once, its files behind it.</summary>
     public void Remove(string ulid) => BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(ulid));
 
-    private IEnumerable<string> Directories() => _files.List(_paths.Blocks)
-        .Where(static entry => entry.IsDirectory && Ulid.TryParse(entry.Name, out _))
-        .Select(static entry => entry.Name);
+    private long BytesOf(string directory) => _files.List(directory)
+        .Sum(entry => entry.IsDirectory ? BytesOf(DataLayout.Join(directory, entry.Name)) : entry.Length);
+
+    private IEnumerable<string> Directories() => BlockDirectory.List(_files, _paths.Blocks).Select(static ulid => ulid.ToString());
 
     private bool IsUnnamedConversion(string ulid, ManifestState manifest)
     {

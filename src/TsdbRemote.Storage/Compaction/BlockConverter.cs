@@ -11,13 +11,12 @@ using TsdbRemote.Storage.Series;
 namespace TsdbRemote.Storage.Compaction;
 
 /// <summary>A block that is whole on disk but for its <c>meta.json</c> and its name.</summary>
-/// <param name="Writer">Commits it, or drops it when disposed.</param>
-/// <param name="Stats">What it holds.</param>
+/// <param name="Writer">Commits it, or drops it when disposed; knows what the block holds.</param>
 /// <param name="DamagedTables">Tables of which a chunk was left out because its bytes are damaged, by number.</param>
 /// <param name="Damages">Each such chunk, for people.</param>
 /// <param name="Merged">Samples left out because a newer version of the same instant exists.</param>
 public sealed record PreparedBlock(
-    BlockWriter Writer, BlockStats Stats, ImmutableHashSet<long> DamagedTables, ImmutableArray<string> Damages, MergeCounts Merged) : IDisposable
+    BlockWriter Writer, ImmutableHashSet<long> DamagedTables, ImmutableArray<string> Damages, MergeCounts Merged) : IDisposable
 {
     /// <inheritdoc/>
     public void Dispose() => Writer.Dispose();
@@ -69,7 +68,11 @@ public sealed class BlockConverter
             {
                 List<uint> empty = [];
                 MergeCounts merged = WriteSeries(writer, job, ordinals, damage, empty, cancel);
-                if (empty.Count == 0) return new PreparedBlock(writer, writer.FinishData(), damage.Tables, damage.Texts, merged);
+                if (empty.Count == 0)
+                {
+                    writer.FinishData();
+                    return new PreparedBlock(writer, damage.Tables, damage.Texts, merged);
+                }
 
                 // All chunks of a series are damaged: its labels must not be among the block's symbols, so begin again without it.
                 writer.Dispose();

@@ -25,6 +25,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
     private readonly Func<long, MemTable> _newMemTable;
+    private readonly Func<MemTable, bool> _holdsClosedWindow;
     private readonly Func<long> _replayedBelow;
     private readonly Action<long> _flushed;
     private readonly EngineFailure _failure;
@@ -43,7 +44,7 @@ internal sealed class BackgroundWork : IDisposable
 
     public BackgroundWork(
         CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
-        Func<long, MemTable> newMemTable, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time,
+        Func<long, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time,
         ILogger log)
     {
         _state = state;
@@ -54,6 +55,7 @@ internal sealed class BackgroundWork : IDisposable
         _maxWaiting = maxWaiting;
         _gate = gate;
         _newMemTable = newMemTable;
+        _holdsClosedWindow = holdsClosedWindow;
         _replayedBelow = replayedBelow;
         _flushed = flushed;
         _failure = failure;
@@ -168,7 +170,8 @@ internal sealed class BackgroundWork : IDisposable
         // Asked by writers too: theirs may have been switched and flushed since they looked.
         if (_ledger.Find(active.Segment) is not { } segment) return RotationReason.None;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - segment.CreatedMs;
-        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age);
+        bool holdsClosed = age >= _policy.ClosedAgeMs && _holdsClosedWindow(active);
+        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed);
     }
 
     private void Rotate()

@@ -1,26 +1,186 @@
-using System.Collections.Concurrent;
-using System.Collections.Immutable;
-using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Blocks.Format;
-using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.BlockStorage;
-using TsdbRemote.Storage.Compaction;
-using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.MemTables;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>Everything that happens to blocks, one thing at a time on one thread: adoption, retention, conversion, removal.</summary>
+/// <summary>Schedules everything that happens to blocks, one thing at a time on one thread: removal, adoption, retention, conversion.</summary>
 /// <remarks>
-/// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one round of it, for
-/// tests that run without threads.
-/// Failure: what fails before the manifest is touched costs its own files, and is tried again after 1 s, 2 s ... 5 min; three in a row make the storage read-only, as
-/// they do for a flush. A full disk is tried again for as long as it takes. A window that cannot be read is passed over and named.
+/// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
+/// round of it, for tests that run without threads.
+/// Failure: what fails before the manifest is touched costs its own files and is tried again after a while; three in a row, or a failed sync of
+/// a directory, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes.
 /// </remarks>
 internal sealed class BlockWork : IDisposable
 {
+    private static readonly TimeSpan Tick = TimeSpan.FromSeconds(1);
+
+    // Listing the directory and summing sizes costs a few system calls; nobody waits for a block that was put there.
+    private static readonly TimeSpan UpkeepInterval = TimeSpan.FromSeconds(30);
+
+    private readonly BlockUpkeep _upkeep;
+    private readonly ConversionWork? _conversion;
+    private readonly Func<bool> _mayBegin;
+    private readonly EngineFailure _failure;
+    private readonly EngineCounters _counters;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+    private readonly Backoff _backoff;
+    private readonly SemaphoreSlim _wake = new(0);
+    private readonly CancellationTokenSource _stop = new();
+    private readonly Lock _requestLock = new();
+    private TaskCompletionSource? _requested;
+    private long _upkeepDue = long.MinValue;
+
+    /// <summary>A scheduler.</summary>
+    /// <param name="upkeep">Adoption, retention, removal.</param>
+    /// <param name="conversion">Conversion; null if it is switched off.</param>
+    /// <param name="mayBegin">False while the log is replayed: nothing is converted before all of it has its place in the order of versions.</param>
+    /// <param name="failure">Set means: nothing more is written.</param>
+    /// <param name="counters">Added to.</param>
+    /// <param name="time">The clock.</param>
+    /// <param name="log">Where events go.</param>
+    public BlockWork(
+        BlockUpkeep upkeep, ConversionWork? conversion, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
+    {
+        _upkeep = upkeep;
+        _conversion = conversion;
+        _mayBegin = mayBegin;
+        _failure = failure;
+        _counters = counters;
+        _time = time;
+        _log = log;
+        _backoff = new Backoff(time);
+    }
+
+    /// <summary>Completes when there is nothing left to adopt, delete or convert.</summary>
+    /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
+    public Task CompactAsync(CancellationToken cancel)
+    {
+        Task done;
+        lock (_requestLock)
+        {
+            _requested ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+            done = _requested.Task;
+            _upkeepDue = long.MinValue;
+        }
+
+        _backoff.Hurry();
+        _wake.Release();
+        return done.WaitAsync(cancel);
+    }
+
+    /// <summary>The thread's life.</summary>
+    public void Run()
+    {
+        while (!_stop.IsCancellationRequested)
+        {
+            _wake.Wait(Tick);
+            while (Step())
+            {
+            }
+        }
+    }
+
+    /// <summary>One round: whatever is due first.</summary>
+    /// <returns>True if something was done, so that there may be more.</returns>
+    public bool Step()
+    {
+        if (_stop.IsCancellationRequested) return false;
+        if (_failure.IsSet)
+        {
+            Answer(new EngineUnavailableException(_failure.Message));
+            return false;
+        }
+
+        if (!_mayBegin() || _backoff.MustWait) return false;
+        TaskCompletionSource? served = TakeUp();
+        try
+        {
+            bool worked = Upkeep() || (_conversion?.TryConvertNext(_stop.Token) ?? false);
+            _backoff.Succeeded();
+            if (!worked && served is not null) Complete(served);
+            return worked;
+        }
+        catch (OperationCanceledException)
+        {
+            return false;
+        }
+        catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
+        {
+            Failed(failure);
+            return false;
+        }
+        catch (Exception failure)
+        {
+            // A bug: what it touched is still in the tables. Going on could lose it, so nothing more is written.
+            if (_failure.Set(failure)) Log.Failed(_log, failure);
+            return false;
+        }
+    }
+
+    /// <summary>Ends <see cref="Run"/>; a conversion under way is dropped.</summary>
+    public void Stop()
+    {
+        _stop.Cancel();
+        _wake.Release();
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Answer(EngineUnavailableException.Stopping()); // nobody is left to serve them
+        _wake.Dispose();
+        _stop.Dispose();
+    }
+
+    private bool Upkeep()
+    {
+        long now = _time.GetTimestamp();
+        lock (_requestLock)
+        {
+            if (now < _upkeepDue) return false;
+            _upkeepDue = now + (long)(UpkeepInterval.TotalSeconds * _time.TimestampFrequency);
+        }
+
+        bool removed = _upkeep.Remove();
+        bool adopted = _upkeep.Adopt(_stop.Token);
+        return _upkeep.Retain() | adopted | removed;
+    }
+
+    private TaskCompletionSource? TakeUp()
+    {
+        lock (_requestLock) return _requested;
+    }
+
+    private void Complete(TaskCompletionSource served)
+    {
+        lock (_requestLock)
+        {
+            if (_requested == served) _requested = null;
+        }
+
+        served.TrySetResult();
+    }
+
+    private void Answer(Exception failure)
+    {
+        lock (_requestLock)
+        {
+            _requested?.TrySetException(failure);
+            _requested = null;
+        }
+    }
+
+    private void Failed(Exception failure)
+    {
+        EngineCounters.Add(ref _counters.ConversionErrors, 1);
+        TimeSpan delay = _backoff.Failed(failure);
+        Log.BlockWorkFailed(_log, delay.TotalSeconds, failure);
+
+        // Files of a block that is given up are dropped; whatever else was not synced may have left a name that is not what it says.
+        bool isNewFile = failure is DiskException { IsSync: true } sync && sync.Path.Contains(TsdbRemote.Blocks.BlockDirectory.CreationSuffix, StringComparison.Ordinal);
+        bool isFatal = failure is DiskException { IsSync: true } && !isNewFile;
+        if ((isFatal || _backoff.IsHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
+    }
 }

@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
@@ -11,6 +12,9 @@ internal static class EngineSettings
 {
     // What replay is assumed to handle a second and processor: 0.25 µs a sample of some 17 logged bytes. Not measured on the machine it runs on.
     private const long ReplayBytesPerSecond = 64L << 20;
+
+    /// <summary>What evaluated matchers of all blocks may take together, in bytes.</summary>
+    public const long MatcherCacheBytes = 32 << 20;
 
     private const int SmallestPreallocation = 64 << 10;
 
@@ -51,6 +55,12 @@ internal static class EngineSettings
             options.Lsm.MemTableFlushThreshold,
             (long)Math.Min(options.Wal.MaxSize.Bytes, replayable),
             options.BlockDuration.Milliseconds,
+            options.Integration.SstableToBlockConversion ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
             GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
     }
+
+    public static ConversionPicker Conversion(StorageOptions options) => new(
+        options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Integration.LateDelay.Milliseconds);
+
+    public static Retention Retention(StorageOptions options) => new(options.Retention.Time?.Milliseconds, options.Retention.Size?.Bytes);
 }

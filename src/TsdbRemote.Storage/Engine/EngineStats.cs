@@ -21,6 +21,15 @@ internal sealed class EngineCounters
     public long LastFlushMs;
     public long MergedDuplicates;
     public long MergedConflicts;
+    public long Conversions;
+    public long LateConversions;
+    public long ConversionErrors;
+    public long ConversionTicks;
+    public long ConversionSamples;
+    public long ConversionBytes;
+    public long BlocksAdopted;
+    public long BlocksQuarantined;
+    public long BlocksDeleted;
     public long StallTicks;
     public long StallsRefused;
     public long Reads;

@@ -2,6 +2,9 @@ using System.Collections.Concurrent;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
@@ -49,6 +52,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly WriteAheadLog _wal;
     private readonly CurrentState _state;
     private readonly BackgroundWork _background;
+    private readonly BlockWork _blocks;
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
     private readonly bool _threaded;
@@ -67,8 +71,9 @@ public sealed class LsmEngine : IAsyncDisposable
         _threaded = threaded;
         _started = time.GetTimestamp();
 
+        var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
-            new Recovery(files, _paths, EngineSettings.Flush(options), options.Wal.OnCorruption, log).Open();
+            new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
         _dictionary = recovered.Dictionary;
         var ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
@@ -77,8 +82,9 @@ public sealed class LsmEngine : IAsyncDisposable
         MemTable active = NewMemTable(recovered.NextSegment);
         bool logged = options.Wal.Durability != WalDurability.None;
         _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
-        _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Manifest));
+        _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Blocks, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
+        recovered.Blocks.Release();
         foreach (InheritedSegment segment in recovered.Segments)
             _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed, HasFile: true));
 
@@ -91,8 +97,9 @@ public sealed class LsmEngine : IAsyncDisposable
             files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
         var stall = new WriteStall(() => _background!.IsFull, time, _counters);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, () => _replay.Below, _replay.Flushed,
+            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, _replay.Flushed,
             _failure, _counters, stall, time, log);
+        _blocks = NewBlockWork(commits, store);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, stall, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
@@ -164,7 +171,7 @@ public sealed class LsmEngine : IAsyncDisposable
         if (!_ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
-        var sources = new ReadSources([.. state.MemTables.NewestFirst], [.. state.Levels.Tables]);
+        var sources = new ReadSources([.. state.MemTables.NewestFirst], state.Levels.Tables, state.Blocks.Blocks);
         return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, state.Release);
     }
 
@@ -172,6 +179,14 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
+
+    /// <summary>Completes when everything acknowledged before the call is in tables, and every window that is closed is in a block.</summary>
+    /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
+    public async Task CompactAsync(CancellationToken cancel)
+    {
+        await FlushAsync(cancel).ConfigureAwait(false);
+        await _blocks.CompactAsync(cancel).ConfigureAwait(false);
+    }
 
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -187,6 +202,7 @@ public sealed class LsmEngine : IAsyncDisposable
         await _stopping.CancelAsync().ConfigureAwait(false);
         while (_writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
+        _blocks.Stop();
         _background.Hurry();
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
@@ -203,6 +219,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _state.Close();
         _wal.Dispose();
         _background.Dispose();
+        _blocks.Dispose();
         _replay.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
@@ -228,6 +245,30 @@ public sealed class LsmEngine : IAsyncDisposable
         return _background.Step(flush);
     }
 
+    /// <summary>One round of work on blocks, for tests without threads.</summary>
+    internal bool StepBlocks() => _blocks.Step();
+
+    private BlockWork NewBlockWork(StateCommits commits, BlockStore store)
+    {
+        var clock = new TrustedClock(_time);
+        long OtherBytes() => _state.Peek.Levels.Bytes + _background.UnflushedLogBytes + store.QuarantineBytes;
+        var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
+        var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
+        ConversionWork? conversion = _options.Integration.SstableToBlockConversion
+            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _counters, Damaged, _time, _log)
+            : null;
+        return new BlockWork(upkeep, conversion, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
+    }
+
+    private bool HoldsClosedWindow(MemTable memTable) =>
+        EngineSettings.Conversion(_options).HoldsClosed(new TimeRange(memTable.MinTimeMs, memTable.MaxTimeMs), NowMs);
+
+    private void Damaged(string what)
+    {
+        _damages.Enqueue(what);
+        Log.Damage(_log, what);
+    }
+
     private void Begin()
     {
         _openSeconds["writes_accepted"] = Elapsed();
@@ -243,6 +284,7 @@ public sealed class LsmEngine : IAsyncDisposable
         // Also where callers drain for themselves: idle frames and interval syncs have no caller.
         StartThread("log", _wal.Run);
         StartThread("flush", _background.Run);
+        StartThread("blocks", _blocks.Run);
         int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));

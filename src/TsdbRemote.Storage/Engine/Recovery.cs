@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
@@ -12,13 +13,14 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>What a data directory held when it was opened.</summary>
 /// <param name="Manifest">The durable truth.</param>
 /// <param name="Levels">The tables it names, open.</param>
+/// <param name="Blocks">Blocks in service.</param>
 /// <param name="Dictionary">Its series: found by label runs at once, by postings once those are built.</param>
 /// <param name="Segments">Log segments to replay, oldest first.</param>
 /// <param name="NextSegment">First number that no segment ever had.</param>
 /// <param name="NextTableId">First id that no table ever had.</param>
 /// <param name="Damages">What was found damaged and taken out of service.</param>
 internal sealed record RecoveredDirectory(
-    ManifestState Manifest, LevelSet Levels, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
+    ManifestState Manifest, LevelSet Levels, BlockSet Blocks, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
     long NextTableId, ImmutableArray<string> Damages);
 
 /// <summary>A log segment that an earlier process left.</summary>
@@ -39,15 +41,17 @@ internal sealed class Recovery
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly FlushSettings _settings;
+    private readonly BlockStore _store;
     private readonly CorruptionPolicy _onCorruption;
     private readonly ILogger _log;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
-    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, CorruptionPolicy onCorruption, ILogger log)
+    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, ILogger log)
     {
         _files = files;
         _paths = paths;
         _settings = settings;
+        _store = store;
         _onCorruption = onCorruption;
         _log = log;
     }
@@ -77,6 +81,7 @@ internal sealed class Recovery
         if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
         SeriesDictionary dictionary = LoadDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
+        BlockSet blocks = _store.OpenNamed(manifest, Damaged);
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays.
         bool isWhole = _damages.Count == 0;
@@ -86,10 +91,11 @@ internal sealed class Recovery
             RemoveTemporaries(_paths.Root);
             RemoveTemporaries(_paths.Tables);
             RemoveFlushedSegments(manifest);
+            _store.RemoveRests(manifest);
         }
 
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
-        return new RecoveredDirectory(manifest, levels, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
+        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
     }
 
     private ManifestState LoadManifest()
