@@ -161,5 +161,5 @@ public class ReadBenchmarks
         _memTables = [];
     }
 
-    private ReadSnapshot Snapshot() => new(new ReadSources(_memTables, _tables), _store.Dictionary, Memory, static () => { });
+    private ReadSnapshot Snapshot() => new(new ReadSources(_memTables, _tables, []), _store.Dictionary, Memory, static () => { });
 }

@@ -98,6 +98,20 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
+    /// <summary>Flushes all that was written and converts all that is closed, by steps.</summary>
+    public void CompactByStep()
+    {
+        FlushByStep();
+        Task done = Engine.CompactBlocksAsync(CancellationToken.None);
+        for (int step = 0; !done.IsCompleted; step++)
+        {
+            if (step == 10_000) throw new InvalidOperationException("the compaction waits for something that does not come by stepping");
+            Engine.StepBlocks();
+        }
+
+        done.GetAwaiter().GetResult();
+    }
+
     /// <summary>Stops without flushing: the log holds what was written, sealed, for the next open to replay.</summary>
     public Task StopWithoutFlushAsync() => Engine.StopAsync(new CancellationToken(canceled: true));
 

@@ -185,8 +185,11 @@ public sealed class LsmEngine : IAsyncDisposable
     public async Task CompactAsync(CancellationToken cancel)
     {
         await FlushAsync(cancel).ConfigureAwait(false);
-        await _blocks.CompactAsync(cancel).ConfigureAwait(false);
+        await CompactBlocksAsync(cancel).ConfigureAwait(false);
     }
+
+    /// <summary>The same without the flush, for tests without threads, which flush by steps.</summary>
+    internal Task CompactBlocksAsync(CancellationToken cancel) => _blocks.CompactAsync(cancel);
 
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>

@@ -26,6 +26,7 @@ public sealed class EngineModelTests
         (12, Gen.Select(Gen.Int[0, SeriesCount - 1], Gen.Select(Time, Value, static (time, value) => new Sample(time, value)).Array[1, 20])
             .Array[1, 4].Select(static series => new Operation(OperationKind.Write, series))),
         (2, Gen.Const(new Operation(OperationKind.Flush, []))),
+        (2, Gen.Const(new Operation(OperationKind.Compact, []))),
         (1, Gen.Const(new Operation(OperationKind.Restart, []))),
         (1, Gen.Const(new Operation(OperationKind.Kill, []))),
         (3, Gen.Const(new Operation(OperationKind.Read, []))));
@@ -34,6 +35,7 @@ public sealed class EngineModelTests
     {
         Write,
         Flush,
+        Compact,
         Restart,
         Kill,
         Read,
@@ -41,6 +43,11 @@ public sealed class EngineModelTests
 
     [Fact]
     public void Any_history_reads_like_a_sorted_map_in_which_the_newest_wins() => Step.Array[1, 40].Sample(Run, iter: 300);
+
+    [Fact]
+    public void Any_history_with_windows_converted_as_soon_as_they_can_be_reads_alike() => Step.Array[1, 40].Sample(
+        static history => Run(history, EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } }),
+        iter: 150);
 
     [Fact]
     public void Any_history_reads_alike_under_other_options() => Step.Array[1, 30].Sample(
@@ -71,6 +78,9 @@ public sealed class EngineModelTests
                     break;
                 case OperationKind.Flush:
                     engine.FlushByStep();
+                    break;
+                case OperationKind.Compact:
+                    engine.CompactByStep();
                     break;
                 case OperationKind.Restart:
                     engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
