@@ -62,6 +62,9 @@ public sealed class BlockReader : IDisposable
     /// <summary>What is deleted of it.</summary>
     public Tombstones Tombstones { get; }
 
+    /// <summary>Matchers evaluated before; null where none are kept.</summary>
+    public PostingsCache? Postings => _postings;
+
     /// <summary>Opens a block.</summary>
     /// <param name="files">Where it is.</param>
     /// <param name="directory">Its directory, which bears its name.</param>

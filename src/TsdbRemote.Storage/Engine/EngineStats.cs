@@ -59,6 +59,21 @@ internal sealed class EngineCounters
 /// <param name="MaxTimeMs">Newest sample, ms; meaningless without samples.</param>
 public sealed record MemTableStats(long Segment, bool Active, long Bytes, long Series, long Samples, long MinTimeMs, long MaxTimeMs);
 
+/// <summary>One block, for people.</summary>
+/// <param name="Ulid">Its name.</param>
+/// <param name="Level">1 for one made of tables.</param>
+/// <param name="Rank">How new its samples are; negative for foreign blocks.</param>
+/// <param name="Adopted">True for a foreign one.</param>
+/// <param name="MinTimeMs">No sample of it is before, ms.</param>
+/// <param name="EndTimeMs">Every sample of it is before, ms.</param>
+/// <param name="Series">Series in it.</param>
+/// <param name="Chunks">Chunks in it.</param>
+/// <param name="Samples">Samples in it.</param>
+/// <param name="Bytes">Bytes on disk.</param>
+/// <param name="MemoryBytes">Bytes that it takes in memory while it is open.</param>
+public sealed record StoredBlockStats(
+    string Ulid, int Level, long Rank, bool Adopted, long MinTimeMs, long EndTimeMs, long Series, long Chunks, long Samples, long Bytes, long MemoryBytes);
+
 /// <summary>The engine's figures at one instant. Counters count from the start of the process.</summary>
 public sealed record EngineStats
 {
@@ -151,6 +166,42 @@ public sealed record EngineStats
 
     /// <summary>Tables, newest first.</summary>
     public required ImmutableArray<TableEntry> Tables { get; init; }
+
+    /// <summary>Blocks, the newest last.</summary>
+    public required ImmutableArray<StoredBlockStats> Blocks { get; init; }
+
+    /// <summary>Windows converted to blocks.</summary>
+    public required long Conversions { get; init; }
+
+    /// <summary>Of these, windows that a block had already: late data.</summary>
+    public required long LateConversions { get; init; }
+
+    /// <summary>Attempts of work on blocks that failed.</summary>
+    public required long ConversionErrors { get; init; }
+
+    /// <summary>Time spent in conversions, seconds.</summary>
+    public required double ConversionSeconds { get; init; }
+
+    /// <summary>Samples in blocks made by conversions.</summary>
+    public required long ConversionSamples { get; init; }
+
+    /// <summary>Bytes of blocks made by conversions, chunks and index.</summary>
+    public required long ConversionBytes { get; init; }
+
+    /// <summary>Foreign blocks taken into service.</summary>
+    public required long BlocksAdopted { get; init; }
+
+    /// <summary>Foreign blocks that did not pass verification.</summary>
+    public required long BlocksQuarantined { get; init; }
+
+    /// <summary>Blocks deleted by retention.</summary>
+    public required long BlocksDeleted { get; init; }
+
+    /// <summary>Evaluated matchers of blocks that were still known.</summary>
+    public required long MatcherCacheHits { get; init; }
+
+    /// <summary>Evaluated matchers of blocks that had to be evaluated.</summary>
+    public required long MatcherCacheMisses { get; init; }
 
     /// <summary>Bloom filters that said no, over all tables.</summary>
     public required long BloomHits { get; init; }

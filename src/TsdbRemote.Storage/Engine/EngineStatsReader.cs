@@ -1,4 +1,6 @@
 using System.Collections.Immutable;
+using TsdbRemote.Blocks.Format;
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
@@ -48,6 +50,18 @@ internal static class EngineStatsReader
                 StallsRefused = Interlocked.Read(ref counters.StallsRefused),
                 Reads = Interlocked.Read(ref counters.Reads),
                 Tables = [.. state.Levels.Tables.Select(static table => table.Entry)],
+                Blocks = [.. state.Blocks.Blocks.Select(Of)],
+                Conversions = Interlocked.Read(ref counters.Conversions),
+                LateConversions = Interlocked.Read(ref counters.LateConversions),
+                ConversionErrors = Interlocked.Read(ref counters.ConversionErrors),
+                ConversionSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.ConversionTicks)).TotalSeconds,
+                ConversionSamples = Interlocked.Read(ref counters.ConversionSamples),
+                ConversionBytes = Interlocked.Read(ref counters.ConversionBytes),
+                BlocksAdopted = Interlocked.Read(ref counters.BlocksAdopted),
+                BlocksQuarantined = Interlocked.Read(ref counters.BlocksQuarantined),
+                BlocksDeleted = Interlocked.Read(ref counters.BlocksDeleted),
+                MatcherCacheHits = state.Blocks.Blocks.Sum(static block => block.Reader.Postings?.Hits ?? 0),
+                MatcherCacheMisses = state.Blocks.Blocks.Sum(static block => block.Reader.Postings?.Misses ?? 0),
                 BloomHits = state.Levels.Tables.Sum(static table => table.Reader.BloomHits),
                 BloomMisses = state.Levels.Tables.Sum(static table => table.Reader.BloomMisses),
                 ManifestGeneration = state.Manifest.Generation,
@@ -71,6 +85,14 @@ internal static class EngineStatsReader
 
     private static MemTableStats Of(MemTable memTable, bool active) => new(
         memTable.Segment, active, memTable.Bytes, memTable.SeriesCount, memTable.SampleCount, memTable.MinTimeMs, memTable.MaxTimeMs);
+
+    private static StoredBlockStats Of(StoredBlock block)
+    {
+        BlockMeta meta = block.Reader.Meta;
+        return new StoredBlockStats(
+            block.Entry.Ulid, meta.Compaction.Level, block.Rank, block.Entry.Adopted, meta.MinTimeMs, meta.EndTimeMs, meta.Stats.Series, meta.Stats.Chunks,
+            meta.Stats.Samples, block.Reader.Bytes, block.Reader.MemoryBytes);
+    }
 
     private static Dictionary<T, long> ByKey<T>(long[] counts)
         where T : struct, Enum => Enum.GetValues<T>().ToDictionary(static key => key, key => Interlocked.Read(ref counts[Convert.ToInt32(key, null)]));

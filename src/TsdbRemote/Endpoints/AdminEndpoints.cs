@@ -7,11 +7,15 @@ namespace TsdbRemote.Endpoints;
 /// <summary>Calls that change the server's state; off unless <c>admin.enabled</c>.</summary>
 internal static class AdminEndpoints
 {
-    /// <summary>Maps <c>POST /api/v1/admin/flush</c>.</summary>
-    public static void MapAdmin(this IEndpointRouteBuilder endpoints) => endpoints.MapPost("/api/v1/admin/flush", FlushAsync);
+    /// <summary>Maps <c>POST /api/v1/admin/flush</c> and <c>/compact</c>.</summary>
+    public static void MapAdmin(this IEndpointRouteBuilder endpoints)
+    {
+        endpoints.MapPost("/api/v1/admin/flush", static context => DoAsync(context, "Flush", static (engine, cancel) => engine.FlushAsync(cancel)));
+        endpoints.MapPost("/api/v1/admin/compact", static context => DoAsync(context, "Compaction", static (engine, cancel) => engine.CompactAsync(cancel)));
+    }
 
-    /// <summary>Answers 204 once everything acknowledged before the call is in tables.</summary>
-    private static async Task FlushAsync(HttpContext context)
+    /// <summary>Answers 204 once it is done: for a flush, everything acknowledged before is in tables; for a compaction, every closed window in a block.</summary>
+    private static async Task DoAsync(HttpContext context, string what, Func<LsmEngine, CancellationToken, Task> work)
     {
         IServiceProvider services = context.RequestServices;
         if (!services.GetRequiredService<TsdbRemoteOptions>().Admin.Enabled)
@@ -28,10 +32,11 @@ internal static class AdminEndpoints
             return;
         }
 
-        Log.FlushAsked(services.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(AdminEndpoints).FullName!), context.Connection.RemoteIpAddress?.ToString() ?? "");
+        Log.AdminAsked(
+            services.GetRequiredService<ILoggerFactory>().CreateLogger(typeof(AdminEndpoints).FullName!), what, context.Connection.RemoteIpAddress?.ToString() ?? "");
         try
         {
-            await services.GetRequiredService<EngineHost>().Engine.FlushAsync(context.RequestAborted);
+            await work(services.GetRequiredService<EngineHost>().Engine, context.RequestAborted);
             context.Response.StatusCode = StatusCodes.Status204NoContent;
         }
         catch (EngineUnavailableException refused)

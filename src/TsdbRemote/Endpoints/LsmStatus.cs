@@ -72,11 +72,35 @@ internal static class LsmStatus
             table.MaxTimeMs,
             table.Size,
         }),
+        Windows = Windows(stats),
+        stats.Blocks,
+        Conversions = new
+        {
+            Count = stats.Conversions,
+            Late = stats.LateConversions,
+            Errors = stats.ConversionErrors,
+            Bytes = stats.ConversionBytes,
+            Samples = stats.ConversionSamples,
+            Seconds = stats.ConversionSeconds,
+            stats.BlocksAdopted,
+            stats.BlocksQuarantined,
+            stats.BlocksDeleted,
+        },
+        MatcherCache = new { Hits = stats.MatcherCacheHits, Misses = stats.MatcherCacheMisses },
         stats.ManifestGeneration,
         Bloom = new { Hits = stats.BloomHits, Misses = stats.BloomMisses },
         Stalls = new { Seconds = stats.StallSeconds, Refused = stats.StallsRefused },
         stats.InFlightBytes,
     };
+
+    /// <summary>For each window of time that tables hold, which; and for each range that blocks hold, which. Oldest first.</summary>
+    private static IEnumerable<object> Windows(EngineStats stats)
+    {
+        var tables = stats.Tables.SelectMany(static table => table.Windows, static (table, window) => (window, table.Id)).ToLookup(static pair => pair.window, static pair => pair.Id);
+        var blocks = stats.Blocks.ToLookup(static block => block.MinTimeMs, static block => block.Ulid);
+        return tables.Select(static window => window.Key).Concat(blocks.Select(static block => block.Key)).Distinct().Order()
+            .Select(start => new { StartMs = start, Tables = tables[start], Blocks = blocks[start] });
+    }
 
     private static string Name(Enum value) => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());
 }

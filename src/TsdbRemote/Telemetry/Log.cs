@@ -21,6 +21,6 @@ internal static partial class Log
     [LoggerMessage(3103, LogLevel.Error, "{Method} {Path} failed, id {Id}")]
     public static partial void RequestFailed(ILogger logger, string method, string path, string id, Exception failure);
 
-    [LoggerMessage(3104, LogLevel.Information, "Flush asked for by {Address}")]
-    public static partial void FlushAsked(ILogger logger, string address);
+    [LoggerMessage(3104, LogLevel.Information, "{What} asked for by {Address}")]
+    public static partial void AdminAsked(ILogger logger, string what, string address);
 }

@@ -22,6 +22,7 @@ internal sealed class Metrics
         AddLog();
         AddMemTables();
         AddFlushes();
+        AddBlocks();
         AddReads();
         AddOpening();
         registry.AddBeforeCollectCallback(() =>
@@ -94,6 +95,25 @@ internal sealed class Metrics
                 bytes.WithLabels(name).Set(level.Sum(static table => table.Size));
             }
         });
+    }
+
+    private void AddBlocks()
+    {
+        Show("tsdb_remote_blocks", "Blocks in service.", static stats => stats.Blocks.Length);
+        Show("tsdb_remote_block_bytes", "Bytes of blocks on disk.", static stats => stats.Blocks.Sum(static block => block.Bytes));
+        Show("tsdb_remote_block_memory_bytes", "Memory of open blocks: sparse tables of symbols and postings.", static stats => stats.Blocks.Sum(static block => block.MemoryBytes));
+        Show("tsdb_remote_block_samples", "Samples in blocks; one that several blocks hold counts in each.", static stats => stats.Blocks.Sum(static block => block.Samples));
+        Count("tsdb_remote_conversions_total", "Windows converted to blocks.", static stats => stats.Conversions);
+        Count("tsdb_remote_conversions_late_total", "Of these, windows that a block had already.", static stats => stats.LateConversions);
+        Count("tsdb_remote_block_work_errors_total", "Attempts of adoption, retention or conversion that failed.", static stats => stats.ConversionErrors);
+        Count("tsdb_remote_conversion_seconds_total", "Time spent in conversions.", static stats => stats.ConversionSeconds);
+        Count("tsdb_remote_conversion_samples_total", "Samples in blocks made by conversions.", static stats => stats.ConversionSamples);
+        Count("tsdb_remote_conversion_bytes_total", "Bytes of blocks made by conversions, chunks and index.", static stats => stats.ConversionBytes);
+        Count("tsdb_remote_blocks_adopted_total", "Foreign blocks taken into service.", static stats => stats.BlocksAdopted);
+        Count("tsdb_remote_blocks_quarantined_total", "Foreign blocks that did not pass verification.", static stats => stats.BlocksQuarantined);
+        Count("tsdb_remote_blocks_deleted_total", "Blocks deleted by retention.", static stats => stats.BlocksDeleted);
+        Show("tsdb_remote_matcher_cache_hits", "Evaluated matchers that open blocks still knew.", static stats => stats.MatcherCacheHits);
+        Show("tsdb_remote_matcher_cache_misses", "Matchers that open blocks had to evaluate.", static stats => stats.MatcherCacheMisses);
     }
 
     private void AddReads()
