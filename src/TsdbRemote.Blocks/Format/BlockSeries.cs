@@ -1,17 +1,119 @@
+using System.Runtime.InteropServices;
+using TsdbRemote.Blocks.Encoding;
+
 namespace TsdbRemote.Blocks.Format;
 
-/// <summary>API sketch.</summary>
+/// <summary>One series as an index holds it: a buffer that <see cref="IndexReader.ReadSeries"/> fills again and again.</summary>
+/// <remarks>
+/// Use:    one for each thread that reads; what it shows is valid until the next read. Dispose gives the buffers back.
+/// Speed:  neighbours share most of their labels, so the labels of the series read before are kept and copied where they are the same ones;
+///         where a few symbols were found lately is remembered too. About 20 KiB, more if labels or chunks need more.
+/// Not thread-safe. Holds no reader open.
+/// </remarks>
 public sealed class BlockSeries : IDisposable
 {
-    /// <summary>Id of the series.</summary>
-    public uint Id { get; }
+    private const int ReadAheadBytes = 4096;
 
-    /// <summary>Canonical run.</summary>
-    public ReadOnlySpan<byte> Labels => throw new NotSupportedException();
+    private readonly List<LabelRef>[] _refs = [[], []];
+    private readonly List<int>[] _ends = [[], []];
+    private readonly PooledBuffer[] _runs = [PooledBuffer.Rent(512), PooledBuffer.Rent(512)];
+    private int _current;
 
-    /// <summary>Chunks, ascending.</summary>
-    public ReadOnlySpan<ChunkMeta> Chunks => throw new NotSupportedException();
+    /// <summary>Id of the series in its index.</summary>
+    public uint Id { get; internal set; }
+
+    /// <summary>Its labels as a canonical run; see <see cref="Model.Labels"/>.</summary>
+    public ReadOnlySpan<byte> Labels => _runs[_current].Span;
+
+    /// <summary>Its chunks, one or more, ascending by time, disjoint.</summary>
+    public ReadOnlySpan<ChunkMeta> Chunks => CollectionsMarshal.AsSpan(ChunkList);
+
+    internal List<ChunkMeta> ChunkList { get; } = [];
+
+    internal List<LabelRef> Refs => _refs[_current];
+
+    /// <summary>The window for the entry.</summary>
+    internal FileWindow EntryWindow { get; } = new(ReadAheadBytes);
+
+    /// <summary>Where symbols are: two, since name and value are looked at together.</summary>
+    internal SymbolFinder Names { get; } = new();
+
+    internal SymbolFinder Values { get; } = new();
+
+    private IndexSymbols? Symbols { get; set; }
 
     /// <inheritdoc/>
-    public void Dispose() => throw new NotSupportedException();
+    public void Dispose()
+    {
+        foreach (PooledBuffer run in _runs) run.Dispose();
+        EntryWindow.Dispose();
+        Names.Dispose();
+        Values.Dispose();
+    }
+
+    /// <summary>Turns the series read last into the one before, and empties this.</summary>
+    internal void Begin(IndexSymbols symbols)
+    {
+        if (Symbols != symbols)
+        {
+            // Refs mean something in one index only. A map could even come to lie where another one was.
+            Symbols = symbols;
+            Clear(_current);
+            Names.Forget();
+            Values.Forget();
+        }
+
+        _current ^= 1;
+        Clear(_current);
+        ChunkList.Clear();
+        Id = 0;
+    }
+
+    /// <summary>Forgets everything, after a read that failed.</summary>
+    internal void Reset()
+    {
+        Symbols = null;
+        Clear(0);
+        Clear(1);
+        ChunkList.Clear();
+        Id = 0;
+    }
+
+    /// <summary>Writes the run of the refs.</summary>
+    /// <returns>What is wrong, or null.</returns>
+    internal string? BuildLabels()
+    {
+        PooledBuffer run = _runs[_current];
+        List<int> ends = _ends[_current];
+        ReadOnlySpan<LabelRef> refs = CollectionsMarshal.AsSpan(Refs);
+        ReadOnlySpan<LabelRef> before = CollectionsMarshal.AsSpan(_refs[_current ^ 1]);
+        for (int i = 0; i < refs.Length; i++)
+        {
+            if (i < before.Length && refs[i] == before[i])
+            {
+                List<int> endsBefore = _ends[_current ^ 1];
+                int start = i == 0 ? 0 : endsBefore[i - 1];
+                run.Append(_runs[_current ^ 1].Span[start..endsBefore[i]]);
+            }
+            else
+            {
+                ReadOnlySpan<byte> name = Names.Get(Symbols!, refs[i].Name);
+                ReadOnlySpan<byte> value = Values.Get(Symbols!, refs[i].Value);
+                if (name.IsEmpty || value.IsEmpty) return "a label of a series has an empty name or value";
+                run.SetLength(run.Length + Model.Labels.Write(run.Reserve(Model.Labels.SizeOf(name.Length, value.Length)), name, value));
+            }
+
+            if (run.Length > IndexFormat.MaxLabelBytes) return $"labels of a series take more than {IndexFormat.MaxLabelBytes} bytes";
+            ends.Add(run.Length);
+        }
+
+        return refs.IsEmpty ? "a series has no labels" : null;
+    }
+
+    private void Clear(int which)
+    {
+        _refs[which].Clear();
+        _ends[which].Clear();
+        _runs[which].SetLength(0);
+    }
 }

@@ -1,22 +1,224 @@
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Format;
 
-/// <summary>API sketch.</summary>
+/// <summary>Writes the index of a block, front to back; its bytes are drawn in <see cref="IndexFormat"/>.</summary>
+/// <remarks>
+/// Use:       <see cref="Declare"/> for each series, in any order; then <see cref="Add"/> for each series in label order; then
+///            <see cref="Finish"/>, after which the file is durable, though not its name. Without it, or after any exception, the file is
+///            garbage that the owner removes. <see cref="Dispose"/> in every case.
+/// Invariant: labels strictly ascend, references strictly ascend over all series, and every symbol is used: what readers and Thanos rely on.
+/// Memory:    for each symbol its bytes and about 37, for each distinct label pair about 40, and at the end 4 for each label of each series,
+///            256 MiB of them at most. None of it for chunks.
+/// Not thread-safe. Not here: chunks, meta.json, the directory.
+/// </remarks>
 public sealed class IndexWriter : IDisposable
 {
-    /// <summary>Creates the file, which must not exist.</summary>
-    public IndexWriter(IFileSystem files, string path) => throw new NotSupportedException();
+    private const long MaxPostingsInMemory = 64 << 20;
 
-    /// <summary>Pass 1, any order.</summary>
-    public void Declare(ReadOnlySpan<byte> labelRun) => throw new NotSupportedException();
+    private readonly FileAppender _file;
+    private readonly SectionWriter _section;
+    private readonly SymbolSet _symbols = new();
+    private readonly PairTable _pairs = new();
+    private readonly long _maxPostings;
+    private readonly PooledBuffer _entry = PooledBuffer.Rent(1024);
+    private readonly PooledBuffer _previousRun = PooledBuffer.Rent(1024);
+    private readonly List<LabelRef> _labels = [];
+    private readonly List<int> _pairNumbers = [];
+    private ulong _previousReference;
+    private long _seriesStart;
+    private long _series;
+    private long _chunks;
+    private long _postings;
+    private State _state;
 
-    /// <summary>Pass 2, strictly ascending.</summary>
-    public void Add(ReadOnlySpan<byte> labelRun, ReadOnlySpan<ChunkMeta> chunks) => throw new NotSupportedException();
+    /// <summary>Creates the file.</summary>
+    /// <param name="files">Where.</param>
+    /// <param name="path">Its name, which must not exist; its directory must.</param>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public IndexWriter(IFileSystem files, string path)
+        : this(files, path, MaxPostingsInMemory)
+    {
+    }
 
-    /// <summary>Completes, syncs and closes.</summary>
-    public IndexCounts Finish() => throw new NotSupportedException();
+    /// <summary>With another bound on the ids in memory, so that a test need not write as many.</summary>
+    internal IndexWriter(IFileSystem files, string path, long maxPostings)
+    {
+        ArgumentNullException.ThrowIfNull(files);
+        _file = new FileAppender(files.CreateNew(path));
+        _section = new SectionWriter(_file);
+        _maxPostings = maxPostings;
+    }
+
+    private enum State
+    {
+        Declaring,
+        Adding,
+        Finished,
+    }
+
+    /// <summary>First pass: takes the label names and values of a series.</summary>
+    /// <param name="labelRun">Canonical labels, see <see cref="Labels"/>.</param>
+    /// <exception cref="ArgumentException">The run is not canonical.</exception>
+    /// <exception cref="InvalidOperationException">A series was added already.</exception>
+    public void Declare(ReadOnlySpan<byte> labelRun)
+    {
+        if (_state != State.Declaring) throw new InvalidOperationException("symbols are declared before the first series is added");
+        var labels = new LabelRunReader(labelRun);
+        while (labels.MoveNext())
+        {
+            _symbols.Add(labels.Name);
+            _symbols.Add(labels.Value);
+        }
+
+        if (labels.IsMalformed) throw new ArgumentException("labels are not a canonical run", nameof(labelRun));
+    }
+
+    /// <summary>Second pass: appends the next series.</summary>
+    /// <param name="labelRun">Canonical labels, behind those of the series before in the order of <see cref="Labels.Compare"/>.</param>
+    /// <param name="chunks">Its chunks, one or more, disjoint and ascending by time, references ascending over the whole index.</param>
+    /// <exception cref="ArgumentException">Labels or chunks are not so, or a label was not declared.</exception>
+    /// <exception cref="InvalidOperationException">The file is finished, or the series would begin behind byte 64 GiB.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public void Add(ReadOnlySpan<byte> labelRun, ReadOnlySpan<ChunkMeta> chunks)
+    {
+        if (_state == State.Finished) throw new InvalidOperationException("the index is finished");
+        CheckOrder(labelRun);
+        CheckChunks(chunks);
+        if (_state == State.Declaring) WriteSymbols();
+        Resolve(labelRun);
+        _entry.SetLength(0);
+        SeriesEntry.Write(_entry, System.Runtime.InteropServices.CollectionsMarshal.AsSpan(_labels), chunks);
+        Pad(IndexFormat.SeriesAlignment);
+        if (_file.Position > IndexFormat.MaxBytes) throw new InvalidOperationException("an index has room for series in its first 64 GiB only");
+        _file.Append(_entry.Span);
+        Count();
+        _series++;
+        _chunks += chunks.Length;
+        _previousReference = chunks[^1].Reference;
+        _previousRun.SetLength(0);
+        _previousRun.Append(labelRun);
+    }
+
+    /// <summary>Writes what finds the series, makes the file's bytes durable and closes it.</summary>
+    /// <returns>What the index holds.</returns>
+    /// <exception cref="InvalidOperationException">It is finished, a declared symbol is in no series, or a section is over its bound of 4 GiB.</exception>
+    /// <exception cref="CorruptFileException">A series read back differently.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public IndexCounts Finish()
+    {
+        if (_state == State.Finished) throw new InvalidOperationException("the index is finished");
+        if (_state == State.Declaring) WriteSymbols();
+        _state = State.Finished;
+        if (_symbols.UsedCount != _symbols.Count)
+        {
+            string unused = LabelText.Escape(_symbols.FirstUnused().ToArray(), 100);
+            throw new InvalidOperationException($"{_symbols.Count - _symbols.UsedCount} declared symbols are in no series, such as {unused}");
+        }
+
+        WritePostings();
+        _file.Flush();
+        _file.File.SyncAll();
+        IndexCounts counts = new(_series, _chunks, _symbols.Count, _postings, _pairs.Count, _file.Position);
+        Dispose();
+        return counts;
+    }
 
     /// <inheritdoc/>
-    public void Dispose() => throw new NotSupportedException();
+    public void Dispose()
+    {
+        _state = State.Finished;
+        _file.Dispose();
+        _symbols.Dispose();
+        _entry.Dispose();
+        _previousRun.Dispose();
+    }
+
+    private void CheckOrder(ReadOnlySpan<byte> run)
+    {
+        if (run.Length > IndexFormat.MaxLabelBytes)
+            throw new ArgumentException($"labels of {run.Length} bytes, {IndexFormat.MaxLabelBytes} are allowed", nameof(run));
+        if (_series > 0 && Labels.Compare(_previousRun.Span, run) >= 0)
+            throw new ArgumentException($"series {Labels.Print(run)} does not follow {Labels.Print(_previousRun.Span)}", nameof(run));
+    }
+
+    private void CheckChunks(ReadOnlySpan<ChunkMeta> chunks)
+    {
+        if (chunks.IsEmpty) throw new ArgumentException("a series without chunks cannot be written", nameof(chunks));
+        for (int i = 0; i < chunks.Length; i++)
+        {
+            ChunkMeta chunk = chunks[i];
+            bool isFirst = _series == 0 && i == 0;
+            ulong before = i == 0 ? _previousReference : chunks[i - 1].Reference;
+            bool ascends = chunk.MinTimeMs <= chunk.MaxTimeMs && (i == 0 || chunk.MinTimeMs > chunks[i - 1].MaxTimeMs);
+            if (!ascends) throw new ArgumentException($"times of chunk {i} do not ascend: {chunk}", nameof(chunks));
+            if ((!isFirst && chunk.Reference <= before) || chunk.Reference > long.MaxValue)
+                throw new ArgumentException($"reference of chunk {i} does not follow {before}: {chunk}", nameof(chunks));
+        }
+    }
+
+    /// <summary>Labels of a run as ordinals of symbols, and as numbers of pairs.</summary>
+    private void Resolve(ReadOnlySpan<byte> run)
+    {
+        _labels.Clear();
+        _pairNumbers.Clear();
+        ReadOnlySpan<byte> previous = default;
+        var labels = new LabelRunReader(run);
+        while (labels.MoveNext())
+        {
+            if (labels.Name.SequenceCompareTo(previous) <= 0 || labels.Value.IsEmpty)
+                throw new ArgumentException($"labels {Labels.Print(run)} are not canonical", nameof(run));
+            previous = labels.Name;
+            if (!_symbols.TryFind(labels.Name, out uint name) || !_symbols.TryFind(labels.Value, out uint value))
+                throw new ArgumentException($"labels {Labels.Print(run)} were not declared", nameof(run));
+            _labels.Add(new LabelRef(name, value));
+            _pairNumbers.Add(_pairs.Intern(LabelPair.KeyOf(_labels[^1])));
+        }
+
+        if (labels.IsMalformed || _labels.Count == 0) throw new ArgumentException("labels are not a canonical run", nameof(run));
+    }
+
+    private void Count()
+    {
+        foreach (int number in _pairNumbers) _pairs[number].Count++;
+        _postings += _pairNumbers.Count;
+    }
+
+    private void WriteSymbols()
+    {
+        Span<byte> header = stackalloc byte[IndexFormat.HeaderBytes];
+        IndexFormat.WriteHeader(header);
+        _file.Append(header);
+        _symbols.Sort();
+        _section.Begin(sizeof(uint) + _symbols.EncodedBytes, "symbols");
+        _section.AppendUInt32((uint)_symbols.Count);
+        for (uint ordinal = 0; ordinal < (uint)_symbols.Count; ordinal++) _section.AppendString(_symbols[ordinal]);
+        _section.End();
+        _seriesStart = _file.Position;
+        _state = State.Adding;
+    }
+
+    private void WritePostings()
+    {
+        long seriesEnd = _file.Position;
+        Pad(IndexFormat.PostingsAlignment);
+        long firstList = _file.Position;
+        var postings = new PostingsSection(_file, _section, _symbols, _pairs, _series, _maxPostings);
+        postings.WriteLists(_seriesStart, seriesEnd);
+        long table = _file.Position;
+        postings.WriteTable(firstList);
+        var toc = new IndexToc(IndexFormat.HeaderBytes, _seriesStart, seriesEnd, table, seriesEnd, table);
+        Span<byte> bytes = stackalloc byte[IndexToc.Size];
+        toc.WriteTo(bytes);
+        _file.Append(bytes);
+    }
+
+    private void Pad(int alignment)
+    {
+        Span<byte> zeros = stackalloc byte[IndexFormat.SeriesAlignment];
+        zeros.Clear();
+        _file.Append(zeros[..(int)(IndexFormat.Align(_file.Position, alignment) - _file.Position)]);
+    }
 }

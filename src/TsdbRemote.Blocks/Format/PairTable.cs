@@ -1,0 +1,91 @@
+namespace TsdbRemote.Blocks.Format;
+
+/// <summary>A label pair while its index is written.</summary>
+internal struct LabelPair
+{
+    /// <summary>Ordinals of name and value, the name's in the upper half: their order is that of the postings table.</summary>
+    public ulong Key;
+
+    /// <summary>Series that have it.</summary>
+    public uint Count;
+
+    /// <summary>While lists are collected: where its next series goes, or <see cref="NotCollected"/>.</summary>
+    public uint Next;
+
+    /// <summary>The pair's list is written in another pass.</summary>
+    public const uint NotCollected = uint.MaxValue;
+
+    /// <summary>Ordinal of the name.</summary>
+    public readonly uint Name => (uint)(Key >> 32);
+
+    /// <summary>Ordinal of the value.</summary>
+    public readonly uint Value => (uint)Key;
+
+    /// <summary>The key of a label.</summary>
+    public static ulong KeyOf(LabelRef label) => ((ulong)label.Name << 32) | label.Value;
+}
+
+/// <summary>The distinct label pairs of an index and how many series have each: open addressing over flat records.</summary>
+/// <remarks>
+/// Memory: 16 bytes a pair and 5.3 to 10.7 for its slots, at most doubled by the growth of the records; 12 more while they are sorted.
+/// The keys are ordinals of our own making, which a sender cannot choose one by one. Not thread-safe.
+/// </remarks>
+internal sealed class PairTable
+{
+    private const int MinSlots = 256;
+
+    private uint[] _slots = new uint[MinSlots];
+    private LabelPair[] _pairs = new LabelPair[MinSlots / 2];
+
+    /// <summary>Distinct pairs. They are numbered from 0.</summary>
+    public int Count { get; private set; }
+
+    /// <summary>A pair by its number.</summary>
+    public ref LabelPair this[int number] => ref _pairs[number];
+
+    /// <summary>The number of a pair, which is added if it is new.</summary>
+    public int Intern(ulong key)
+    {
+        int slot = SlotOf(key);
+        for (; _slots[slot] != 0; slot = (slot + 1) & (_slots.Length - 1))
+        {
+            int number = (int)(_slots[slot] - 1);
+            if (_pairs[number].Key == key) return number;
+        }
+
+        if (Count == _pairs.Length) Array.Resize(ref _pairs, (int)Math.Min(Count * 2L, Array.MaxLength));
+        _pairs[Count] = new LabelPair { Key = key, Next = LabelPair.NotCollected };
+        _slots[slot] = (uint)++Count;
+        if (Count > _slots.Length / 4 * 3) Grow();
+        return Count - 1;
+    }
+
+    /// <summary>The numbers of all pairs, ascending by key.</summary>
+    public int[] Sorted()
+    {
+        ulong[] keys = new ulong[Count];
+        int[] numbers = new int[Count];
+        for (int i = 0; i < Count; i++)
+        {
+            keys[i] = _pairs[i].Key;
+            numbers[i] = i;
+        }
+
+        Array.Sort(keys, numbers);
+        return numbers;
+    }
+
+    private int SlotOf(ulong key) => (int)((key * 0x9E3779B97F4A7C15) >> 33) & (_slots.Length - 1);
+
+    private void Grow()
+    {
+        if (_slots.Length > Array.MaxLength / 2) throw new InvalidOperationException($"an index of more than {Count} label pairs cannot be written");
+        _slots = new uint[_slots.Length * 2];
+        for (int number = 0; number < Count; number++)
+        {
+            int slot = SlotOf(_pairs[number].Key);
+            while (_slots[slot] != 0) slot = (slot + 1) & (_slots.Length - 1);
+            _slots[slot] = (uint)number + 1;
+        }
+    }
+}
