@@ -48,7 +48,7 @@ public class ChunkSegmentTests
             byte[][] chunks = [.. lengths.Select((length, i) => Chunk(length, i))];
             ulong[] references = Write(files, chunks, cap, static i => (ChunkEncoding)(1 + i % 3));
             Assert.Equal(references.Order(), references);
-            foreach (DirectoryEntry entry in files.List(Directory)) Assert.InRange(entry.Length, 18, cap);
+            foreach (DirectoryEntry entry in files.List(Directory)) Assert.InRange(entry.Length, 16, cap);
             Assert.Equal(Enumerable.Range(1, files.List(Directory).Count).Select(i => $"{i:D6}"), files.List(Directory).Select(entry => entry.Name));
             using ChunkSegmentReader reader = ChunkSegmentReader.Open(files, Directory, mmap);
             using NativeArena arena = new(4096);
