@@ -12,13 +12,13 @@ internal sealed record IndexedSeries((string Name, string Value)[] Labels, Chunk
 {
     private string? _text;
 
-    public byte[] Run { get; } = Blocks.Model.Labels.Encode(Labels);
+    public byte[] Run { get; } = TsdbRemote.Blocks.Model.Labels.Encode(Labels);
 
     /// <summary>Labels and chunks as text, to be compared.</summary>
     public string Text => _text ??= IndexModel.TextOf(Run, Chunks);
 
     public byte[] ValueOf(ReadOnlySpan<byte> name) =>
-        Blocks.Model.Labels.TryGet(Run, name, out ReadOnlySpan<byte> value) ? value.ToArray() : [];
+        TsdbRemote.Blocks.Model.Labels.TryGet(Run, name, out ReadOnlySpan<byte> value) ? value.ToArray() : [];
 }
 
 /// <summary>Indexes of tests: made, written, and answered by walking over everything.</summary>
