@@ -117,7 +117,7 @@ internal sealed class PostingsRules : IDisposable
 
     private void TakeName()
     {
-        _nameOrdinal = -1;
+        _nameOrdinal = _symbols.Empty;
         if (_table.Name.IsEmpty) return;
         if (_symbols.IsSorted)
         {

@@ -50,7 +50,7 @@ internal static class BrokenChunks
         {
             f.Build();
             f.Series[0].Chunks[1].Reference = f.Series[0].Chunks[0].Reference;
-        }, 36, 38),
+        }, 7, 36, 38),
         Local(19, "no samples", static f => Data(f, static data => [0, 0, .. data[2..]])),
         Local(19, "one sample more than there are", static f => Data(f, static data => [data[0], (byte)(data[1] + 1), .. data[2..]])),
         Local(19, "one sample fewer than there are", static f => Data(f, static data => [data[0], (byte)(data[1] - 1), .. data[2..]]), 38),

@@ -26,7 +26,8 @@ internal static class BrokenHistograms
         Local(23, "a custom bound twice", static f => Custom(f, static h => h.Bounds[1] = 0.005)),
         Local(23, "an infinite custom bound", static f => Custom(f, static h => h.Bounds[2] = double.PositiveInfinity)),
         Local(23, "more buckets than custom bounds", static f => Custom(f, static h => h.Bounds.RemoveRange(1, 2))),
-        Local(24, "a bucket below 0", static f => Integer(f, static h => h.Samples[0] = new(StartMs, 6, 1, 18.5, -1, 4, 2))),
+        Local(24, "a bucket below 0", static f => Integer(f, static h =>
+            (h.Flags, h.Samples[0]) = (0b1100_0000, new(StartMs, 6, 1, 18.5, -1, 4, 2)))),
         Local(24, "buckets that do not add up", static f => Integer(f, static h => h.Samples[2] = h.Samples[2] with { Count = 15 })),
         Local(24, "custom buckets that do not add up", static f => Custom(f, static h => h.Samples[0] = h.Samples[0] with { Count = 5 })),
         Local(24, "more in buckets than observed, beside NaN", static f => Integer(f, static h =>

@@ -12,7 +12,7 @@ internal static class BrokenMeta
         Local(1, "another name than the ulid", static f => f.Name = BlockForge.OtherId),
         Local(1, "a name in lower case", static f => f.Name = BlockForge.Id.ToLowerInvariant()),
         Local(1, "a final name that is no ulid", static f => f.Options = f.Options with { FinalName = "01HF7YAT00" }),
-        Local(1, "a ulid above 128 bits", static f => Meta(f, static m => m["ulid"] = "81HF7YAT00ABCDEFGHJKMNPQRS"), 9),
+        Local(1, "a name above 128 bits", static f => f.Options = f.Options with { FinalName = $"8{BlockForge.Id[1..]}" }),
         Local(2, "version 2", static f => Meta(f, static m => m["version"] = 2)),
         Local(2, "no version", static f => Meta(f, static m => m.Remove("version"))),
         Local(2, "version 2 of the thanos section", static f => Meta(f, static m => m["thanos"] = new JsonObject { ["version"] = 2 })),
@@ -27,11 +27,11 @@ internal static class BrokenMeta
         Local(4, "an empty range", static f => Meta(f, static m => m["maxTime"] = BlockForge.StartMs), 5),
         Local(4, "no minTime", static f => Meta(f, static m => m.Remove("minTime"))),
         Local(4, "an exponent", static f => f.EditFile("meta.json", static bytes => Replace(bytes, "1700013600000", "1.7000136e12"u8))),
-        Local(4, "times in seconds", static f => Meta(f, static m => (m["minTime"], m["maxTime"]) = (1_700_006_400, 1_700_013_600)), 5, 6),
-        Local(4, "times in µs", static f => Meta(f, static m => (m["minTime"], m["maxTime"]) = (BlockForge.StartMs, BlockForge.EndMs * 1000)), 6),
+        Local(4, "times in seconds", static f => Meta(f, static m => (m["minTime"], m["maxTime"]) = (1_700_006_400, 1_700_013_600)), 5),
+        Local(4, "times in µs", static f => Meta(f, static m => (m["minTime"], m["maxTime"]) = (BlockForge.StartMs, BlockForge.EndMs * 1000)), 6, 49),
         Local(5, "the last sample at maxTime", static f => Meta(f, static m => m["maxTime"] = BlockForge.EndMs - 1)),
         Local(5, "the first sample before minTime", static f => Meta(f, static m => m["minTime"] = BlockForge.StartMs + 1)),
-        Local(6, "a range that crosses its window", static f => Meta(f, static m => m["maxTime"] = BlockForge.EndMs + 1)),
+        Local(6, "a range that crosses its window", static f => Meta(f, static m => m["maxTime"] = BlockForge.EndMs + 1), 49),
         Local(6, "a range that begins before its window", static f => Meta(f, static m => m["minTime"] = BlockForge.StartMs - 1)),
         new(6, "a range that crosses midnight", BlockForge.Mimir, static f =>
         {
@@ -54,7 +54,7 @@ internal static class BrokenMeta
         Local(9, "level 0", static f => Compaction(f, static c => c["level"] = 0)),
         Local(9, "no level", static f => Compaction(f, static c => c.Remove("level"))),
         Local(9, "no sources", static f => Compaction(f, static c => c["sources"] = new JsonArray())),
-        Local(9, "another block as the source of level 1", static f => Compaction(f, static c => c["sources"] = new JsonArray(BlockForge.OtherId))),
+        Local(9, "another block as the source of level 1", static f => Compaction(f, static c => c["sources"] = new JsonArray("01HF7YAT00ABCDEFGHJKMNPQRV"))),
         Local(9, "sources out of order", static f => Compaction(f, static c =>
             (c["level"], c["sources"]) = (2, new JsonArray(BlockForge.OtherId, BlockForge.Id)))),
         Local(9, "a source twice", static f => Compaction(f, static c =>

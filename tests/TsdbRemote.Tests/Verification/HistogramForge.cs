@@ -41,6 +41,7 @@ internal sealed class HistogramForge
         {
             long[] numbers = Numbers(sample, lastNumbers);
             long[] deltas = [.. numbers.Zip(lastNumbers, static (now, then) => now - then)];
+            if (sample.IsStale && last is not null) deltas = [.. deltas.Take(3), .. lastDeltas.Skip(3)]; // a stale sample has no buckets to step
             if (last is null) First(bits, sample, numbers);
             else if (IsFloat) NextFloat(bits, sample, last, numbers, lastNumbers, deltas[0] - lastDeltas.ElementAtOrDefault(0));
             else NextInteger(bits, sample, last, [.. deltas.Select((delta, i) => delta - lastDeltas.ElementAtOrDefault(i))]);
