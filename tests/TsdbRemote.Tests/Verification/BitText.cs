@@ -26,7 +26,7 @@ internal sealed class BitText
         return Put(value, 8);
     }
 
-    public BitText Varint(long value) => Uvarint(Blocks.Encoding.Varint.ZigZag(value));
+    public BitText Varint(long value) => Uvarint(TsdbRemote.Blocks.Encoding.Varint.ZigZag(value));
 
     public BitText Double(double value) => Put(BitConverter.DoubleToUInt64Bits(value), 64);
 

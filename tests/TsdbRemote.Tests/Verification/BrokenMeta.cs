@@ -77,7 +77,7 @@ internal static class BrokenMeta
         Local(46, "a series that does not exist", static f => f.Tombstones.Add((0, 1, BlockForge.StartMs, BlockForge.EndMs))),
         Local(46, "an interval that ends before it begins", static f => f.Tombstones.Add((1, null, BlockForge.EndMs, BlockForge.StartMs))),
         Local(46, "half an entry", static f => f.EditFile("tombstones", static _ =>
-            [0x01, 0x30, 0xBA, 0x30, 1, 5, .. ForgedIndex.Be32(Blocks.Encoding.Crc32C.Of([5]))])),
+            [0x01, 0x30, 0xBA, 0x30, 1, 5, .. ForgedIndex.Be32(TsdbRemote.Blocks.Encoding.Crc32C.Of([5]))])),
         new(46, "tombstones on their way to a bucket", BlockForge.Thanos, static f => f.Tombstones.Add((0, null, BlockForge.StartMs, BlockForge.EndMs))),
     ];
 

@@ -87,11 +87,11 @@ internal sealed class ForgedIndex
 
     public static byte[] Uvarint(ulong value)
     {
-        byte[] bytes = new byte[Blocks.Encoding.Varint.MaxBytes];
-        return bytes[..Blocks.Encoding.Varint.Write(bytes, value)];
+        byte[] bytes = new byte[TsdbRemote.Blocks.Encoding.Varint.MaxBytes];
+        return bytes[..TsdbRemote.Blocks.Encoding.Varint.Write(bytes, value)];
     }
 
-    public static byte[] Varint(long value) => Uvarint(Blocks.Encoding.Varint.ZigZag(value));
+    public static byte[] Varint(long value) => Uvarint(TsdbRemote.Blocks.Encoding.Varint.ZigZag(value));
 
     public static byte[] Text(byte[] bytes) => [.. Uvarint((ulong)bytes.Length), .. bytes];
 
