@@ -108,7 +108,9 @@ public sealed class IndexWriter : IDisposable
 
     /// <summary>Writes what finds the series, makes the file's bytes durable and closes it.</summary>
     /// <returns>What the index holds.</returns>
-    /// <exception cref="InvalidOperationException">It is finished, a declared symbol is in no series, or a section is over its bound of 4 GiB.</exception>
+    /// <exception cref="InvalidOperationException">
+    /// It is finished, a declared symbol is in no series, or a section is over its bound of 4 GiB.
+    /// </exception>
     /// <exception cref="CorruptFileException">A series read back differently.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
     public IndexCounts Finish()
@@ -196,8 +198,11 @@ public sealed class IndexWriter : IDisposable
         _pairNumbers.RemoveRange(count, _pairNumbers.Count - count);
     }
 
-    private uint Find(ReadOnlySpan<byte> text, ReadOnlySpan<byte> run) =>
-        _symbols.TryFind(text, out uint ordinal) ? ordinal : throw new ArgumentException($"labels {Labels.Print(run)} were not declared", nameof(run));
+    private uint Find(ReadOnlySpan<byte> text, ReadOnlySpan<byte> run)
+    {
+        if (_symbols.TryFind(text, out uint ordinal)) return ordinal;
+        throw new ArgumentException($"labels {Labels.Print(run)} were not declared", nameof(run));
+    }
 
     private void Remember(ReadOnlySpan<byte> run)
     {

@@ -55,7 +55,8 @@ internal static class SeriesEntry
         long previous = -1;
         for (int i = 0; i < (int)count; i++)
         {
-            if (!Varint.TryRead(body, ref at, out ulong name) || !Varint.TryRead(body, ref at, out ulong value)) return "labels of a series end early";
+            if (!Varint.TryRead(body, ref at, out ulong name) || !Varint.TryRead(body, ref at, out ulong value))
+                return "labels of a series end early";
             if (name >= symbolCount || value >= symbolCount) return "a label of a series is no symbol";
             if ((long)name <= previous) return "labels of a series do not ascend";
             previous = (long)name;
