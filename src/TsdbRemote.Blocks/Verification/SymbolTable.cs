@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Verification;
 
@@ -57,7 +58,8 @@ internal sealed class SymbolTable : IDisposable
         for (uint i = 0; i < Count; i++)
         {
             if (_used.Has(i) || i == Empty) continue;
-            findings.Error(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
+            long near = _groups[(int)(i / GroupSize)];
+            findings.Error(31, IndexShape.File, near, $"symbol {i}, \"{LabelText.Escape(Get(i), 64)}\", is used by no series");
         }
     }
 

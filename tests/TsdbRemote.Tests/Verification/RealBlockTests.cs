@@ -21,9 +21,20 @@ public class RealBlockTests
         Assert.Equal(report.Counts.Samples, report.Values?.Samples);
     }
 
-    internal static BlockReport Verify(string block, BlockVerifyOptions options) =>
+    [Theory]
+    [InlineData("01M883VR4YR7MTTE79K6Q6SP48", 1720, 2)]
+    [InlineData("01M883WZ520XYPHMSC2AR5VESA", 16282, 0)]
+    public void Native_histograms_and_tombstones_are_counted(string ulid, long samples, long tombstones)
+    {
+        BlockCounts counts = Verify($"prometheus-3.5/{ulid}", BlockVerifyOptions.Default).Counts;
+        Assert.Equal((samples, tombstones), (counts.Samples, counts.Tombstones));
+        Assert.InRange(counts.HistogramSamples, 100, samples / 2);
+    }
+
+    private static BlockReport Verify(string block, BlockVerifyOptions options) =>
         BlockVerifier.Verify(new LocalFileSystem(), Repository.TestData(Path.Combine("blocks", block)), options, CancellationToken.None);
 
     private static IEnumerable<string> Directories() =>
-        Directory.EnumerateFiles(Repository.TestData("blocks"), "meta.json", SearchOption.AllDirectories).Select(static file => Path.GetDirectoryName(file)!);
+        Directory.EnumerateFiles(Repository.TestData("blocks"), "meta.json", SearchOption.AllDirectories)
+            .Select(static file => Path.GetDirectoryName(file)!);
 }
