@@ -7,10 +7,13 @@ namespace TsdbRemote.EndToEnd.Support;
 /// <summary>Reads raw samples back by remote read, with the generated protobuf types and IronSnappy.</summary>
 public static class SampleReader
 {
-    public static async Task<IReadOnlyList<TimeSeries>> ReadAsync(HttpClient client, string metric, long startMs, long endMs)
+    public static Task<IReadOnlyList<TimeSeries>> ReadAsync(HttpClient client, string metric, long startMs, long endMs) =>
+        ReadAsync(client, new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = "__name__", Value = metric }, startMs, endMs);
+
+    public static async Task<IReadOnlyList<TimeSeries>> ReadAsync(HttpClient client, LabelMatcher matcher, long startMs, long endMs)
     {
         var query = new Query { StartTimestampMs = startMs, EndTimestampMs = endMs };
-        query.Matchers.Add(new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = "__name__", Value = metric });
+        query.Matchers.Add(matcher);
         var request = new ReadRequest();
         request.Queries.Add(query);
         using var content = new ByteArrayContent(IronSnappy.Snappy.Encode(request.ToByteArray()));
