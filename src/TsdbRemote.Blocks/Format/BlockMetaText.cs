@@ -28,20 +28,31 @@ internal static class BlockMetaText
     public static BlockMeta Parse(ReadOnlySpan<byte> json, string path)
     {
         if (!Utf8.IsValid(json)) throw new CorruptFileException(path, 0, "not UTF-8");
+        BlockMeta meta;
         try
         {
-            BlockMeta meta = JsonSerializer.Deserialize(json, Meta) ?? throw new CorruptFileException(path, 0, "it is null");
-            // What is kept unread must not fail when the file is written again: an escape can name half a character.
-            if (meta.Thanos is { } section) _ = JsonSerializer.SerializeToUtf8Bytes(section, Section);
-            return meta;
+            meta = JsonSerializer.Deserialize(json, Meta) ?? throw new CorruptFileException(path, 0, "it is null");
         }
         catch (JsonException malformed)
         {
             throw new CorruptFileException(path, OffsetOf(malformed, json), Describe(malformed));
         }
-        catch (InvalidOperationException)
+
+        if (meta.Thanos is { } section && !CanBeWritten(section)) throw new CorruptFileException(path, 0, "thanos: holds text that is no Unicode");
+        return meta;
+    }
+
+    /// <summary>What is kept unread must not fail when the file is written again: an escape can name half a character.</summary>
+    private static bool CanBeWritten(JsonElement section)
+    {
+        try
         {
-            throw new CorruptFileException(path, 0, "thanos: holds text that is no Unicode");
+            _ = JsonSerializer.SerializeToUtf8Bytes(section, Section);
+            return true;
+        }
+        catch (Exception unreadable) when (unreadable is JsonException or InvalidOperationException)
+        {
+            return false;
         }
     }
 

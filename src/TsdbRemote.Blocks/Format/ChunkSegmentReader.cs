@@ -94,8 +94,8 @@ public sealed class ChunkSegmentReader : IDisposable
     /// <summary>As the other, for many chunks in a row: <paramref name="scratch"/> is made or replaced as needed.</summary>
     internal SeriesChunk Read(in ChunkMeta meta, long rank, NativeArena arena, ref PooledBuffer? scratch)
     {
-        FileSource segment = SegmentOf(meta.Reference);
-        uint offset = SegmentFormat.OffsetOf(meta.Reference);
+        FileSource segment = SegmentOf(meta);
+        uint offset = meta.Offset;
         int guess = (int)Math.Min(GuessBytes, segment.Length - offset);
         ReadOnlySpan<byte> record = segment.Get(offset, guess, ref scratch);
         int length = LengthOf(record, segment, offset);
@@ -110,7 +110,7 @@ public sealed class ChunkSegmentReader : IDisposable
 
     /// <summary>An exception that names the file and the place of a chunk.</summary>
     internal CorruptFileException Corrupt(in ChunkMeta meta, string what) =>
-        SegmentOf(meta.Reference).Corrupt(SegmentFormat.OffsetOf(meta.Reference), what);
+        SegmentOf(meta).Corrupt(meta.Offset, what);
 
     private static NativeBytes Place(FileSource segment, long offset, ReadOnlySpan<byte> data, NativeArena arena)
     {
@@ -159,15 +159,13 @@ public sealed class ChunkSegmentReader : IDisposable
         }
     }
 
-    private FileSource SegmentOf(ulong reference)
+    private FileSource SegmentOf(in ChunkMeta meta)
     {
-        uint number = SegmentFormat.SegmentOf(reference);
-        uint offset = SegmentFormat.OffsetOf(reference);
-        if (number >= (uint)_segments.Length)
-            throw _segments[^1].Corrupt(_segments[^1].Length, $"the index refers to segment {number + 1L}, there are {_segments.Length}");
-        FileSource segment = _segments[number];
-        if (offset < SegmentFormat.HeaderBytes || offset > segment.Length - SegmentFormat.MinRecordBytes)
-            throw segment.Corrupt(offset, $"the index refers to a chunk here; the segment has {segment.Length} bytes");
+        if ((uint)meta.Segment >= (uint)_segments.Length)
+            throw _segments[^1].Corrupt(_segments[^1].Length, $"the index refers to segment {meta.Segment + 1L}, there are {_segments.Length}");
+        FileSource segment = _segments[meta.Segment];
+        if (meta.Offset < SegmentFormat.HeaderBytes || meta.Offset > segment.Length - SegmentFormat.MinRecordBytes)
+            throw segment.Corrupt(meta.Offset, $"the index refers to a chunk here; the segment has {segment.Length} bytes");
         return segment;
     }
 }

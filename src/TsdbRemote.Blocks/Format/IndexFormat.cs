@@ -50,8 +50,11 @@ public static class IndexFormat
     /// <summary>Bytes of a checksum.</summary>
     public const int ChecksumBytes = sizeof(uint);
 
-    /// <summary>Every so many symbols, and values of a name, the reader keeps an offset in memory.</summary>
-    public const int SparseStep = 32;
+    /// <summary>Every so many values of a name the reader keeps an offset in memory. Prometheus' figure.</summary>
+    public const int ValueStep = 32;
+
+    /// <summary>Every so many symbols the reader keeps an offset. Prometheus: 32; a series needs several symbols, each a walk from there.</summary>
+    public const int SymbolStep = 8;
 
     /// <summary>Most bytes of one name or value, and of one series' labels as a run. The format has no bound, memory has.</summary>
     public const int MaxLabelBytes = 16 << 20;

@@ -23,6 +23,7 @@ internal sealed unsafe class PostingsSection
     private readonly long _maxPostings;
     private readonly int[] _order;
     private readonly List<LabelRef> _labels = [];
+    private readonly List<int> _pairNumbers = [];
     private readonly byte[] _piece = new byte[PieceIds * sizeof(uint)];
 
     /// <summary>Prepares for all pairs.</summary>
@@ -147,12 +148,21 @@ internal sealed unsafe class PostingsSection
             if (SeriesEntry.TryReadLabels(body, ref at, (uint)_symbols.Count, _labels) is { } problem) throw series.Corrupt(problem);
             uint id = (uint)(offset / IndexFormat.SeriesAlignment);
             if (withAll) ids[i] = id;
-            foreach (LabelRef label in _labels)
+            for (int label = 0; label < _labels.Count; label++)
             {
-                ref LabelPair pair = ref _pairs[_pairs.Intern(LabelPair.KeyOf(label))];
+                ref LabelPair pair = ref _pairs[NumberOf(label)];
                 if (pair.Next != LabelPair.NotCollected) ids[pair.Next++] = id;
             }
         }
+    }
+
+    // Neighbours share many labels at the same place: a comparison instead of a hash.
+    private int NumberOf(int label)
+    {
+        ulong key = LabelPair.KeyOf(_labels[label]);
+        if (label == _pairNumbers.Count) _pairNumbers.Add(_pairs.Intern(key));
+        else if (_pairs[_pairNumbers[label]].Key != key) _pairNumbers[label] = _pairs.Intern(key);
+        return _pairNumbers[label];
     }
 
     private static ReadOnlySpan<byte> ReadBody(ref SectionCursor series)

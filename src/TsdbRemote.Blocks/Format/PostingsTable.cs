@@ -17,6 +17,9 @@ public readonly record struct IndexLabelName(ReadOnlyMemory<byte> Utf8, int Valu
 internal sealed class PostingsTable
 {
     private const int ReadAheadBytes = 4096;
+
+    // Most entries are shorter, and then come out of one window without going back.
+    private const int UsualEntryBytes = 128;
     private const int NameOverheadBytes = 70;
 
     private readonly FileSource _source;
@@ -76,7 +79,7 @@ internal sealed class PostingsTable
                 values = 0;
             }
 
-            if (values % IndexFormat.SparseStep == 0) sparse.Add((uint)(at - section.Start));
+            if (values % IndexFormat.ValueStep == 0) sparse.Add((uint)(at - section.Start));
             names[^1] = names[^1] with { ValueCount = ++values };
             previous.SetLength(0);
             previous.Append(entry.Value);
@@ -141,6 +144,7 @@ internal sealed class PostingsTable
     internal static bool TryReadEntry(scoped ref SectionCursor cursor, out TableEntry entry)
     {
         entry = default;
+        cursor.Ensure(UsualEntryBytes);
         if (cursor.ReadVarint() != IndexFormat.TableKeys) return false;
         int nameLength = cursor.ReadLength();
         long nameAt = cursor.Position;
@@ -158,12 +162,12 @@ internal sealed class PostingsTable
         return true;
     }
 
-    private int SparseCount(int name) => (int)((Names[name].ValueCount + IndexFormat.SparseStep - 1L) / IndexFormat.SparseStep);
+    private int SparseCount(int name) => (int)((Names[name].ValueCount + IndexFormat.ValueStep - 1L) / IndexFormat.ValueStep);
 
     private IndexValues ValuesAt(int name, int block, FileWindow window, FileWindow? owned = null)
     {
         long start = _section.Start + _sparse[_firstSparse[name] + block];
-        return new IndexValues(new SectionCursor(_source, window, start, _section.End), Names[name].ValueCount - block * IndexFormat.SparseStep, owned);
+        return new IndexValues(new SectionCursor(_source, window, start, _section.End), Names[name].ValueCount - block * IndexFormat.ValueStep, owned);
     }
 }
 

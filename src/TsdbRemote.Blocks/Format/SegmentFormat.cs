@@ -53,12 +53,6 @@ public static class SegmentFormat
     /// <summary>How the index refers to a record.</summary>
     public static ulong Reference(int segment, uint offset) => ((ulong)segment << 32) | offset;
 
-    /// <summary>The segment of a reference, from 0 on.</summary>
-    public static uint SegmentOf(ulong reference) => (uint)(reference >> 32);
-
-    /// <summary>Where a referred record begins in its segment, in bytes.</summary>
-    public static uint OffsetOf(ulong reference) => (uint)reference;
-
     /// <summary>Number of samples of a chunk of any encoding.</summary>
     /// <param name="data">At least <see cref="MinChunkBytes"/>.</param>
     public static int SamplesOf(ReadOnlySpan<byte> data) => BinaryPrimitives.ReadUInt16BigEndian(data);

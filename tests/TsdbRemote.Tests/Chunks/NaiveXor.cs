@@ -5,7 +5,7 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Tests.Chunks;
 
-/// <summary>The format page written down as strings of bits: slow, obvious, and the oracle of the real encoder.</summary>
+/// <summary>The format page written down as strings of bits: slow, obvious, and the oracle of the real encoders and the real decoder.</summary>
 internal static class NaiveXor
 {
     public static byte[] Encode(ReadOnlySpan<Sample> samples)
@@ -30,6 +30,63 @@ internal static class NaiveXor
         }
 
         return Pack(bits.ToString());
+    }
+
+    public static Sample[] Decode(ReadOnlySpan<byte> chunk) => Decode(chunk, out _);
+
+    /// <summary>Bits that the values behind the first take in a chunk.</summary>
+    public static int ValueBits(ReadOnlySpan<byte> chunk)
+    {
+        Decode(chunk, out int valueBits);
+        return valueBits;
+    }
+
+    private static Sample[] Decode(ReadOnlySpan<byte> chunk, out int valueBits)
+    {
+        var bits = new BitString(string.Concat(chunk.ToArray().Select(static octet => Convert.ToString(octet, 2).PadLeft(8, '0'))));
+        var samples = new Sample[bits.Take(16)];
+        valueBits = 0;
+        (int Leading, int Significant) window = (-1, 0);
+        ulong delta = 0;
+        for (int i = 0; i < samples.Length; i++)
+        {
+            if (i == 0)
+            {
+                samples[0] = new Sample(Varint.UnZigZag(bits.TakeVarint()), bits.Take(64));
+                continue;
+            }
+
+            delta = i == 1 ? bits.TakeVarint() : delta + TakeDeltaOfDelta(bits);
+            int before = bits.Position;
+            ulong value = samples[i - 1].ValueBits ^ TakeXor(bits, ref window);
+            valueBits += bits.Position - before;
+            samples[i] = new Sample((long)((ulong)samples[i - 1].TimeMs + delta), value);
+        }
+
+        return samples;
+    }
+
+    private static ulong TakeDeltaOfDelta(BitString bits)
+    {
+        int ones = 0;
+        while (ones < 4 && bits.Take(1) == 1) ones++;
+        if (ones is 0 or 4) return ones == 0 ? 0 : bits.Take(64);
+        int width = ones switch { 1 => 14, 2 => 17, _ => 20 };
+        ulong raw = bits.Take(width);
+        return raw > 1UL << (width - 1) ? raw - (1UL << width) : raw;
+    }
+
+    private static ulong TakeXor(BitString bits, ref (int Leading, int Significant) window)
+    {
+        if (bits.Take(1) == 0) return 0;
+        if (bits.Take(1) == 1)
+        {
+            window = ((int)bits.Take(5), (int)bits.Take(6));
+            if (window.Significant == 0) window.Significant = 64;
+        }
+
+        if (window.Leading < 0) throw new InvalidOperationException("a window is used before one is open");
+        return bits.Take(window.Significant) << (64 - window.Leading - window.Significant);
     }
 
     private static void AppendDeltaOfDelta(StringBuilder bits, long dod)
@@ -75,4 +132,27 @@ internal static class NaiveXor
 
     private static byte[] Pack(string bits) =>
         [.. bits.PadRight((bits.Length + 7) / 8 * 8, '0').Chunk(8).Select(static octet => Convert.ToByte(new string(octet), 2))];
+
+    private sealed class BitString(string bits)
+    {
+        public int Position { get; private set; }
+
+        public ulong Take(int width)
+        {
+            ulong value = Convert.ToUInt64(bits.Substring(Position, width), 2);
+            Position += width;
+            return value;
+        }
+
+        public ulong TakeVarint()
+        {
+            ulong value = 0;
+            for (int shift = 0; ; shift += 7)
+            {
+                ulong octet = Take(8);
+                value |= (octet & 0x7F) << shift;
+                if (octet < 0x80) return value;
+            }
+        }
+    }
 }

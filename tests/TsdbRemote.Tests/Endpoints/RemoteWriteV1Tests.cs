@@ -211,7 +211,8 @@ public sealed class RemoteWriteV1Tests
 
         // By the hand encoder: the generated one leaves out -0.0.
         using PooledBuffer raw = PooledBuffer.Rent(1024);
-        RemoteWriteV1.EncodeSeries(raw, Labels.Encode(("__name__", "up")), [.. bits.Select(static (value, i) => new Blocks.Model.Sample(i * 1000, value))]);
+        TsdbRemote.Blocks.Model.Sample[] samples = [.. bits.Select(static (value, i) => new TsdbRemote.Blocks.Model.Sample(i * 1000, value))];
+        RemoteWriteV1.EncodeSeries(raw, Labels.Encode(("__name__", "up")), samples);
         Answer answer = await server.SendAsync(HttpMethod.Post, "/api/v1/write", IronSnappy.Snappy.Encode(raw.Span));
         Assert.Equal(HttpStatusCode.NoContent, answer.Status);
         Assert.Equal(bits, (await server.EverythingAsync()).Single().Samples.Select(BitsOf));
