@@ -51,13 +51,16 @@ internal sealed class SymbolTable : IDisposable
     /// <summary>Notes that a series uses a symbol.</summary>
     public void MarkUsed(uint ordinal) => _used.Set(ordinal);
 
-    /// <summary>Reports symbols that no series used: the rest of rule 31.</summary>
+    /// <summary>
+    /// Reports symbols that no series used: the rest of rule 31. A warning only, for Prometheus writes all symbols of its head into each block
+    /// that it cuts from it, those of series without a sample in the block's range too.
+    /// </summary>
     public void ReportUnused(Findings findings)
     {
         for (uint i = 0; i < Count; i++)
         {
             if (_used.Has(i) || i == Empty) continue;
-            findings.Error(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
+            findings.Warning(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
         }
     }
 

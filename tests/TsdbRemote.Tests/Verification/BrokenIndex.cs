@@ -24,7 +24,7 @@ internal static class BrokenIndex
         Local(31, "another checksum of the symbols", static f => f.Index.CrcFault = "symbols"),
         Local(31, "symbols out of order", static f => f.Index.Symbols = static symbols => (symbols[3], symbols[4]) = (symbols[4], symbols[3])),
         Local(31, "a symbol twice", static f => f.Index.Symbols = static symbols => symbols.Add(symbols[^1])),
-        Local(31, "a symbol that nobody uses", static f => f.Index.Symbols = static symbols => symbols.Add([0xF0, 0x9F, 0x98, 0x80])),
+        Warning(31, "a symbol that nobody uses", static f => f.Index.Symbols = static symbols => symbols.Add([0xF0, 0x9F, 0x98, 0x80])),
         Local(31, "a symbol that is not UTF-8", static f => f.Index.Symbols = static symbols => symbols.Add([0xFF])),
         Local(31, "fewer symbols than are there", static f => f.Index.SymbolTable = static table => table.AddRange([1, 0x7A])),
         Local(31, "more symbols than are there", static f => f.Index.SymbolTable = static table => table[3]++),
