@@ -53,25 +53,16 @@ internal sealed class SymbolTable : IDisposable
     public void MarkUsed(uint ordinal) => _used.Set(ordinal);
 
     /// <summary>
-<<<<<<< HEAD
     /// Reports symbols that no series used: the rest of rule 31. Only odd: Prometheus writes all symbols of its head into a block, those
     /// of series too that have no sample in the block's range.
-=======
-    /// Reports symbols that no series used: the rest of rule 31. A warning only, for Prometheus writes all symbols of its head into each block
-    /// that it cuts from it, those of series without a sample in the block's range too.
->>>>>>> e2e
     /// </summary>
     public void ReportUnused(Findings findings)
     {
         for (uint i = 0; i < Count; i++)
         {
             if (_used.Has(i) || i == Empty) continue;
-<<<<<<< HEAD
             long near = _groups[(int)(i / GroupSize)];
             findings.Warning(31, IndexShape.File, near, $"symbol {i}, \"{LabelText.Escape(Get(i), 64)}\", is used by no series");
-=======
-            findings.Warning(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
->>>>>>> e2e
         }
     }
 
