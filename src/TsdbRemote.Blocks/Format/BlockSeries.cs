@@ -83,31 +83,49 @@ public sealed class BlockSeries : IDisposable
     /// <returns>What is wrong, or null.</returns>
     internal string? BuildLabels()
     {
-        PooledBuffer run = _runs[_current];
-        List<int> ends = _ends[_current];
         ReadOnlySpan<LabelRef> refs = CollectionsMarshal.AsSpan(Refs);
-        ReadOnlySpan<LabelRef> before = CollectionsMarshal.AsSpan(_refs[_current ^ 1]);
-        for (int i = 0; i < refs.Length; i++)
+        if (refs.IsEmpty) return "a series has no labels";
+        for (int i = 0; i < refs.Length;)
         {
-            if (i < before.Length && refs[i] == before[i])
-            {
-                List<int> endsBefore = _ends[_current ^ 1];
-                int start = i == 0 ? 0 : endsBefore[i - 1];
-                run.Append(_runs[_current ^ 1].Span[start..endsBefore[i]]);
-            }
-            else
-            {
-                ReadOnlySpan<byte> name = Names.Get(Symbols!, refs[i].Name);
-                ReadOnlySpan<byte> value = Values.Get(Symbols!, refs[i].Value);
-                if (name.IsEmpty || value.IsEmpty) return "a label of a series has an empty name or value";
-                run.SetLength(run.Length + Model.Labels.Write(run.Reserve(Model.Labels.SizeOf(name.Length, value.Length)), name, value));
-            }
-
-            if (run.Length > IndexFormat.MaxLabelBytes) return $"labels of a series take more than {IndexFormat.MaxLabelBytes} bytes";
-            ends.Add(run.Length);
+            int same = CountSame(refs, i);
+            if (same > 0) CopyFromBefore(i, same);
+            else if (!TryAppend(refs[i])) return "a label of a series has an empty name or value";
+            if (_runs[_current].Length > IndexFormat.MaxLabelBytes) return $"labels of a series take more than {IndexFormat.MaxLabelBytes} bytes";
+            i += Math.Max(same, 1);
         }
 
-        return refs.IsEmpty ? "a series has no labels" : null;
+        return null;
+    }
+
+    /// <summary>How many labels from one on are those of the series before, at the same place.</summary>
+    private int CountSame(ReadOnlySpan<LabelRef> refs, int from)
+    {
+        ReadOnlySpan<LabelRef> before = CollectionsMarshal.AsSpan(_refs[_current ^ 1]);
+        if (from >= before.Length) return 0;
+
+        // Two numbers of 32 bits are compared as one of 64: the library then does several at a time.
+        return MemoryMarshal.Cast<LabelRef, ulong>(refs[from..]).CommonPrefixLength(MemoryMarshal.Cast<LabelRef, ulong>(before[from..]));
+    }
+
+    private bool TryAppend(LabelRef label)
+    {
+        PooledBuffer run = _runs[_current];
+        ReadOnlySpan<byte> name = Names.Get(Symbols!, label.Name);
+        ReadOnlySpan<byte> value = Values.Get(Symbols!, label.Value);
+        if (name.IsEmpty || value.IsEmpty) return false;
+        run.SetLength(run.Length + Model.Labels.Write(run.Reserve(Model.Labels.SizeOf(name.Length, value.Length)), name, value));
+        _ends[_current].Add(run.Length);
+        return true;
+    }
+
+    private void CopyFromBefore(int from, int count)
+    {
+        PooledBuffer run = _runs[_current];
+        ReadOnlySpan<int> endsBefore = CollectionsMarshal.AsSpan(_ends[_current ^ 1]);
+        int start = from == 0 ? 0 : endsBefore[from - 1];
+        int shift = run.Length - start;
+        run.Append(_runs[_current ^ 1].Span[start..endsBefore[from + count - 1]]);
+        foreach (int end in endsBefore.Slice(from, count)) _ends[_current].Add(end + shift);
     }
 
     private void Clear(int which)

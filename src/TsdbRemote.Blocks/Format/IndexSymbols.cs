@@ -4,8 +4,8 @@ using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Blocks.Format;
 
-/// <summary>The strings of an index by ordinal: every 32nd offset in memory, the strings themselves in the file.</summary>
-/// <remarks>Checked as a whole when it is opened: checksum, lengths, ascending order. Memory: 1/8 byte a symbol. Immutable, thread-safe.</remarks>
+/// <summary>The strings of an index by ordinal: every eighth offset in memory, the strings themselves in the file.</summary>
+/// <remarks>Checked as a whole when it is opened: checksum, lengths, ascending order. Memory: half a byte a symbol. Immutable, thread-safe.</remarks>
 internal sealed class IndexSymbols
 {
     private readonly FileSource _source;
@@ -36,11 +36,11 @@ internal sealed class IndexSymbols
         SectionCursor cursor = new(source, window, section.Start, section.End);
         uint count = BinaryPrimitives.ReadUInt32BigEndian(cursor.ReadBytes(sizeof(uint)));
         if (count > section.End - cursor.Position) throw cursor.Corrupt($"{count} symbols are more than the section can hold");
-        uint[] sparse = new uint[(count + IndexFormat.SparseStep - 1L) / IndexFormat.SparseStep];
+        uint[] sparse = new uint[(count + IndexFormat.SymbolStep - 1L) / IndexFormat.SymbolStep];
         using PooledBuffer previous = PooledBuffer.Rent(256);
         for (uint i = 0; i < count; i++)
         {
-            if (i % IndexFormat.SparseStep == 0) sparse[i / IndexFormat.SparseStep] = (uint)(cursor.Position - section.Start);
+            if (i % IndexFormat.SymbolStep == 0) sparse[i / IndexFormat.SymbolStep] = (uint)(cursor.Position - section.Start);
             ReadOnlySpan<byte> symbol = cursor.ReadString();
             if (i > 0 && symbol.SequenceCompareTo(previous.Span) <= 0) throw cursor.Corrupt($"symbol {i} does not ascend");
             previous.SetLength(0);
@@ -59,10 +59,18 @@ internal sealed class IndexSymbols
     /// <exception cref="CorruptFileException">The file has changed since it was opened.</exception>
     public long Find(uint ordinal, FileWindow window, out int length)
     {
-        SectionCursor cursor = new(_source, window, _start + _sparse[ordinal / IndexFormat.SparseStep], _end);
-        for (uint i = ordinal % IndexFormat.SparseStep; i > 0; i--) cursor.SkipString();
-        length = cursor.ReadLength();
-        return cursor.Position;
+        long start = _start + _sparse[ordinal / IndexFormat.SymbolStep];
+        uint before = ordinal % IndexFormat.SymbolStep;
+        ReadOnlySpan<byte> bytes = window.At(_source, start, 1, _end);
+        int at = 0;
+        length = 0;
+        for (uint i = 0; i <= before; i++)
+        {
+            at += length;
+            if (!TryReadLength(bytes, ref at, out length)) return FindSlowly(start, before, window, out length);
+        }
+
+        return start + at;
     }
 
     /// <summary>The bytes of a symbol found before.</summary>
@@ -83,7 +91,7 @@ internal sealed class IndexSymbols
 
         if (low == 0) return false;
         SectionCursor cursor = new(_source, window, _start + _sparse[low - 1], _end);
-        for (int i = 0; i < IndexFormat.SparseStep && cursor.Position < _end; i++)
+        for (int i = 0; i < IndexFormat.SymbolStep && cursor.Position < _end; i++)
         {
             int order = cursor.ReadString().SequenceCompareTo(text);
             if (order >= 0) return order == 0;
@@ -91,10 +99,28 @@ internal sealed class IndexSymbols
 
         return false;
     }
+
+    /// <summary>Reads a length, of one byte nearly always, if the string that follows is at hand.</summary>
+    private static bool TryReadLength(ReadOnlySpan<byte> bytes, scoped ref int at, out int length)
+    {
+        length = 0;
+        if (!Varint.TryRead(bytes, ref at, out ulong value) || value > (ulong)(bytes.Length - at)) return false;
+        length = (int)value;
+        return true;
+    }
+
+    /// <summary>As <see cref="Find"/>, where the neighbours are not all at hand or something is wrong with them.</summary>
+    private long FindSlowly(long start, uint before, FileWindow window, out int length)
+    {
+        SectionCursor cursor = new(_source, window, start, _end);
+        for (; before > 0; before--) cursor.SkipString();
+        length = cursor.ReadLength();
+        return cursor.Position;
+    }
 }
 
 /// <summary>Finds symbols for one thread and remembers where it found some of them.</summary>
-/// <remarks>A direct-mapped table: the ordinal's low bits choose the place. What is found in it costs no walk over up to 31 neighbours.</remarks>
+/// <remarks>A direct-mapped table: the ordinal's low bits choose the place. What is found in it costs no walk over up to 7 neighbours.</remarks>
 internal sealed class SymbolFinder : IDisposable
 {
     private const int Places = 512;

@@ -23,6 +23,7 @@ internal sealed unsafe class PostingsSection
     private readonly long _maxPostings;
     private readonly int[] _order;
     private readonly List<LabelRef> _labels = [];
+    private readonly List<int> _pairNumbers = [];
     private readonly byte[] _piece = new byte[PieceIds * sizeof(uint)];
 
     /// <summary>Prepares for all pairs.</summary>
@@ -95,7 +96,8 @@ internal sealed unsafe class PostingsSection
     private static long ListSize(long count) => IndexFormat.ListFrameBytes + count * sizeof(uint);
 
     private static int EntrySize(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value, long offset) =>
-        Varint.SizeOf(IndexFormat.TableKeys) + IndexFormat.SizeOfString(name.Length) + IndexFormat.SizeOfString(value.Length) + Varint.SizeOf((ulong)offset);
+        Varint.SizeOf(IndexFormat.TableKeys) + Varint.SizeOf((ulong)offset)
+            + IndexFormat.SizeOfString(name.Length) + IndexFormat.SizeOfString(value.Length);
 
     private void WriteEntry(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value, long offset)
     {
@@ -119,7 +121,7 @@ internal sealed unsafe class PostingsSection
                 next += pair.Count;
             }
 
-            Collect(series, ids, withAll);
+            Collect(series, ids, total, withAll);
             uint* list = ids;
             if (withAll) WriteList(ref list, (uint)_seriesCount);
             for (int i = from; i < end; i++)
@@ -136,7 +138,7 @@ internal sealed unsafe class PostingsSection
     }
 
     /// <summary>Reads the series back and puts their ids into the lists of this pass.</summary>
-    private void Collect(SectionCursor series, uint* ids, bool withAll)
+    private void Collect(SectionCursor series, uint* ids, long total, bool withAll)
     {
         for (long i = 0; i < _seriesCount; i++)
         {
@@ -147,12 +149,25 @@ internal sealed unsafe class PostingsSection
             if (SeriesEntry.TryReadLabels(body, ref at, (uint)_symbols.Count, _labels) is { } problem) throw series.Corrupt(problem);
             uint id = (uint)(offset / IndexFormat.SeriesAlignment);
             if (withAll) ids[i] = id;
-            foreach (LabelRef label in _labels)
+            for (int label = 0; label < _labels.Count; label++)
             {
-                ref LabelPair pair = ref _pairs[_pairs.Intern(LabelPair.KeyOf(label))];
-                if (pair.Next != LabelPair.NotCollected) ids[pair.Next++] = id;
+                ref LabelPair pair = ref _pairs[NumberOf(label)];
+                if (pair.Next == LabelPair.NotCollected) continue;
+
+                // Counted when they were added, so there is room; but this is native memory, and somebody may have changed the file.
+                if (pair.Next >= total) throw series.Corrupt("a series reads back with other labels");
+                ids[pair.Next++] = id;
             }
         }
+    }
+
+    // Neighbours share many labels at the same place: a comparison instead of a hash.
+    private int NumberOf(int label)
+    {
+        ulong key = LabelPair.KeyOf(_labels[label]);
+        if (label == _pairNumbers.Count) _pairNumbers.Add(_pairs.Intern(key));
+        else if (_pairs[_pairNumbers[label]].Key != key) _pairNumbers[label] = _pairs.Intern(key);
+        return _pairNumbers[label];
     }
 
     private static ReadOnlySpan<byte> ReadBody(ref SectionCursor series)

@@ -10,10 +10,12 @@ namespace TsdbRemote.Tests.Format;
 /// <summary>A series of a test, its labels in no particular order.</summary>
 internal sealed record IndexedSeries((string Name, string Value)[] Labels, ChunkMeta[] Chunks)
 {
+    private string? _text;
+
     public byte[] Run { get; } = TsdbRemote.Blocks.Model.Labels.Encode(Labels);
 
     /// <summary>Labels and chunks as text, to be compared.</summary>
-    public string Text => IndexModel.TextOf(Run, Chunks);
+    public string Text => _text ??= IndexModel.TextOf(Run, Chunks);
 
     public byte[] ValueOf(ReadOnlySpan<byte> name) =>
         TsdbRemote.Blocks.Model.Labels.TryGet(Run, name, out ReadOnlySpan<byte> value) ? value.ToArray() : [];
@@ -77,6 +79,10 @@ internal static class IndexModel
     /// <summary>What the series that satisfy the matchers look like, by asking each series.</summary>
     public static string[] Expected(IEnumerable<IndexedSeries> series, params Matcher[] matchers) =>
         matchers.Length == 0 ? [] : [.. series.Where(one => matchers.All(matcher => matcher.Matches(one.ValueOf(matcher.NameUtf8.Span)))).Select(one => one.Text)];
+
+    /// <summary>The same as ids: all ids of the index stand for the series, in their order.</summary>
+    public static uint[] ExpectedIds(IndexedSeries[] series, uint[] all, Matcher[] matchers) =>
+        matchers.Length == 0 ? [] : [.. all.Where((_, i) => matchers.All(matcher => matcher.Matches(series[i].ValueOf(matcher.NameUtf8.Span))))];
 
     /// <summary>The same by the reader.</summary>
     public static string[] Select(IndexReader reader, PostingsCache? cache, params Matcher[] matchers) =>
