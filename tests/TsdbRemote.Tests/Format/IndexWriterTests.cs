@@ -31,7 +31,7 @@ public class IndexWriterTests
     {
         // The body that the description quotes: 02 labels, 02 chunks, zigzag time, reference 187, then steps of 1000 ms and 173 bytes.
         byte[] expected = Convert.FromHexString("020507000A0280A0ABFEF962D8A107BB01E807E8FE02DA02");
-        using Blocks.Encoding.PooledBuffer entry = Blocks.Encoding.PooledBuffer.Rent(16);
+        using TsdbRemote.Blocks.Encoding.PooledBuffer entry = TsdbRemote.Blocks.Encoding.PooledBuffer.Rent(16);
         SeriesEntry.Write(entry, [new LabelRef(5, 7), new LabelRef(0, 10)], Series[0].Chunks);
         Assert.Equal(Convert.ToHexString(expected), Convert.ToHexString(entry.Span[1..^4]));
         Assert.Equal(expected.Length, entry.Span[0]);
