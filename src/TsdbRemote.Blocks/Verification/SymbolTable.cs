@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Verification;
 
@@ -51,13 +52,17 @@ internal sealed class SymbolTable : IDisposable
     /// <summary>Notes that a series uses a symbol.</summary>
     public void MarkUsed(uint ordinal) => _used.Set(ordinal);
 
-    /// <summary>Reports symbols that no series used: the rest of rule 31.</summary>
+    /// <summary>
+    /// Reports symbols that no series used: the rest of rule 31. Only odd: Prometheus writes all symbols of its head into a block, those
+    /// of series too that have no sample in the block's range.
+    /// </summary>
     public void ReportUnused(Findings findings)
     {
         for (uint i = 0; i < Count; i++)
         {
             if (_used.Has(i) || i == Empty) continue;
-            findings.Error(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
+            long near = _groups[(int)(i / GroupSize)];
+            findings.Warning(31, IndexShape.File, near, $"symbol {i}, \"{LabelText.Escape(Get(i), 64)}\", is used by no series");
         }
     }
 

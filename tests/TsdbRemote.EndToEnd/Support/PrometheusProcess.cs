@@ -8,13 +8,18 @@ namespace TsdbRemote.EndToEnd.Support;
 public sealed class PrometheusProcess : ChildProcess
 {
     private readonly string _directory;
+    private readonly string[] _arguments;
 
-    public PrometheusProcess(string directory, string name)
+    public PrometheusProcess(string directory, string name, params string[] arguments)
         : base(name, FreePort())
     {
         _directory = Path.Combine(directory, name);
+        _arguments = arguments;
         Directory.CreateDirectory(_directory);
     }
+
+    /// <summary>Where its blocks are, or are to be before it starts.</summary>
+    public string DataDir => Path.Combine(_directory, "data");
 
     public string ConfigFile => Path.Combine(_directory, "prometheus.yml");
 
@@ -24,8 +29,8 @@ public sealed class PrometheusProcess : ChildProcess
         Start(
             Programs.Get("prometheus"),
             [
-                $"--config.file={ConfigFile}", $"--storage.tsdb.path={Path.Combine(_directory, "data")}", $"--web.listen-address=127.0.0.1:{Port}",
-                "--web.enable-lifecycle", "--log.level=info",
+                $"--config.file={ConfigFile}", $"--storage.tsdb.path={DataDir}", $"--web.listen-address=127.0.0.1:{Port}",
+                "--web.enable-lifecycle", "--log.level=info", .. _arguments,
             ],
             _directory);
         await WaitForAsync("/-/ready", TimeSpan.FromSeconds(60));
