@@ -117,6 +117,9 @@ public sealed class BlockStore
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public ForeignBlock Examine(string ulid, CancellationToken cancel)
     {
+        bool hasChunks = _files.List(_paths.Block(ulid)).Any(static entry => entry is { IsDirectory: true, Name: SegmentFormat.DirectoryName });
+        if (!hasChunks) return new ForeignBlock(null, $"{SegmentFormat.DirectoryName} is no directory in it", IsUnsupported: false);
+
         // Times are what their sender said: the store takes samples of any, so a block of it that comes back may hold them.
         BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), new BlockVerifyOptions { CheckTimeUnits = false }, cancel);
         if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString(), IsUnsupported: false);
