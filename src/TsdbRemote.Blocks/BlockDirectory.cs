@@ -59,7 +59,8 @@ public static class BlockDirectory
     /// <summary>Removes a block that nobody names and nobody reads any more.</summary>
     /// <remarks>
     /// Order: rename to <see cref="DeletionSuffix"/>, sync the directory, remove the tree. What a failure leaves is removed by another
-    /// call or by <see cref="SweepTemporaries"/>; a block that is gone already is no error.
+    /// call or by <see cref="SweepTemporaries"/>; a block that is gone already is no error. One that never got its name, because the
+    /// rename was refused, goes from under the temporary one.
     /// </remarks>
     /// <exception cref="DiskException">The disk refused.</exception>
     public static void Remove(IFileSystem files, string blocksDirectory, Ulid ulid)
@@ -67,6 +68,8 @@ public static class BlockDirectory
         ArgumentNullException.ThrowIfNull(files);
         string path = PathOf(blocksDirectory, ulid);
         string doomed = path + DeletionSuffix;
+        string unfinished = path + CreationSuffix;
+        if (Exists(files, unfinished)) RemoveTree(files, unfinished);
         if (Exists(files, doomed)) RemoveDoomed(files, blocksDirectory, doomed);
         if (!Exists(files, path)) return;
         files.Rename(path, doomed);

@@ -2,7 +2,6 @@ using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.EndToEnd.Support;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;

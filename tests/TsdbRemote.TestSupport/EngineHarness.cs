@@ -102,6 +102,12 @@ public sealed class EngineHarness : IAsyncDisposable
     public void CompactByStep()
     {
         FlushByStep();
+        BlocksByStep();
+    }
+
+    /// <summary>Does all that can be done to blocks now, by steps: adopts, deletes, converts.</summary>
+    public void BlocksByStep()
+    {
         Task done = Engine.CompactBlocksAsync(CancellationToken.None);
         for (int step = 0; !done.IsCompleted; step++)
         {

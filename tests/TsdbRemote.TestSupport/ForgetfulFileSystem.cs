@@ -16,6 +16,7 @@ public enum SyncKind
 }
 
 /// <summary>A disk on which one kind of sync says "done" and does nothing: what the code would be with that call removed.</summary>
+/// <remarks>Meant are files whose path holds the part and ends so; of directories, without a suffix, the one that has exactly that path.</remarks>
 public sealed class ForgetfulFileSystem(IFileSystem inner, SyncKind kind, string pathPart, string suffix) : IFileSystem
 {
     private long _forgotten;
@@ -45,7 +46,8 @@ public sealed class ForgetfulFileSystem(IFileSystem inner, SyncKind kind, string
 
     public void SyncDir(string path)
     {
-        if (kind == SyncKind.Directory && path == pathPart) Interlocked.Increment(ref _forgotten);
+        bool isMeant = suffix.Length == 0 ? path == pathPart : path.Contains(pathPart, StringComparison.Ordinal) && path.EndsWith(suffix, StringComparison.Ordinal);
+        if (kind == SyncKind.Directory && isMeant) Interlocked.Increment(ref _forgotten);
         else inner.SyncDir(path);
     }
 

@@ -10,9 +10,11 @@ namespace TsdbRemote.Blocks.Chunks;
 /// exact, so a chunk is never larger than the greedy one of the same samples. Times and unchanged values have one encoding only.
 /// <para>
 /// Two passes over the samples: the first searches the windows, counts the bits and finds where the limits cut; the second writes, through
-/// <see cref="XorChunkBuilder"/>. Costs about 32 ns a sample where greedy takes 12; figures in docs/decisions/0015-optimal-xor.md.
+/// <see cref="XorChunkBuilder"/>. Costs about 30 ns a sample where greedy takes 12; figures in docs/decisions/0015-optimal-xor.md.
 /// </para>
-/// <para>Thread-safe as long as each thread has its own <see cref="OptimalXorScratch"/>. Not for a chunk that still grows: that is the builder.</para>
+/// <para>
+/// Thread-safe as long as each thread has its own <see cref="OptimalXorScratch"/>. Not for a chunk that still grows: that is the builder.
+/// </para>
 /// </remarks>
 public static class OptimalXorEncoder
 {

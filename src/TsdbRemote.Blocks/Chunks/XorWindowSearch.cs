@@ -37,7 +37,7 @@ internal sealed class XorWindowSearch
     // _runs[j] for j ≥ 1: the last run of the cheapest encoding of the first j values, and where it begins.
     // Behind Finish, for each i where one begins: the run of the cheapest encoding of all values that begins behind value i, and where it ends.
     private Run[] _runs = new Run[512];
-    private Lanes[] _groups = new Lanes[4];
+    private Lanes[] _groups = new Lanes[1];
     private int _groupCount;
     private int _count;
 
@@ -178,6 +178,7 @@ internal sealed class XorWindowSearch
             new((ushort)ElementOf(in Start, lane), new XorWindow((byte)ElementOf(in Leading, lane), (byte)ElementOf(in Trailing, lane)));
 
         // From memory: GetElement of a lane that the compiler does not know would copy the vector first.
-        private static int ElementOf(in Vector256<int> lanes, int lane) => Unsafe.Add(ref Unsafe.As<Vector256<int>, int>(ref Unsafe.AsRef(in lanes)), lane);
+        private static int ElementOf(in Vector256<int> lanes, int lane) =>
+            Unsafe.Add(ref Unsafe.As<Vector256<int>, int>(ref Unsafe.AsRef(in lanes)), lane);
     }
 }

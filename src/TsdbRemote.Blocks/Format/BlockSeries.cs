@@ -101,7 +101,10 @@ public sealed class BlockSeries : IDisposable
     private int CountSame(ReadOnlySpan<LabelRef> refs, int from)
     {
         ReadOnlySpan<LabelRef> before = CollectionsMarshal.AsSpan(_refs[_current ^ 1]);
-        return from >= before.Length ? 0 : refs[from..].CommonPrefixLength(before[from..]);
+        if (from >= before.Length) return 0;
+
+        // Two numbers of 32 bits are compared as one of 64: the library then does several at a time.
+        return MemoryMarshal.Cast<LabelRef, ulong>(refs[from..]).CommonPrefixLength(MemoryMarshal.Cast<LabelRef, ulong>(before[from..]));
     }
 
     private bool TryAppend(LabelRef label)

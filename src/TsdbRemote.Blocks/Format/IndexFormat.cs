@@ -7,14 +7,14 @@ namespace TsdbRemote.Blocks.Format;
 /// <remarks>
 /// <code>
 /// ┌ magic BAAAD700 ┬ version 02 ┐                                                                                  5 bytes
-/// ├ symbols    ┌ length u32 ┬ count u32 ┬ ( length uvarint │ bytes ) … ┬ crc32c of count and strings ┐             ascending, unique
+/// ├ symbols    ┌ length u32 ┬ count u32 ┬ ( length uvarint │ bytes ) … ┬ crc32c of count and strings ┐          ascending, unique
 /// ├ zeros to a multiple of 16, before each series
 /// ├ series …   ┌ length uvarint ┬ body ┬ crc32c of the body ┐                         id = offset / 16, see <see cref="SeriesEntry"/>
 /// ├ zeros to a multiple of 4
 /// ├ postings … ┌ length u32 = 4 + 4n ┬ n u32 ┬ n × series id u32 ┬ crc32c of n and ids ┐          ("", "") = every series, comes first
-/// ├ table      ┌ length u32 ┬ count u32 ┬ entry … ┬ crc32c of count and entries ┐                 ascending by name, then value
+/// ├ table      ┌ length u32 ┬ count u32 ┬ entry … ┬ crc32c of count and entries ┐          ascending by name, then value
 /// │   entry    ┌ 02 ┬ name length uvarint ┬ name ┬ value length uvarint ┬ value ┬ offset of its list uvarint ┐
-/// └ TOC        ┌ symbols u64 ┬ series u64 ┬ label indices u64 ┬ label indices table u64 ┬ postings u64 ┬ postings table u64 ┬ crc32c ┐
+/// └ TOC        ┌ symbols ┬ series ┬ label indices ┬ label indices table ┬ postings ┬ postings table, u64 each ┬ crc32c of them ┐
 /// </code>
 /// Lists stand back to back in the order of the table: Thanos takes the end of a list from the next one's offset.
 /// Prometheus before 3.7 puts label index sections between series and postings, and their table before the postings table. Nobody reads them:
@@ -121,9 +121,11 @@ public readonly record struct IndexToc(long Symbols, long Series, long LabelIndi
     {
         const int Covered = Size - IndexFormat.ChecksumBytes;
         toc = new IndexToc(At(source, 0), At(source, 1), At(source, 2), At(source, 3), At(source, 4), At(source, 5));
-        if (Crc32C.Of(source[..Covered]) != BinaryPrimitives.ReadUInt32BigEndian(source[Covered..])) return "checksum of the table of contents differs";
+        uint stored = BinaryPrimitives.ReadUInt32BigEndian(source[Covered..]);
+        if (Crc32C.Of(source[..Covered]) != stored) return "checksum of the table of contents differs";
         long end = fileLength - Size;
-        bool ascends = toc.Symbols >= IndexFormat.HeaderBytes && toc.Symbols < toc.Series && toc.Series < toc.PostingsTable && toc.PostingsTable < end;
+        bool ascends = toc.Symbols >= IndexFormat.HeaderBytes && toc.Symbols < toc.Series;
+        ascends = ascends && toc.Series < toc.PostingsTable && toc.PostingsTable < end;
         return ascends ? null : "sections of the table of contents do not follow each other inside the file";
     }
 

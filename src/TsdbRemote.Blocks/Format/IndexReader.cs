@@ -5,7 +5,7 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Format;
 
-/// <summary>An open index of a block: finds series by their labels, and the chunks of a series; its bytes are drawn in <see cref="IndexFormat"/>.</summary>
+/// <summary>An open index: finds series by their labels, and the chunks of a series; its bytes are drawn in <see cref="IndexFormat"/>.</summary>
 /// <remarks>
 /// Use:       <see cref="Open"/>, <see cref="SelectSeries"/>, <see cref="ReadSeries"/> for each id; dispose once nobody reads any more: the owner of
 ///            the block counts its readers, this does not.
@@ -186,7 +186,7 @@ public sealed class IndexReader : IDisposable
         int whole = at + (int)length + IndexFormat.ChecksumBytes;
         if (bytes.Length < whole) bytes = window.At(_source, offset, whole, _toc.PostingsTable);
         ReadOnlySpan<byte> body = bytes.Slice(at, (int)length);
-        if (Crc32C.Of(body) != BinaryPrimitives.ReadUInt32BigEndian(bytes[(at + body.Length)..])) throw _source.Corrupt(offset, "checksum of a series differs");
-        return body;
+        uint stored = BinaryPrimitives.ReadUInt32BigEndian(bytes[(at + body.Length)..]);
+        return Crc32C.Of(body) == stored ? body : throw _source.Corrupt(offset, "checksum of a series differs");
     }
 }

@@ -27,7 +27,7 @@ internal struct LabelPair
 
 /// <summary>The distinct label pairs of an index and how many series have each: open addressing over flat records.</summary>
 /// <remarks>
-/// Memory: 16 bytes a pair and 5.3 to 10.7 for its slots, at most doubled by the growth of the records; 12 more while they are sorted.
+/// Memory: 16 to 32 bytes a pair, as the records grow by doubling, and 5.3 to 10.7 for its slots; 12 more while they are sorted.
 /// The keys are ordinals of our own making, which a sender cannot choose one by one. Not thread-safe.
 /// </remarks>
 internal sealed class PairTable

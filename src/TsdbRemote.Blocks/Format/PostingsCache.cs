@@ -2,7 +2,9 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Format;
 
-/// <summary>What the caches of evaluated matchers of all blocks may hold together; whoever needs room takes it from what was used longest ago.</summary>
+/// <summary>
+/// What the caches of evaluated matchers of all blocks may hold together; whoever needs room takes it from what was used longest ago.
+/// </summary>
 /// <remarks>Thread-safe: one lock for all caches, held for a look-up or the change of a list, never while a matcher is evaluated.</remarks>
 public sealed class PostingsCacheBudget
 {

@@ -16,10 +16,10 @@ internal sealed class PostingsLists(FileSource source, IndexToc toc)
     public const int ChunkIds = 1024;
 
     /// <summary>No id is below.</summary>
-    public uint MinId { get; } = (uint)Math.Min(IndexFormat.Align(toc.Series, IndexFormat.SeriesAlignment) / IndexFormat.SeriesAlignment, uint.MaxValue);
+    public uint MinId { get; } = IdAtOrBehind(toc.Series);
 
     /// <summary>All ids are below: an entry begins before the postings table does.</summary>
-    public uint LimitId { get; } = (uint)Math.Min((toc.PostingsTable + IndexFormat.SeriesAlignment - 1) / IndexFormat.SeriesAlignment, uint.MaxValue);
+    public uint LimitId { get; } = IdAtOrBehind(toc.PostingsTable);
 
     /// <summary>Checks the frame of a list.</summary>
     /// <exception cref="CorruptFileException">There is no list.</exception>
@@ -57,10 +57,15 @@ internal sealed class PostingsLists(FileSource source, IndexToc toc)
 
         return ids;
     }
+
+    private static uint IdAtOrBehind(long offset) =>
+        (uint)Math.Min(IndexFormat.Align(offset, IndexFormat.SeriesAlignment) / IndexFormat.SeriesAlignment, uint.MaxValue);
 }
 
-/// <summary>Walks the ids of a list in pieces: ascending, inside the file, and believed only once the last piece came out with the right checksum.</summary>
-/// <remarks>Who acts on a piece before the last one must be able to forget it: the exception comes with the last. Not thread-safe.</remarks>
+/// <summary>Walks the ids of a list in pieces: ascending, inside the file, believed only once the last piece came out.</summary>
+/// <remarks>
+/// The checksum is compared before the last piece is shown: who acts on an earlier one must be able to forget it. Not thread-safe.
+/// </remarks>
 internal ref struct PostingsReader
 {
     private readonly FileSource _source;
@@ -73,6 +78,7 @@ internal ref struct PostingsReader
     private uint _rest;
     private uint _crc;
     private long _previous = -1;
+    private bool _isDone;
 
     public PostingsReader(FileSource source, PostingsList list, uint minId, uint limitId, FileWindow window, Span<uint> buffer)
     {
@@ -96,14 +102,16 @@ internal ref struct PostingsReader
     /// <exception cref="CorruptFileException">The list is damaged.</exception>
     public bool MoveNext()
     {
-        if (_rest == 0) return false;
+        if (_isDone) return false;
         int count = (int)Math.Min((uint)_buffer.Length, _rest);
         int bytes = count * sizeof(uint);
         _rest -= (uint)count;
-        bool isLast = _rest == 0;
+        bool isLast = _isDone = _rest == 0;
         ReadOnlySpan<byte> piece = _window.At(_source, _at, isLast ? bytes + IndexFormat.ChecksumBytes : bytes, _end);
         _crc = Crc32C.Update(_crc, piece[..bytes]);
-        if (isLast && ~_crc != BinaryPrimitives.ReadUInt32BigEndian(piece[bytes..])) throw _source.Corrupt(_at, "checksum of a postings list differs");
+        if (isLast && ~_crc != BinaryPrimitives.ReadUInt32BigEndian(piece[bytes..]))
+            throw _source.Corrupt(_at, "checksum of a postings list differs");
+        if (count == 0) return false;
         Decode(piece[..bytes], _buffer[..count]);
         _at += bytes;
         Current = _buffer[..count];

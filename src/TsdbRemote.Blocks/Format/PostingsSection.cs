@@ -96,7 +96,8 @@ internal sealed unsafe class PostingsSection
     private static long ListSize(long count) => IndexFormat.ListFrameBytes + count * sizeof(uint);
 
     private static int EntrySize(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value, long offset) =>
-        Varint.SizeOf(IndexFormat.TableKeys) + IndexFormat.SizeOfString(name.Length) + IndexFormat.SizeOfString(value.Length) + Varint.SizeOf((ulong)offset);
+        Varint.SizeOf(IndexFormat.TableKeys) + Varint.SizeOf((ulong)offset)
+            + IndexFormat.SizeOfString(name.Length) + IndexFormat.SizeOfString(value.Length);
 
     private void WriteEntry(ReadOnlySpan<byte> name, ReadOnlySpan<byte> value, long offset)
     {
@@ -120,7 +121,7 @@ internal sealed unsafe class PostingsSection
                 next += pair.Count;
             }
 
-            Collect(series, ids, withAll);
+            Collect(series, ids, total, withAll);
             uint* list = ids;
             if (withAll) WriteList(ref list, (uint)_seriesCount);
             for (int i = from; i < end; i++)
@@ -137,7 +138,7 @@ internal sealed unsafe class PostingsSection
     }
 
     /// <summary>Reads the series back and puts their ids into the lists of this pass.</summary>
-    private void Collect(SectionCursor series, uint* ids, bool withAll)
+    private void Collect(SectionCursor series, uint* ids, long total, bool withAll)
     {
         for (long i = 0; i < _seriesCount; i++)
         {
@@ -151,7 +152,11 @@ internal sealed unsafe class PostingsSection
             for (int label = 0; label < _labels.Count; label++)
             {
                 ref LabelPair pair = ref _pairs[NumberOf(label)];
-                if (pair.Next != LabelPair.NotCollected) ids[pair.Next++] = id;
+                if (pair.Next == LabelPair.NotCollected) continue;
+
+                // Counted when they were added, so there is room; but this is native memory, and somebody may have changed the file.
+                if (pair.Next >= total) throw series.Corrupt("a series reads back with other labels");
+                ids[pair.Next++] = id;
             }
         }
     }

@@ -53,40 +53,23 @@ internal sealed class PostingsTable
     {
         long limit = source.Length - IndexToc.Size;
         Section section = Section.Open(source, toc.PostingsTable, limit, window);
-        if (section.End + IndexFormat.ChecksumBytes != limit) throw source.Corrupt(section.End, "the postings table does not end where the TOC begins");
+        if (section.End + IndexFormat.ChecksumBytes != limit)
+            throw source.Corrupt(section.End, "the postings table does not end where the table of contents begins");
         SectionCursor cursor = new(source, window, section.Start, section.End);
         uint count = BinaryPrimitives.ReadUInt32BigEndian(cursor.ReadBytes(sizeof(uint)));
         if (count == 0 || !TryReadEntry(ref cursor, out TableEntry all) || all.Name.Length + all.Value.Length != 0)
             throw cursor.Corrupt("the postings table does not begin with the list of every series");
         long allSeries = all.ListOffset;
-        var sparse = new List<uint>();
-        var names = new List<IndexLabelName>();
-        var firstSparse = new List<int>();
-        using PooledBuffer previous = PooledBuffer.Rent(256);
-        int values = 0;
+        using Builder builder = new(section);
         for (uint i = 1; i < count; i++)
         {
             long at = cursor.Position;
             if (!TryReadEntry(ref cursor, out TableEntry entry)) throw cursor.Corrupt($"entry {i} of the postings table cannot be read");
-            int order = names.Count == 0 ? 1 : entry.Name.SequenceCompareTo(names[^1].Utf8.Span);
-            bool isNewName = order > 0;
-            if (order < 0 || (!isNewName && entry.Value.SequenceCompareTo(previous.Span) <= 0) || entry.Name.IsEmpty)
-                throw source.Corrupt(at, $"entry {i} of the postings table does not ascend");
-            if (isNewName)
-            {
-                names.Add(new IndexLabelName(entry.Name.ToArray(), 0));
-                firstSparse.Add(sparse.Count);
-                values = 0;
-            }
-
-            if (values % IndexFormat.ValueStep == 0) sparse.Add((uint)(at - section.Start));
-            names[^1] = names[^1] with { ValueCount = ++values };
-            previous.SetLength(0);
-            previous.Append(entry.Value);
+            if (!builder.TryAdd(entry, at)) throw source.Corrupt(at, $"entry {i} of the postings table does not ascend");
         }
 
         if (cursor.Position != section.End) throw cursor.Corrupt("bytes are left behind the last entry of the postings table");
-        return new PostingsTable(source, section, [.. names], [.. sparse], [.. firstSparse], allSeries);
+        return builder.Build(source, allSeries);
     }
 
     /// <summary>Finds a name's number; negative if there is none.</summary>
@@ -167,7 +150,50 @@ internal sealed class PostingsTable
     private IndexValues ValuesAt(int name, int block, FileWindow window, FileWindow? owned = null)
     {
         long start = _section.Start + _sparse[_firstSparse[name] + block];
-        return new IndexValues(new SectionCursor(_source, window, start, _section.End), Names[name].ValueCount - block * IndexFormat.ValueStep, owned);
+        int rest = Names[name].ValueCount - block * IndexFormat.ValueStep;
+        return new IndexValues(new SectionCursor(_source, window, start, _section.End), rest, owned);
+    }
+
+    /// <summary>Takes the entries in order and keeps what stays in memory.</summary>
+    private sealed class Builder(Section section) : IDisposable
+    {
+        private readonly List<IndexLabelName> _names = [];
+        private readonly List<int> _firstSparse = [];
+        private readonly List<uint> _sparse = [];
+        private readonly PooledBuffer _previousValue = PooledBuffer.Rent(256);
+        private int _values;
+
+        /// <summary>Takes the next entry; false if it is not behind the one before.</summary>
+        public bool TryAdd(TableEntry entry, long at)
+        {
+            int order = _names.Count == 0 ? 1 : entry.Name.SequenceCompareTo(_names[^1].Utf8.Span);
+            if (entry.Name.IsEmpty || order < 0 || (order == 0 && entry.Value.SequenceCompareTo(_previousValue.Span) <= 0)) return false;
+            if (order > 0)
+            {
+                EndName();
+                _names.Add(new IndexLabelName(entry.Name.ToArray(), 0));
+                _firstSparse.Add(_sparse.Count);
+            }
+
+            if (_values++ % IndexFormat.ValueStep == 0) _sparse.Add((uint)(at - section.Start));
+            _previousValue.SetLength(0);
+            _previousValue.Append(entry.Value);
+            return true;
+        }
+
+        public PostingsTable Build(FileSource source, long allSeries)
+        {
+            EndName();
+            return new PostingsTable(source, section, [.. _names], [.. _sparse], [.. _firstSparse], allSeries);
+        }
+
+        public void Dispose() => _previousValue.Dispose();
+
+        private void EndName()
+        {
+            if (_names.Count > 0) _names[^1] = _names[^1] with { ValueCount = _values };
+            _values = 0;
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Blocks.Format;
@@ -44,22 +45,23 @@ internal static class SeriesEntry
     /// <param name="body">The body.</param>
     /// <param name="at">Where to read; then behind the labels.</param>
     /// <param name="symbolCount">Symbols of the index: refs are below.</param>
-    /// <param name="labels">Is filled anew.</param>
+    /// <param name="labels">Is filled anew; what it holds is meant to be looked at only if nothing is wrong.</param>
     /// <returns>What is wrong, or null.</returns>
     public static string? TryReadLabels(ReadOnlySpan<byte> body, ref int at, uint symbolCount, List<LabelRef> labels)
     {
         labels.Clear();
         if (!Varint.TryRead(body, ref at, out ulong count) || count > (ulong)((body.Length - at) / MinLabelBytes))
             return "a series has more labels than its bytes can hold";
-        labels.EnsureCapacity((int)count);
+        CollectionsMarshal.SetCount(labels, (int)count);
         long previous = -1;
-        for (int i = 0; i < (int)count; i++)
+        foreach (ref LabelRef label in CollectionsMarshal.AsSpan(labels))
         {
-            if (!Varint.TryRead(body, ref at, out ulong name) || !Varint.TryRead(body, ref at, out ulong value)) return "labels of a series end early";
+            if (!Varint.TryRead(body, ref at, out ulong name) || !Varint.TryRead(body, ref at, out ulong value))
+                return "labels of a series end early";
             if (name >= symbolCount || value >= symbolCount) return "a label of a series is no symbol";
             if ((long)name <= previous) return "labels of a series do not ascend";
             previous = (long)name;
-            labels.Add(new LabelRef((uint)name, (uint)value));
+            label = new LabelRef((uint)name, (uint)value);
         }
 
         return null;

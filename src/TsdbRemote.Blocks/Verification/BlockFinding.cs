@@ -11,6 +11,9 @@ namespace TsdbRemote.Blocks.Verification;
 public sealed record BlockFinding(int Rule, bool IsError, string File, long Offset, string What)
 {
     /// <summary>The finding as one line of a report.</summary>
-    public override string ToString() =>
-        string.Create(CultureInfo.InvariantCulture, $"{(IsError ? "error" : "warning")} {Rule}: {(File.Length == 0 ? "." : File)} at {Offset}: {What}");
+    public override string ToString()
+    {
+        string severity = IsError ? "error" : "warning";
+        return string.Create(CultureInfo.InvariantCulture, $"{severity} {Rule}: {(File.Length == 0 ? "." : File)} at {Offset}: {What}");
+    }
 }

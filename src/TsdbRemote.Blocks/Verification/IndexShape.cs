@@ -76,7 +76,8 @@ internal sealed record IndexShape(
         {
             findings.Error(
                 28, File, end,
-                $"the parts are out of order: symbols {at[0]}, series {at[1]}, label indices {at[2]}, postings {at[4]}, label table {at[3]}, postings table {at[5]}, end {end}");
+                $"the parts are out of order: symbols {at[0]}, series {at[1]}, label indices {at[2]}, postings {at[4]}, "
+                + $"label table {at[3]}, postings table {at[5]}, end {end}");
             return null;
         }
 

@@ -144,9 +144,9 @@ internal static class MetaJson
             return flag.ValueKind == JsonValueKind.True;
         }
 
-        private IReadOnlyList<string> Texts(JsonElement parent, string name, int rule)
+        private List<string> Texts(JsonElement parent, string name, int rule)
         {
-            IReadOnlyList<JsonElement> items = Items(parent, name, rule);
+            List<JsonElement> items = Items(parent, name, rule);
             var texts = new List<string>(items.Count);
             foreach (JsonElement item in items)
             {
@@ -157,7 +157,7 @@ internal static class MetaJson
             return texts;
         }
 
-        private IReadOnlyList<JsonElement> Items(JsonElement parent, string name, int rule)
+        private List<JsonElement> Items(JsonElement parent, string name, int rule)
         {
             if (!Find(parent, name, out JsonElement list)) return [];
             if (list.ValueKind == JsonValueKind.Array) return [.. list.EnumerateArray()];

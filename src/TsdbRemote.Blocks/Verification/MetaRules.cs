@@ -1,3 +1,4 @@
+using System.Globalization;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 
@@ -9,7 +10,8 @@ internal sealed class MetaRules(VerifyContext context)
     private const long SkewMs = 5 * 60 * 1000;
     private const long DayMs = 24 * 60 * 60 * 1000;
 
-    // What a time of 1986 or later is in seconds, and what one of 1973 or later is in µs: no time in ms that anybody has samples of.
+    // 5e8 to 1e11 are the seconds of 1985 to 5138 and the ms of the early 1970s, of which nobody has samples; 1e14 is a µs of 1973 and the
+    // ms of the year 5138.
     private const long LeastSecondsMs = 500_000_000;
     private const long MostSecondsMs = 100_000_000_000;
     private const long LeastMicrosecondsMs = 100_000_000_000_000;
@@ -103,9 +105,9 @@ internal sealed class MetaRules(VerifyContext context)
 
     private void CheckUnit(string field, long timeMs)
     {
-        UInt128 size = (UInt128)Int128.Abs(timeMs);
+        Int128 size = Int128.Abs(timeMs); // that of long.MinValue fits no long
         if (size >= LeastMicrosecondsMs) Error(4, $"{field} {timeMs} looks like µs or ns; ms expected");
-        else if (size is var s && s >= LeastSecondsMs && s < MostSecondsMs) Error(4, $"{field} {timeMs} looks like seconds; ms expected");
+        else if (size >= LeastSecondsMs && size < MostSecondsMs) Error(4, $"{field} {timeMs} looks like seconds; ms expected");
     }
 
     private void CheckWindow(MetaFacts meta)
@@ -116,7 +118,8 @@ internal sealed class MetaRules(VerifyContext context)
         if (isMimir && TimeWindow.EndOf(min, DayMs) < max - 1) Error(6, $"{min} to {max} ms crosses midnight UTC, which Mimir refuses");
         if (Options.LevelRangesMs.Count == 0 || meta.Level is not >= 1) return;
         long range = Options.LevelRangesMs[(int)Math.Min(meta.Level.Value, Options.LevelRangesMs.Count) - 1];
-        if (TimeWindow.EndOf(min, range) < max - 1) Error(6, $"{min} to {max} ms does not lie in one window of {range} ms, the range of level {meta.Level}");
+        if (TimeWindow.EndOf(min, range) < max - 1)
+            Error(6, $"{min} to {max} ms does not lie in one window of {range} ms, the range of level {meta.Level}");
     }
 
     private void CheckAncestors(MetaFacts meta)
@@ -167,5 +170,5 @@ internal sealed class MetaRules(VerifyContext context)
 
     private void Error(int rule, FormattableString what) => Findings.Error(rule, MetaJson.File, 0, $"{FormattableString.Invariant(what)}");
 
-    private static string Print(long? number) => number?.ToString(System.Globalization.CultureInfo.InvariantCulture) ?? "absent";
+    private static string Print(long? number) => number?.ToString(CultureInfo.InvariantCulture) ?? "absent";
 }

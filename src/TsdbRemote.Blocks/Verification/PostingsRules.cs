@@ -64,11 +64,14 @@ internal sealed class PostingsRules : IDisposable
     /// <summary>Walks table and lists.</summary>
     public void Walk()
     {
+        if (_lists.Peek((int)(_listsEnd - _shape.Postings)).ContainsAnyExcept((byte)0))
+            Findings.Error(42, IndexShape.File, _shape.Postings, $"the padding before the first list is not zero");
         bool isFirst = true;
         while (_table.MoveNext())
         {
             bool isAll = _table.Name.IsEmpty && _table.Value.IsEmpty;
-            if (isFirst && !isAll) Findings.Error(39, IndexShape.File, _table.Position, $"the first entry is {Pair}; the list of all series must be the first");
+            if (isFirst && !isAll)
+                Findings.Error(39, IndexShape.File, _table.Position, $"the first entry is {Pair}; the list of all series must be the first");
             CheckOrder(isFirst);
             bool isRead = TryReadList(isAll, out Fingerprint ids);
             if (isAll) CompareAll(isRead, ids);
@@ -155,7 +158,7 @@ internal sealed class PostingsRules : IDisposable
             return false;
         }
 
-        if (count == 0 && !(isAll && _series.Counts.Series == 0)) Findings.Error(41, IndexShape.File, (long)offset, $"the list of {Pair} is empty");
+        if (count == 0 && !(isAll && _series.SeriesCount == 0)) Findings.Error(41, IndexShape.File, (long)offset, $"the list of {Pair} is empty");
         uint crc = Crc32C.Update(uint.MaxValue, head[sizeof(uint)..]);
         _lists.Skip(HeadBytes);
         ListFaults faults = ReadIds(count, ref ids, ref crc);
@@ -196,7 +199,8 @@ internal sealed class PostingsRules : IDisposable
 
     private void Report(in ListFaults faults, long offset)
     {
-        if (faults.Unsorted is { } unsorted) Findings.Error(41, IndexShape.File, offset, $"id {unsorted} in the list of {Pair} is not above the one before");
+        if (faults.Unsorted is { } unsorted)
+            Findings.Error(41, IndexShape.File, offset, $"id {unsorted} in the list of {Pair} is not above the one before");
         if (faults.Unknown is { } unknown) Findings.Error(41, IndexShape.File, offset, $"id {unknown} in the list of {Pair} is no series");
         if (faults.Outside is { } outside)
         {
@@ -232,7 +236,9 @@ internal sealed class PostingsRules : IDisposable
         }
         else if (isRead && ids != expected)
         {
-            Findings.Error(43, IndexShape.File, (long)_table.ListOffset, $"the list of {Pair} names {ids.Count} series, {expected.Count} have it, or others");
+            Findings.Error(
+                43, IndexShape.File, (long)_table.ListOffset,
+                $"the list of {Pair} names {ids.Count} series, {expected.Count} have it, or others");
         }
     }
 

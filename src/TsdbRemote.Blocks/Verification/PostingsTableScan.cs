@@ -56,7 +56,9 @@ internal sealed class PostingsTableScan : IDisposable
         uint length = head.Length < 2 * LengthBytes ? 0 : BinaryPrimitives.ReadUInt32BigEndian(head);
         if (length < LengthBytes || LengthBytes + (long)length + sizeof(uint) != room)
         {
-            findings.Error(30, IndexShape.File, shape.PostingsTable, $"the postings table has {length} bytes, which does not lead to the table of contents at {shape.TocOffset}");
+            findings.Error(
+                30, IndexShape.File, shape.PostingsTable,
+                $"the postings table has {length} bytes, which does not lead to the table of contents at {shape.TocOffset}");
             return null;
         }
 
@@ -89,7 +91,8 @@ internal sealed class PostingsTableScan : IDisposable
     {
         if (_read == Count)
         {
-            if (_file.Remaining > 0) _findings.Error(40, IndexShape.File, _file.Position, $"{_file.Remaining} bytes follow the last of {Count} entries");
+            if (_file.Remaining > 0)
+                _findings.Error(40, IndexShape.File, _file.Position, $"{_file.Remaining} bytes follow the last of {Count} entries");
             return false;
         }
 

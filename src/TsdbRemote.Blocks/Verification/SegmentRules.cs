@@ -42,7 +42,8 @@ internal static class SegmentRules
 
         List<Segment> segments = [.. numbered.OrderBy(static file => file.Number).Select(static file => file.File)];
         if (segments.Count == 0) context.Findings.Error(13, DirectoryName, 0, $"there is no segment");
-        for (int i = 0; i < segments.Count; i++) Check(context, segments[i], string.Create(CultureInfo.InvariantCulture, $"{DirectoryName}/{i + 1:D6}"));
+        for (int i = 0; i < segments.Count; i++)
+            Check(context, segments[i], string.Create(CultureInfo.InvariantCulture, $"{DirectoryName}/{i + 1:D6}"));
         return segments;
     }
 

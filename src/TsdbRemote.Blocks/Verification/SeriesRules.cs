@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Verification;
 
@@ -36,6 +38,11 @@ internal sealed class SeriesRules : IDisposable
     private int _lastLabelCount;
     private long _entry;
     private bool _labelsKnown;
+    private long _chunkCount;
+    private long _floats;
+    private long _histograms;
+    private long _minTimeMs = long.MaxValue;
+    private long _maxTimeMs = long.MinValue;
 
     /// <summary>Prepares the walk.</summary>
     /// <param name="context">The verification.</param>
@@ -83,8 +90,11 @@ internal sealed class SeriesRules : IDisposable
     /// <summary>Whether every chunk was decoded.</summary>
     public bool AllDecoded { get; private set; } = true;
 
+    /// <summary>Series so far.</summary>
+    public long SeriesCount => AllIds.Count;
+
     /// <summary>What was counted.</summary>
-    public BlockCounts Counts { get; private set; } = new(0, 0, 0, 0, 0, long.MaxValue, long.MinValue);
+    public BlockCounts Counts => new(SeriesCount, _chunkCount, _floats, _histograms, Tombstones: 0, _minTimeMs, _maxTimeMs);
 
     private Findings Findings => _context.Findings;
 
@@ -132,7 +142,6 @@ internal sealed class SeriesRules : IDisposable
         Fingerprint all = AllIds;
         all.Add((uint)id);
         AllIds = all;
-        Counts = Counts with { Series = Counts.Series + 1 };
         if (Crc32C.Of(body) == BinaryPrimitives.ReadUInt32BigEndian(entry[body.Length..])) return ReadBody(body);
         Findings.Error(32, IndexShape.File, _entry, $"checksum of series {id} differs");
         IsComplete = false;
@@ -253,7 +262,7 @@ internal sealed class SeriesRules : IDisposable
     private void Chunk(ulong reference, long minMs, long maxMs)
     {
         ChunkFacts? found = _chunks.Visit(reference, _entry, _describe, _values);
-        Counts = Counts with { Chunks = Counts.Chunks + 1 };
+        _chunkCount++;
         if (found is not { } facts)
         {
             AllDecoded = false;
@@ -277,18 +286,18 @@ internal sealed class SeriesRules : IDisposable
         Count(facts);
     }
 
-    private void Count(in ChunkFacts facts) => Counts = Counts with
+    private void Count(in ChunkFacts facts)
     {
-        FloatSamples = Counts.FloatSamples + (facts.IsHistogram ? 0 : facts.Samples),
-        HistogramSamples = Counts.HistogramSamples + (facts.IsHistogram ? facts.Samples : 0),
-        MinTimeMs = Math.Min(Counts.MinTimeMs, facts.FirstMs),
-        MaxTimeMs = Math.Max(Counts.MaxTimeMs, facts.LastMs),
-    };
+        if (facts.IsHistogram) _histograms += facts.Samples;
+        else _floats += facts.Samples;
+        _minTimeMs = Math.Min(_minTimeMs, facts.FirstMs);
+        _maxTimeMs = Math.Max(_maxTimeMs, facts.LastMs);
+    }
 
     private string Describe()
     {
-        string id = (_entry / IndexShape.SeriesAlignment).ToString(System.Globalization.CultureInfo.InvariantCulture);
-        return _labelsKnown ? $"series {id} {Model.Labels.Print(BuildRun(), PrintedChars)}" : $"series {id}";
+        string id = (_entry / IndexShape.SeriesAlignment).ToString(CultureInfo.InvariantCulture);
+        return _labelsKnown ? $"series {id} {Labels.Print(BuildRun(), PrintedChars)}" : $"series {id}";
     }
 
     private ReadOnlySpan<byte> BuildRun()
@@ -300,8 +309,8 @@ internal sealed class SeriesRules : IDisposable
             using PooledBuffer name = PooledBuffer.Rent(256);
             name.Append(_symbols.Get(label.Name));
             ReadOnlySpan<byte> value = _symbols.Get(label.Value);
-            int size = Model.Labels.SizeOf(name.Length, value.Length);
-            Model.Labels.Write(_run.Reserve(size), name.Span, value);
+            int size = Labels.SizeOf(name.Length, value.Length);
+            Labels.Write(_run.Reserve(size), name.Span, value);
             _run.SetLength(_run.Length + size);
         }
 

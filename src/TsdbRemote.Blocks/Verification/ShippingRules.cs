@@ -92,8 +92,12 @@ internal sealed partial class ShippingRules(VerifyContext context, IReadOnlyList
             else if (actual != size) Findings.Error(50, path, 0, $"has {actual} bytes in the bucket and {size} here");
         }
 
-        foreach (string path in remote.Objects.Keys.Where(path => path.StartsWith("chunks/", StringComparison.Ordinal) && !expected.ContainsKey(path)))
-            Findings.Error(50, path, 0, $"is in the bucket but not in the block");
+        foreach (string path in remote.Objects.Keys)
+        {
+            if (path.StartsWith("chunks/", StringComparison.Ordinal) && !expected.ContainsKey(path))
+                Findings.Error(50, path, 0, $"is in the bucket but not in the block");
+        }
+
         if (remote.Objects.ContainsKey(DeletionMark)) Findings.Error(50, DeletionMark, 0, $"marks the block in the bucket for deletion");
         bool isListed = remote.Objects.ContainsKey(MetaJson.File);
         if (remote.MetaRead is not { } read)

@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Verification;
 
@@ -52,15 +53,16 @@ internal sealed class SymbolTable : IDisposable
     public void MarkUsed(uint ordinal) => _used.Set(ordinal);
 
     /// <summary>
-    /// Reports symbols that no series used: the rest of rule 31. A warning only, for Prometheus writes all symbols of its head into each block
-    /// that it cuts from it, those of series without a sample in the block's range too.
+    /// Reports symbols that no series used: the rest of rule 31. Only odd: Prometheus writes all symbols of its head into a block, those
+    /// of series too that have no sample in the block's range.
     /// </summary>
     public void ReportUnused(Findings findings)
     {
         for (uint i = 0; i < Count; i++)
         {
             if (_used.Has(i) || i == Empty) continue;
-            findings.Warning(31, IndexShape.File, _groups[(int)(i / GroupSize)], $"symbol {i}, \"{Model.LabelText.Escape(Get(i), 64)}\", is used by no series");
+            long near = _groups[(int)(i / GroupSize)];
+            findings.Warning(31, IndexShape.File, near, $"symbol {i}, \"{LabelText.Escape(Get(i), 64)}\", is used by no series");
         }
     }
 

@@ -90,18 +90,20 @@ public sealed class BlockConverter
 
     private uint[] SelectSeries(ConversionJob job, DamageReport damage, CancellationToken cancel)
     {
-        SortedSet<ulong> ids = [];
+        List<ulong> ids = [];
         foreach (LevelTable table in job.Tables)
         {
             cancel.ThrowIfCancellationRequested();
-            ids.UnionWith(table.Reader.SeriesIdsOf(job.Window.MinMs));
+            ids.AddRange(table.Reader.SeriesIdsOf(job.Window.MinMs));
         }
 
+        ids.Sort();
         List<uint> ordinals = new(ids.Count);
-        foreach (ulong id in ids)
+        for (int i = 0; i < ids.Count; i++)
         {
-            if (_dictionary.TryOrdinalOf(id, out uint ordinal)) ordinals.Add(ordinal);
-            else damage.SeriesUnknown(id);
+            if (i > 0 && ids[i] == ids[i - 1]) continue;
+            if (_dictionary.TryOrdinalOf(ids[i], out uint ordinal)) ordinals.Add(ordinal);
+            else damage.SeriesUnknown(ids[i]);
         }
 
         uint[] sorted = [.. ordinals];

@@ -38,6 +38,10 @@ public sealed record Retention(long? TimeMs, long? SizeBytes)
         return expired.ToImmutable();
     }
 
-    private bool IsTooOld(StoredBlock block, long? newestMs, long? clockMs) =>
-        TimeMs is { } time && newestMs is { } newest && clockMs is { } clock && block.Range.MaxMs < Math.Min(newest, clock) - time;
+    private bool IsTooOld(StoredBlock block, long? newestMs, long? clockMs)
+    {
+        if (TimeMs is not { } time || newestMs is not { } newest || clockMs is not { } clock) return false;
+        long measuredFrom = Math.Min(newest, clock);
+        return measuredFrom >= long.MinValue + time && block.Range.MaxMs < measuredFrom - time;
+    }
 }

@@ -1,6 +1,8 @@
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -172,15 +174,20 @@ internal sealed class BlockWork : IDisposable
         }
     }
 
+    private static bool IsFileOfNewBlock(string path)
+    {
+        int suffix = path.IndexOf(BlockDirectory.CreationSuffix + "/", StringComparison.Ordinal);
+        return suffix >= 0 && path[(suffix + BlockDirectory.CreationSuffix.Length + 1)..] != SegmentFormat.DirectoryName;
+    }
+
     private void Failed(Exception failure)
     {
         EngineCounters.Add(ref _counters.ConversionErrors, 1);
         TimeSpan delay = _backoff.Failed(failure);
         Log.BlockWorkFailed(_log, delay.TotalSeconds, failure);
 
-        // Files of a block that is given up are dropped; whatever else was not synced may have left a name that is not what it says.
-        bool isNewFile = failure is DiskException { IsSync: true } sync && sync.Path.Contains(TsdbRemote.Blocks.BlockDirectory.CreationSuffix, StringComparison.Ordinal);
-        bool isFatal = failure is DiskException { IsSync: true } && !isNewFile;
+        // Files of a block that is given up are dropped; whatever else was not synced, directories above all, may have left a name that is not what it says.
+        bool isFatal = failure is DiskException { IsSync: true } sync && !IsFileOfNewBlock(sync.Path);
         if ((isFatal || _backoff.IsHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 }

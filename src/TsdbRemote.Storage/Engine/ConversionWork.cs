@@ -7,7 +7,6 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.MemTables;
 
 namespace TsdbRemote.Storage.Engine;
 

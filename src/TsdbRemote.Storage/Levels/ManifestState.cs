@@ -57,6 +57,7 @@ public sealed record ManifestState
     public ImmutableArray<BlockEntry> Blocks { get; init; } = [];
 
     /// <summary>Names of blocks that are no longer served, until nothing of them is left on disk.</summary>
+    [JsonRequired]
     public ImmutableArray<string> DeletedBlocks { get; init; } = [];
 
     /// <summary>The first thing in it that cannot be, or null. Asked before each commit and after each load.</summary>

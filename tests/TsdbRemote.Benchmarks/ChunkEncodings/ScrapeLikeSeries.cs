@@ -7,17 +7,17 @@ namespace TsdbRemote.Benchmarks.ChunkEncodings;
 /// <remarks>
 /// Of 1,000 series:
 /// <code>
-/// 180  constants        info metrics, limits, start times, `up`
-/// 350  bucket counters  a histogram of 10 le bounds, cumulative counts of log-normal latencies at 0.05 to 500 requests a scrape
+/// 100  constants        info metrics, limits, start times, `up`
+/// 350  bucket counters  a histogram of 10 le bounds, cumulative counts of log-normal latencies at 0.1 to 1,000 requests a scrape
 ///  35  histogram sums   the sums of those latencies: whole mantissas
 ///  35  histogram counts
 /// 100  event counters   Poisson increments, 0.02 to 20,000 a scrape, log-uniform; half of them follow a daily wave
-///  70  byte counters    increments of 500 B to 50 MB a scrape with heavy tails (bursts)
-///  60  CPU seconds      counters that step by hundredths, 0 to 15 s a scrape
-///  90  memory gauges    pages of 4 KiB, a random walk, at rest in 30 % of the scrapes
-///  40  small gauges     whole numbers below 200 (goroutines, connections, queue lengths), at rest in half of the scrapes
-///  25  decimal gauges   load, temperature: one or two decimals
-///  15  ratio gauges     means and ratios: whole mantissas
+/// 120  byte counters    increments of 500 B to 50 MB a scrape with heavy tails (bursts)
+///  80  CPU seconds      counters that step by hundredths, 0 to 15 s a scrape
+///  80  memory gauges    pages of 4 KiB, a random walk, at rest in 30 % of the scrapes
+///  30  small gauges     whole numbers below 200 (goroutines, connections, queue lengths), at rest in half of the scrapes
+///  40  decimal gauges   load, temperature: one or two decimals
+///  30  ratio gauges     means and ratios: whole mantissas
 /// </code>
 /// Each target scrapes at its own offset, and 3 % of the scrapes are 2 to 40 ms late, which Prometheus does not align any more. A counter
 /// starts again from 0 once in about 20,000 scrapes. Each series that is no constant has 1 scrape in 10,000 that fails: a stale marker.
@@ -99,8 +99,8 @@ internal static class ScrapeLikeSeries
         int at = series;
         foreach ((Kind kind, int count) in new[]
         {
-            (Kind.Constant, 180), (Kind.Bucket, BucketSeries), (Kind.Sum, BucketSeries / Bounds), (Kind.Requests, BucketSeries / Bounds), (Kind.Events, 100),
-            (Kind.Bytes, 70), (Kind.CpuSeconds, 60), (Kind.Memory, 90), (Kind.Small, 40), (Kind.Decimal, 25), (Kind.Ratio, 15),
+            (Kind.Constant, 100), (Kind.Bucket, BucketSeries), (Kind.Sum, BucketSeries / Bounds), (Kind.Requests, BucketSeries / Bounds),
+            (Kind.Events, 100), (Kind.Bytes, 120), (Kind.CpuSeconds, 80), (Kind.Memory, 80), (Kind.Small, 30), (Kind.Decimal, 40), (Kind.Ratio, 30),
         })
         {
             if (at < count)
@@ -136,7 +136,7 @@ internal static class ScrapeLikeSeries
 
     private static Func<int, double> Histogram(Kind kind, int bound, Random random)
     {
-        double rate = LogUniform(random, 0.05, 500);
+        double rate = LogUniform(random, 0.1, 1000);
         double median = LogUniform(random, 0.005, 0.5);
         double state = Math.Floor(random.NextDouble() * 100_000);
         double le = BoundOf(bound);

@@ -1,5 +1,4 @@
 using System.Globalization;
-using System.Text;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.EndToEnd.Support;

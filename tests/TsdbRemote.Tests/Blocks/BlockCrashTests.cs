@@ -1,6 +1,5 @@
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.TestSupport;
 

@@ -61,6 +61,52 @@ public sealed class PlanTests
         AssertReadable(again, threads * seriesEach, 1000, 2000);
     }
 
+    [Fact]
+    public async Task HybridReadWrite()
+    {
+        const int writers = 2;
+        const int compactions = 6;
+        using var directory = new TempDirectory();
+        StorageOptions options = OptionsOf(directory) with
+        {
+            Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
+            Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) },
+        };
+        var history = new HybridHistory(writers);
+        await using (EngineHarness engine = await EngineHarness.OpenAsync(new LocalFileSystem(), options))
+        {
+            using var stop = new CancellationTokenSource();
+            Task[] writing = [.. Enumerable.Range(0, writers).Select(writer => Task.Run(() => history.WriteAsync(engine, writer, stop.Token)))];
+            Task<int>[] reading = [.. Enumerable.Range(0, 2).Select(_ => Task.Run(() => history.Read(engine, stop.Token)))];
+            try
+            {
+                for (int i = 0; i < compactions; i++)
+                {
+                    await Task.Delay(200, CancellationToken.None);
+                    await engine.Engine.CompactAsync(CancellationToken.None);
+                }
+            }
+            finally
+            {
+                await stop.CancelAsync();
+            }
+
+            await Task.WhenAll(writing);
+            Assert.All(await Task.WhenAll(reading), static reads => Assert.True(reads > 0, "a reader never came to read"));
+            history.Check(engine);
+            EngineStats stats = engine.Engine.Stats();
+            Assert.True(stats is { Conversions: > 3, LateConversions: > 0, ConversionErrors: 0, SamplesOutOfOrder: > 0 }, $"{stats}");
+            Assert.Empty(stats.Damages);
+            await engine.Engine.CompactAsync(CancellationToken.None);
+            Assert.Empty(engine.Engine.Stats().Tables);
+            history.Check(engine);
+        }
+
+        await using EngineHarness again = await EngineHarness.OpenAsync(new LocalFileSystem(), options);
+        history.Check(again);
+        Assert.Equal([], TestBlocks.Problems(new LocalFileSystem(), $"{options.DataDir}/blocks"));
+    }
+
     private static StorageOptions OptionsOf(TempDirectory directory) => new() { DataDir = directory["data"] };
 
     private static void AssertBoth(EngineHarness engine, byte[] up, Sample[] first, byte[] load, Sample[] second)
@@ -97,4 +143,60 @@ public sealed class PlanTests
     private static byte[] LabelsOf(int series) => Labels.Encode(("__name__", "requests_total"), ("instance", $"i{series % 97}"), ("series", $"{series}"));
 
     private static Sample SampleOf(int series, long timeMs) => Sample.Of(timeMs, series + timeMs / 1000.0);
+
+    /// <summary>Writers that go through time and now and then write far behind it; each sample says by its value which it is.</summary>
+    private sealed class HybridHistory(int writers)
+    {
+        private const int SeriesEach = 8;
+        private const long StepMs = 600_000;
+        private readonly long _firstMs = TimeWindow.StartOf(DateTimeOffset.UtcNow.AddDays(-300).ToUnixTimeMilliseconds(), 7_200_000);
+        private readonly long[] _acknowledged = [.. Enumerable.Repeat(-1L, writers)];
+        private readonly long[] _sent = [.. Enumerable.Repeat(-1L, writers)];
+
+        public async Task WriteAsync(EngineHarness engine, int writer, CancellationToken stop)
+        {
+            for (long step = 0; !stop.IsCancellationRequested; step++)
+            {
+                Volatile.Write(ref _sent[writer], step);
+                WriteReport report = await engine.WriteAsync([.. Enumerable.Range(0, SeriesEach).Select(i => (LabelsOf(writer, i), new[] { SampleAt(writer, i, step) }))]);
+                Assert.Equal((WriteStatus.Written, SeriesEach, null), (report.Status, report.Samples, report.Message));
+                Volatile.Write(ref _acknowledged[writer], step);
+                if (step % 8 == 0) await Task.Delay(1, CancellationToken.None);
+            }
+        }
+
+        public int Read(EngineHarness engine, CancellationToken stop)
+        {
+            int reads = 0;
+            for (; !stop.IsCancellationRequested; reads++) Check(engine);
+            return reads;
+        }
+
+        /// <summary>All that was acknowledged before, each sample once and in order (as the harness reads), nothing that was not sent.</summary>
+        public void Check(EngineHarness engine)
+        {
+            long[] atLeast = [.. Enumerable.Range(0, writers).Select(writer => Volatile.Read(ref _acknowledged[writer]))];
+            Dictionary<string, List<Sample>> read = engine.ReadAll();
+            for (int writer = 0; writer < writers; writer++)
+            {
+                long atMost = Volatile.Read(ref _sent[writer]);
+                for (int i = 0; i < SeriesEach; i++)
+                {
+                    HashSet<Sample> found = [.. read.GetValueOrDefault(Labels.Print(LabelsOf(writer, i)), [])];
+                    for (long step = 0; step <= atMost; step++)
+                    {
+                        if (!found.Remove(SampleAt(writer, i, step)) && step <= atLeast[writer]) Assert.Fail($"step {step} of writer {writer}, series {i}, is missing of {atLeast[writer]}");
+                    }
+
+                    if (found.Count > 0) Assert.Fail($"{string.Join(' ', found)} of writer {writer}, series {i}, was never sent");
+                }
+            }
+        }
+
+        private static byte[] LabelsOf(int writer, int series) => Labels.Encode(("__name__", "hybrid"), ("writer", $"{writer}"), ("i", $"{series}"));
+
+        // Each fourth step is late, into a window that may be a block by now, at an instant that no other step has.
+        private Sample SampleAt(int writer, int series, long step) =>
+            Sample.Of(_firstMs + (step % 4 == 3 ? step / 3 * StepMs + StepMs / 2 : step * StepMs), step * 1000 + writer * 100 + series);
+    }
 }

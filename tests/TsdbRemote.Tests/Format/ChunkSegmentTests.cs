@@ -228,7 +228,7 @@ public class ChunkSegmentTests
         return data;
     }
 
-    private static ulong[] Write(IFileSystem files, byte[][] chunks, long cap = SegmentFormat.MaxSegmentBytes, Func<int, ChunkEncoding>? encodingOf = null)
+    private static ulong[] Write(CrashFileSystem files, byte[][] chunks, long cap = SegmentFormat.MaxSegmentBytes, Func<int, ChunkEncoding>? encodingOf = null)
     {
         using ChunkSegmentWriter writer = new(files, Directory, cap);
         ulong[] references = [.. chunks.Select((chunk, i) => writer.Add(encodingOf?.Invoke(i) ?? ChunkEncoding.Xor, chunk))];

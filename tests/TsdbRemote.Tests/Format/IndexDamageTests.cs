@@ -155,6 +155,18 @@ public class IndexDamageTests
     }
 
     [Fact]
+    public void An_empty_list_has_a_checksum_too()
+    {
+        MemoryFileSystem fs = new();
+        IndexModel.Write(fs, []);
+        byte[] index = fs[IndexModel.Path];
+        int list = (int)BinaryPrimitives.ReadInt64BigEndian(index.AsSpan(index.Length - IndexToc.Size + 4 * sizeof(long)));
+        index[((list + 3) & ~3) + 8] ^= 1;
+        using IndexReader reader = IndexReader.Open(With(index), IndexModel.Path, mmap: true);
+        Assert.Throws<CorruptFileException>(() => reader.AllSeries(CancellationToken.None));
+    }
+
+    [Fact]
     public void Labels_that_multiply_one_long_symbol_stop_at_the_bound()
     {
         const int Labels = 200;

@@ -18,7 +18,7 @@ public class IndexWriterTests
     ];
 
     [Fact]
-    public void The_bytes_are_those_that_Prometheus_readers_were_tried_on()
+    public void The_bytes_of_version_2_are_still_written()
     {
         byte[] written = Write();
         Assert.Equal(Convert.ToHexString(GoldenFile.Read(Golden, Write)), Convert.ToHexString(written));

@@ -19,7 +19,7 @@ public sealed class VerbTests
 
     [Theory]
     [InlineData("--storage:lsm:stripes=3")]
-    [InlineData("--storage:retention:time=1d")]
+    [InlineData("--storage:compaction:max_concurrent=1")]
     [InlineData("--storage:nothing=1")]
     [InlineData("--config=/nowhere/at/all.yaml")]
     [InlineData("frobnicate")]

@@ -18,7 +18,8 @@ public class BlockVerifierRuleTests
         string all = string.Join('\n', report.Findings);
         Assert.True(report.Findings.Any(finding => finding.Rule == rule && finding.IsError == row.IsError), all);
         Assert.Equal(!row.IsError, report.IsAcceptable);
-        int[] others = [.. report.Findings.Where(static finding => finding.IsError).Select(static finding => finding.Rule).Distinct().Where(other => other != rule).Order()];
+        IEnumerable<int> errors = report.Findings.Where(static finding => finding.IsError).Select(static finding => finding.Rule);
+        int[] others = [.. errors.Distinct().Where(other => other != rule).Order()];
         Assert.True(others.SequenceEqual(row.Also), all);
     }
 

@@ -37,8 +37,8 @@ internal static class BrokenIndex
             if (series == 1) body[5]++; // behind the label count and two labels
         }),
         Local(33, "series out of order", static f => (f.Series[1], f.Series[2]) = (f.Series[2], f.Series[1])),
-        Local(33, "a series twice", static f => f.Series.Insert(2, new ForgedSeries([.. f.Series[1].Labels]) { Chunks = { ForgedChunk.Xor(BlockForge.StartMs, 2) } })),
-        Local(33, "a series without labels", static f => f.Series.Insert(0, new ForgedSeries() { Chunks = { ForgedChunk.Xor(BlockForge.StartMs, 2) } })),
+        Local(33, "a series twice", static f => f.Series.Insert(2, Series([.. f.Series[1].Labels]))),
+        Local(33, "a series without labels", static f => f.Series.Insert(0, Series())),
         Local(34, "labels out of order", static f => f.Series[4].Labels.Reverse()),
         Local(34, "a label twice", static f => f.Series[4].Labels.Add(f.Series[4].Labels[^1]), 43),
         Local(34, "an empty value", static f => f.Series[0].Labels[2] = ("zone", "")),
@@ -47,7 +47,7 @@ internal static class BrokenIndex
         {
             if (series == 2) body[2] = 0x7F;
         }),
-        Warning(34, "no metric name", static f => f.Series.Add(new ForgedSeries(("job", "x")) { Chunks = { ForgedChunk.Xor(BlockForge.StartMs, 2) } })),
+        Warning(34, "no metric name", static f => f.Series.Add(Series(("job", "x")))),
         Local(35, "a series without chunks", static f => f.Series.Add(new ForgedSeries(("__name__", "z")))),
         Local(36, "a chunk within a record", static f => f.Series[0].Chunks[0].Reference = 9, 18),
         Local(36, "a chunk in the header", static f => f.Series[0].Chunks[0].Reference = 0, 18),
@@ -96,6 +96,9 @@ internal static class BrokenIndex
         Local(45, "an id behind the series", static f => f.Index.Lists = static lists => Find(lists, "zone", "ü").Ids.Add(1000), 43),
         Local(45, "an id behind the series in the list of all", static f => f.Index.Lists = static lists => lists[0].Ids.Add(uint.MaxValue), 39),
     ];
+
+    private static ForgedSeries Series(params (string, string)[] labels) =>
+        new(labels) { Chunks = { ForgedChunk.Xor(BlockForge.StartMs, 2) } };
 
     private static void AddTo(int series, int wanted, List<byte> body, byte value)
     {

@@ -144,7 +144,8 @@ internal sealed class ForgedIndex
         foreach (byte[] name in Sorted(series.SelectMany(static one => one.Labels).Select(static label => label.Name)))
         {
             string nameText = System.Text.Encoding.UTF8.GetString(name);
-            foreach (byte[] value in Sorted(series.SelectMany(static one => one.Labels).Where(label => label.Name == nameText).Select(static label => label.Value)))
+            IEnumerable<(string Name, string Value)> labels = series.SelectMany(static one => one.Labels).Where(label => label.Name == nameText);
+            foreach (byte[] value in Sorted(labels.Select(static label => label.Value)))
             {
                 string valueText = System.Text.Encoding.UTF8.GetString(value);
                 lists.Add(new(name, value, [.. series.Where(one => one.Labels.Contains((nameText, valueText))).Select(static one => one.Id)]));
@@ -169,7 +170,8 @@ internal sealed class ForgedIndex
     private void WriteTable(List<byte> file, List<ForgedList> lists)
     {
         List<byte> table = [.. Be32((uint)lists.Count)];
-        foreach (ForgedList list in lists) table.AddRange([.. Uvarint(list.Keys), .. Text(list.Name), .. Text(list.Value), .. Uvarint(list.Offset!.Value)]);
+        foreach (ForgedList list in lists)
+            table.AddRange([.. Uvarint(list.Keys), .. Text(list.Name), .. Text(list.Value), .. Uvarint(list.Offset!.Value)]);
         Table(table);
         file.AddRange([.. Be32((uint)table.Count), .. table, .. Be32(Crc32C.Of(table.ToArray()) ^ Fault("table"))]);
     }

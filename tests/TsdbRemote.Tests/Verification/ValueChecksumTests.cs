@@ -12,7 +12,7 @@ public class ValueChecksumTests
         Sample[] samples = ForgedChunk.SamplesFrom(BlockForge.StartMs, 100);
         samples[50] = new Sample(samples[50].TimeMs, StaleMarker.Bits);
         var builder = new ValueChecksumBuilder();
-        foreach ((string Name, string Value)[] labels in (( string, string)[][])[[("__name__", "a"), ("zone", "ü")], [("__name__", "b")]])
+        foreach ((string Name, string Value)[] labels in ((string, string)[][])[[("__name__", "a"), ("zone", "ü")], [("__name__", "b")]])
         {
             builder.BeginSeries(Labels.Encode(labels));
             foreach (Sample sample in samples) builder.Add(sample.TimeMs, sample.ValueBits);

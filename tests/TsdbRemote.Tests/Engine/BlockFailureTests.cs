@@ -1,0 +1,395 @@
+using TsdbRemote.Blocks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
+
+namespace TsdbRemote.Tests.Engine;
+
+/// <summary>What work on blocks does when the disk says no: reliability.md §2.4, §2.5, tests T17, T19, T20.</summary>
+public sealed class BlockFailureTests
+{
+    private const int NotPermitted = 13;
+    private const long WindowMs = 7_200_000;
+    private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with
+    {
+        Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) },
+        Retention = new RetentionOptions { Time = Duration.Hours(10) },
+    };
+
+    private static readonly byte[][] Series = [.. Enumerable.Range(0, 3).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i}")))];
+
+    private readonly CrashFileSystem _disk = new("/disk");
+    private readonly ManualTime _time = new();
+    private readonly FaultInjector _files;
+
+    public BlockFailureTests()
+    {
+        _files = new FaultInjector(_disk);
+        _time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
+    }
+
+    [Theory]
+    [InlineData(DiskException.InputOutput)]
+    [InlineData(DiskException.NoSpace)]
+    public void T19_T20_whichever_operation_of_a_conversion_an_adoption_or_a_deletion_fails_nothing_is_lost_and_it_comes_to_rest_or_stops(int errno)
+    {
+        List<string> problems = [];
+        int failed = 0;
+        int n = 1;
+        for (; ; n++)
+        {
+            var history = new BlockFailureTests();
+            if (!history.RunWithFailure(n, errno, problems, ref failed)) break;
+        }
+
+        Assert.Equal([], problems);
+        Assert.True(n > 150 && failed is > 10 and < 80, $"{n} operations, {failed} of them made the storage read-only");
+    }
+
+    [Theory]
+    [InlineData("chunks/000001", FileOperationKind.CreateNew)]
+    [InlineData("chunks/000001", FileOperationKind.WriteGather)]
+    [InlineData("chunks/000001", FileOperationKind.Write)]
+    [InlineData(".tmp-for-creation/index", FileOperationKind.CreateNew)]
+    [InlineData(".tmp-for-creation", FileOperationKind.MakeDir)]
+    [InlineData("meta.json.tmp", FileOperationKind.Write)]
+    [InlineData(".tmp-for-creation", FileOperationKind.Rename)]
+    [InlineData("data/MANIFEST.tmp", FileOperationKind.CreateNew)]
+    public void T20_a_conversion_that_finds_the_disk_full_is_tried_again_as_long_as_it_takes_and_leaves_nothing_behind(string path, FileOperationKind kind)
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        FaultRule full = _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), kind) { Path = path, Sticky = true });
+        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        for (int attempt = 1; attempt <= 5; attempt++)
+        {
+            Later(engine);
+            if (full.Injections == 0) return; // this file is written by the other kind of call
+            Assert.Equal(attempt, engine.Engine.Stats().ConversionErrors);
+            Assert.Empty(_disk.List(TestBlocks.Directory));
+        }
+
+        Assert.Equal((EnginePhase.Ready, false), (engine.Engine.Phase, compaction.IsCompleted));
+        _files.Remove(full);
+        Later(engine);
+        Assert.True(compaction.IsCompletedSuccessfully);
+        AssertConverted(engine);
+    }
+
+    [Fact]
+    public void After_a_failure_the_next_attempt_waits_longer_each_time_and_a_request_hurries_it()
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "index", Sticky = true });
+        _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        engine.Engine.StepBlocks();
+        Assert.Equal(1, failing.Injections);
+        for (int i = 0; i < 3; i++) engine.Engine.StepBlocks();
+        Assert.Equal(1, failing.Injections);
+        _time.Advance(TimeSpan.FromMilliseconds(1999));
+        engine.Engine.StepBlocks();
+        Assert.Equal(1, failing.Injections);
+        _time.Advance(TimeSpan.FromMilliseconds(1));
+        engine.Engine.StepBlocks();
+        Assert.Equal(2, failing.Injections);
+        _time.Advance(TimeSpan.FromMilliseconds(3999));
+        engine.Engine.StepBlocks();
+        Assert.Equal(2, failing.Injections);
+        _files.Remove(failing);
+        _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        while (engine.Engine.StepBlocks())
+        {
+        }
+
+        AssertConverted(engine);
+    }
+
+    [Theory]
+    [InlineData(2, EnginePhase.Ready)]
+    [InlineData(3, EnginePhase.Failed)]
+    public void Three_failures_in_a_row_make_the_storage_read_only_and_two_do_not(int failures, EnginePhase phase)
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "index", Sticky = true });
+        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        for (int i = 0; i < failures; i++) Later(engine);
+        Assert.Equal(failures, failing.Injections);
+        _files.Remove(failing);
+        Later(engine);
+        Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, compaction.IsCompletedSuccessfully));
+        Assert.Empty(_disk.List(TestBlocks.Directory).Where(static entry => BlockDirectory.IsTemporary(entry.Name)));
+        if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(compaction.Exception!.InnerException);
+        AssertAllRead(engine);
+        foreach (CrashPolicy policy in CrashPolicy.Every) AssertAllRead(Reopen(policy));
+    }
+
+    [Theory]
+    [InlineData("chunks/000001")]
+    [InlineData(".tmp-for-creation/index")]
+    [InlineData(".tmp-for-creation/tombstones")]
+    [InlineData("meta.json.tmp")]
+    public void T17_a_failed_sync_of_a_file_of_a_block_costs_the_block_and_is_tried_again_under_another_name(string path)
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        FaultRule failing = _files.Add(new FaultRule(new Fault.FailedSync(LostPages.CacheKeepsNew), FileOperationKind.SyncAll) { Path = path });
+        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        List<string> made = [];
+        _disk.BeforeOperation = (_, operation) =>
+        {
+            if (operation.Kind == FileOperationKind.MakeDir && operation.Path.EndsWith(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) made.Add(operation.Path);
+        };
+        Later(engine);
+        Assert.Equal((1, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, compaction.IsCompleted));
+        Assert.Empty(_disk.List(TestBlocks.Directory));
+        Later(engine);
+        Assert.True(compaction.IsCompletedSuccessfully);
+        Assert.Equal(2, made.Distinct().Count());
+        AssertConverted(engine);
+    }
+
+    [Theory]
+    [InlineData("chunks", FileOperationKind.SyncDir)]
+    [InlineData(".tmp-for-creation", FileOperationKind.SyncDir)]
+    [InlineData("data/blocks", FileOperationKind.SyncDir)]
+    [InlineData("data", FileOperationKind.SyncDir)]
+    [InlineData("data/MANIFEST.tmp", FileOperationKind.SyncAll)]
+    [InlineData("data/MANIFEST", FileOperationKind.Rename)]
+    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind)
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path });
+        List<string> touched = [];
+        _disk.BeforeOperation = (_, operation) =>
+        {
+            if (failing.Injections > 0 && !operation.Path.Contains(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) touched.Add(operation.ToString());
+        };
+        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        Later(engine);
+        Assert.Equal(1, failing.Injections);
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        Assert.IsType<EngineUnavailableException>(compaction.Exception?.InnerException);
+        Assert.Equal(WriteStatus.Unavailable, Write(engine, 0, 5).Status);
+        Later(engine);
+        Assert.Equal([], touched);
+        AssertAllRead(engine);
+        foreach (CrashPolicy policy in CrashPolicy.Every)
+        {
+            EngineHarness again = Reopen(policy);
+            Assert.Empty(again.Engine.Stats().Damages);
+            AssertAllRead(again);
+            again.CompactByStep();
+            AssertAllRead(again);
+        }
+    }
+
+    [Fact]
+    public void A_block_whose_files_cannot_be_removed_is_tried_again_and_stops_nothing_else()
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        engine.CompactByStep();
+        _time.Advance(TimeSpan.FromHours(20));
+        Write(engine, 9, 0);
+        engine.FlushByStep();
+        FaultRule stuck = _files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Unlink) { Path = "chunks/000001", Sticky = true });
+        for (int i = 0; i < 5; i++)
+        {
+            _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+            Later(engine);
+        }
+
+        Assert.Equal((EnginePhase.Ready, 1), (engine.Engine.Phase, engine.Engine.Stats().BlocksDeleted));
+        Assert.True(stuck.Injections > 2, $"tried {stuck.Injections} times");
+        Assert.Single(engine.ReadAll()[Labels.Print(Series[0])]);
+        Write(engine, 5, 1);
+        engine.CompactByStep();
+        Assert.Single(engine.Engine.Stats().Blocks);
+        _files.Remove(stuck);
+        engine.CompactByStep();
+        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid), _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
+    }
+
+    [Theory]
+    [InlineData(FileOperationKind.OpenRead, DiskException.InputOutput)]
+    [InlineData(FileOperationKind.OpenRead, NotPermitted)]
+    [InlineData(FileOperationKind.Read, DiskException.InputOutput)]
+    [InlineData(FileOperationKind.List, NotPermitted)]
+    public void A_foreign_block_that_cannot_be_read_is_named_and_stops_nothing_else(FileOperationKind kind, int errno)
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        string ulid = TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
+        FaultRule unreadable = _files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = $"{ulid}*", Sticky = true });
+        for (int i = 0; i < 5; i++)
+        {
+            _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+            Later(engine);
+        }
+
+        Assert.True(unreadable.Injections > 2);
+        Assert.Equal((EnginePhase.Ready, 0), (engine.Engine.Phase, engine.Engine.Stats().BlocksQuarantined));
+        Assert.Contains(ulid, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
+        Assert.Single(engine.Engine.Stats().Blocks); // the conversion was not held up
+        AssertAllRead(engine);
+        _files.Remove(unreadable);
+        engine.CompactByStep();
+        Assert.Equal(2, engine.Engine.Stats().Blocks.Length);
+        Assert.Contains(Sample.Of(CurrentMs - 1, 7), engine.ReadAll()[Labels.Print(Series[0])]);
+    }
+
+    [Fact]
+    public void A_damaged_foreign_block_that_cannot_be_moved_is_named_and_stops_nothing_else()
+    {
+        EngineHarness engine = OpenWithClosedWindow();
+        string ulid = TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
+        _disk.Unlink($"{TestBlocks.Directory}/{ulid}/index");
+        FaultRule stuck = _files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Rename) { Path = $"quarantine/block-{ulid}", Sticky = true });
+        for (int i = 0; i < 5; i++)
+        {
+            _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+            Later(engine);
+        }
+
+        Assert.True(stuck.Injections > 0);
+        Assert.Equal(EnginePhase.Ready, engine.Engine.Phase);
+        Assert.Contains(ulid, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
+        Assert.Single(engine.Engine.Stats().Blocks);
+        AssertAllRead(engine);
+    }
+
+    /// <summary>The whole history with the n-th operation of its work on blocks failing once.</summary>
+    /// <returns>False if there are not so many operations.</returns>
+    private bool RunWithFailure(int n, int errno, List<string> problems, ref int failed)
+    {
+        FileOperationKind[] kinds = errno == DiskException.NoSpace
+            ? [FileOperationKind.CreateNew, FileOperationKind.Write, FileOperationKind.WriteGather, FileOperationKind.MakeDir, FileOperationKind.Link, FileOperationKind.Rename, FileOperationKind.SyncAll, FileOperationKind.SyncDir, FileOperationKind.Unlink]
+            : [];
+        var rule = new FaultRule(new Fault.Error(errno), kinds) { OnCall = n };
+        EngineHarness engine = EngineHarness.OpenStepwise(_files, Options, _time);
+        Write(engine, -4, 0);
+        Write(engine, -3, 0);
+        engine.FlushByStep();
+        Write(engine, -3, 1);
+        Write(engine, 0, 0);
+        engine.FlushByStep();
+        Rest(engine, rule);
+        if (engine.Engine.Phase == EnginePhase.Ready)
+        {
+            Write(engine, -3, 0, value: 5);
+            engine.FlushByStep();
+            TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(TimeOf(-3, 0), -1), Sample.Of(TimeOf(-3, 3), -1)])]);
+            Rest(engine, rule);
+        }
+
+        if (engine.Engine.Phase == EnginePhase.Ready)
+        {
+            _time.Advance(TimeSpan.FromHours(4));
+            Write(engine, 2, 0);
+            engine.FlushByStep();
+            for (int i = 0; i < 2; i++) Rest(engine, rule);
+        }
+
+        if (_files.Injected.Count == 0) return false;
+        string what = _files.Injected[0];
+        bool mayFail = what.StartsWith("SyncDir ", StringComparison.Ordinal) || what.Contains("/MANIFEST", StringComparison.Ordinal);
+        bool hasFailed = engine.Engine.Phase == EnginePhase.Failed;
+        if (hasFailed) failed++;
+        if (hasFailed && !mayFail) problems.Add($"{what}: the storage is read-only: {engine.Engine.Stats().Failure}");
+        if (!hasFailed && what.StartsWith("SyncDir ", StringComparison.Ordinal)) problems.Add($"{what}: the storage is not read-only");
+        if (hasFailed) CheckAfterFailure(what, engine, problems);
+        else CheckAtRest(what, engine, problems);
+        return true;
+    }
+
+    private void CheckAtRest(string what, EngineHarness engine, List<string> problems)
+    {
+        EngineStats stats = engine.Engine.Stats();
+        if (stats.Tables.Length != 2 || stats.BlocksDeleted != 1 || stats.Blocks.Length != 3)
+            problems.Add($"{what}: {stats.Tables.Length} tables and {stats.Blocks.Length} blocks after {stats.BlocksDeleted} deletions");
+        problems.AddRange(TestBlocks.Problems(_disk).Select(problem => $"{what}: {problem}"));
+        problems.AddRange(stats.Damages.Select(damage => $"{what}: {damage}"));
+        Compare(what, engine, problems, isDeleted: true);
+        Compare($"{what}, after a restart", Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
+    }
+
+    private void CheckAfterFailure(string what, EngineHarness engine, List<string> problems)
+    {
+        Compare(what, engine, problems, isDeleted: null);
+        foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.All])
+        {
+            EngineHarness again = Reopen(policy);
+            Compare($"{what}, {policy}", again, problems, isDeleted: null);
+            again.CompactByStep();
+            Compare($"{what}, {policy}, at rest", again, problems, isDeleted: null);
+            problems.AddRange(again.Engine.Stats().Damages.Select(damage => $"{what}, {policy}: {damage}"));
+        }
+    }
+
+    private readonly Dictionary<(string, long), ulong> _expected = [];
+
+    private void Compare(string when, EngineHarness engine, List<string> problems, bool? isDeleted)
+    {
+        var found = engine.ReadAll().SelectMany(static pair => pair.Value.Select(sample => (Key: (pair.Key, sample.TimeMs), sample.ValueBits)))
+            .ToDictionary(static sample => sample.Key, static sample => sample.ValueBits);
+        foreach (((string Series, long TimeMs) key, ulong bits) in _expected)
+        {
+            bool isOld = key.TimeMs < TimeOf(-3, 0);
+            if (isOld && isDeleted == true && found.ContainsKey(key)) problems.Add($"{when}: {key} is not deleted");
+            if (isOld && isDeleted != false) continue;
+            if (!found.TryGetValue(key, out ulong actual) || actual != bits) problems.Add($"{when}: {key} is lost");
+        }
+    }
+
+    private void Rest(EngineHarness engine, FaultRule rule)
+    {
+        _files.Add(rule);
+        _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        for (int i = 0; i < 4; i++) Later(engine);
+        _files.Remove(rule);
+    }
+
+    private EngineHarness OpenWithClosedWindow()
+    {
+        EngineHarness engine = EngineHarness.OpenStepwise(_files, Options, _time);
+        Write(engine, -2, 0);
+        Write(engine, -2, 1);
+        engine.FlushByStep();
+        return engine;
+    }
+
+    private EngineHarness Reopen(CrashPolicy policy) => EngineHarness.OpenStepwise(_disk.CrashClone(policy, seed: 1), Options, _time);
+
+    private void Later(EngineHarness engine)
+    {
+        _time.Advance(TimeSpan.FromMinutes(6));
+        while (engine.Engine.StepBlocks())
+        {
+        }
+    }
+
+    private WriteReport Write(EngineHarness engine, int window, int step, double value = 0)
+    {
+        WriteReport report = engine.WriteAsync([.. Series.Select((labels, i) => (labels, new[] { Sample.Of(TimeOf(window, step), value + i) }))]).GetAwaiter().GetResult();
+        if (report.Status != WriteStatus.Written) return report;
+        for (int i = 0; i < Series.Length; i++) _expected[(Labels.Print(Series[i]), TimeOf(window, step))] = Sample.Of(0, value + i).ValueBits;
+        return report;
+    }
+
+    private static long TimeOf(int window, int step) => CurrentMs + window * WindowMs + step * 60_000;
+
+    private void AssertConverted(EngineHarness engine)
+    {
+        Assert.Equal((1, 0, EnginePhase.Ready), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length, engine.Engine.Phase));
+        Assert.Equal([], TestBlocks.Problems(_disk));
+        AssertAllRead(engine);
+        AssertAllRead(Reopen(CrashPolicy.OnlySynced));
+    }
+
+    private void AssertAllRead(EngineHarness engine)
+    {
+        List<string> problems = [];
+        Compare("read", engine, problems, isDeleted: false);
+        Assert.Equal([], problems);
+    }
+}
