@@ -94,7 +94,7 @@ internal sealed class ConversionWork
         return _picker.Next(
             state.Levels,
             state.Blocks,
-            [.. state.MemTables.NewestFirst.Where(static memTable => memTable.SampleCount > 0).Select(static memTable => new TimeRange(memTable.MinTimeMs, memTable.MaxTimeMs))],
+            [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             table => (long)_time.GetElapsedTime(_seen[table], now).TotalMilliseconds,
             _passedOver);
