@@ -134,6 +134,20 @@ public sealed class ReadAcrossConversionTests
     }
 
     [Fact]
+    public void A_sender_that_is_steadily_late_holds_up_its_own_window_and_none_between_it_and_now()
+    {
+        Write(-20, 0, 2);
+        Write(-3, 0, 2);
+        Write(-2, 0, 2);
+        _engine.FlushByStep();
+        Write(-20, 2, 3); // in memory, as some of it always is
+        Write(0, 0, 1);
+        _engine.BlocksByStep();
+        Assert.Equal([At(-3, 0), At(-2, 0)], _engine.Engine.Stats().Blocks.Select(static block => block.MinTimeMs));
+        Assert.Equal([At(-20, 0)], Assert.Single(_engine.Engine.Stats().Tables).Windows.AsEnumerable());
+    }
+
+    [Fact]
     public void Who_asks_for_a_compaction_in_the_middle_of_a_round_gets_what_was_written_before()
     {
         Task? second = null;
