@@ -1,4 +1,5 @@
 using TsdbRemote.Benchmarks;
+using TsdbRemote.Benchmarks.BlockFigures;
 using TsdbRemote.Benchmarks.ChunkEncodings;
 using TsdbRemote.Benchmarks.Peers;
 
@@ -6,5 +7,6 @@ return args switch
 {
     ["chunk-encodings", .. string[] rest] => ChunkEncodingsVerb.Run(rest),
     ["peers", .. string[] rest] => await PeersVerb.RunAsync(rest),
+    ["blocks", .. string[] rest] => await BlocksVerb.RunAsync(rest),
     _ => BenchmarkRun.Run(args),
 };

@@ -72,6 +72,29 @@ public sealed class BlockTests(BlockPeers peers, ITestOutputHelper output) : ICl
     }
 
     [PeerFact("prometheus", "promtool")]
+    public async Task A_Prometheus_compacts_our_blocks_the_overlapping_ones_too_and_nothing_is_lost()
+    {
+        await peers.ReadyAsync();
+        using var onOurs = new PrometheusProcess(
+            peers.NewDirectory("compacting"), "prometheus", "--storage.tsdb.retention.time=10y", "--web.enable-remote-write-receiver");
+        Directory.CreateDirectory(onOurs.DataDir);
+        IReadOnlyList<string> before = BlockPeers.CopyBlocks(peers.Server.BlocksDir, onOurs.DataDir);
+        int overlapping = before.Select(Open).GroupBy(static reader => { reader.Dispose(); return reader.MinTimeMs; }).Count(static window => window.Count() > 1);
+        Assert.True(overlapping > 0);
+        await onOurs.StartAsync("global: {}\n");
+
+        // Two samples, three hours apart, make it cut its head and then compact all that it has.
+        foreach (int minutes in new[] { 1, 185 }) await Deliveries.SendAsync(onOurs.Client, BlockPeers.Beyond, Sample.Of(peers.WindowsEndMs + minutes * 60_000, 1));
+        await Until.TrueAsync(
+            async () => await onOurs.OwnMetricAsync("prometheus_tsdb_vertical_compactions_total") >= overlapping
+                && await onOurs.OwnMetricAsync("prometheus_tsdb_blocks_loaded") < before.Count,
+            TimeSpan.FromSeconds(60),
+            () => $"not all is compacted:\n{onOurs.Output}");
+        Assert.Equal(0, await onOurs.OwnMetricAsync("prometheus_tsdb_compactions_failed_total"));
+        AssertEqual(peers.History, await ReadAllAsync(onOurs.Client), static sample => sample);
+    }
+
+    [PeerFact("prometheus", "promtool")]
     public async Task Blocks_of_Prometheus_put_into_our_directory_are_adopted_and_answer_as_they_do_there()
     {
         await peers.ReadyAsync();

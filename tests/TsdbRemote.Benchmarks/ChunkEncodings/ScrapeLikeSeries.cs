@@ -1,3 +1,4 @@
+using System.Globalization;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Benchmarks.ChunkEncodings;
@@ -34,13 +35,14 @@ internal static class ScrapeLikeSeries
     private const int ScrapesPerDay = 5760;
 
     /// <summary>The samples of a series.</summary>
-    /// <param name="series">0 to <see cref="Count"/> - 1.</param>
+    /// <param name="series">0 to <see cref="Count"/> - 1; from there on another mixture of the same kinds.</param>
     /// <param name="scrapes">Samples.</param>
     /// <param name="startMs">Start of the first interval.</param>
     public static Sample[] SamplesOf(int series, int scrapes, long startMs)
     {
         // Of a histogram, buckets, sum and count see the same requests, at the same times.
-        (Kind kind, int ordinal, int target) = KindOf(series);
+        (Kind kind, int ordinal, int target) = KindOf(series % Count);
+        target += series / Count * 10_000_000;
         var clock = new Random(target);
         var values = new Random(kind is Kind.Bucket or Kind.Sum or Kind.Requests ? target + 1_000_000 : series + 2_000_000);
         var failures = new Random(series + 3_000_000);
@@ -58,6 +60,39 @@ internal static class ScrapeLikeSeries
 
         return samples;
     }
+
+    /// <summary>Labels of a series as a canonical run, as node, container and service metrics have them.</summary>
+    /// <param name="series">As above.</param>
+    public static byte[] LabelsOf(int series)
+    {
+        (Kind kind, int ordinal, _) = KindOf(series % Count);
+        int mixture = series / Count;
+        int histogram = kind == Kind.Bucket ? ordinal / Bounds : ordinal;
+        (int host, string name, string handler) = kind is Kind.Bucket or Kind.Sum or Kind.Requests
+            ? (histogram / 7, "http_request_duration_seconds", $"/api/v1/resource-{histogram % 7}")
+            : (ordinal % 15, NameOf(kind) + $"_{ordinal / 15:D2}", "");
+        List<(string, string)> labels =
+        [
+            ("cluster", "prod-eu-west-1"), ("container", $"app-{host:D2}"), ("instance", $"10.{mixture / 256}.{mixture % 256}.{host}:9100"), ("job", "kubernetes-pods"),
+            ("namespace", $"team-{host % 5:D2}"), ("pod", $"app-{host:D2}-6d4cf56db6-{mixture:x5}"),
+        ];
+        if (handler.Length > 0) labels.Add(("handler", handler));
+        if (kind == Kind.Bucket) labels.Add(("le", ordinal % Bounds == Bounds - 1 ? "+Inf" : BoundOf(ordinal % Bounds).ToString("G3", CultureInfo.InvariantCulture)));
+        labels.Add(("__name__", kind switch { Kind.Bucket => name + "_bucket", Kind.Sum => name + "_sum", Kind.Requests => name + "_count", _ => name }));
+        return Labels.Encode([.. labels.OrderBy(static label => label.Item1, StringComparer.Ordinal)]);
+    }
+
+    private static string NameOf(Kind kind) => kind switch
+    {
+        Kind.Constant => "kube_pod_info",
+        Kind.Events => "process_events_total",
+        Kind.Bytes => "container_network_receive_bytes_total",
+        Kind.CpuSeconds => "container_cpu_usage_seconds_total",
+        Kind.Memory => "container_memory_working_set_bytes",
+        Kind.Small => "go_goroutines",
+        Kind.Decimal => "node_load",
+        _ => "cache_hit_ratio",
+    };
 
     private static (Kind Kind, int Ordinal, int Target) KindOf(int series)
     {
@@ -104,7 +139,7 @@ internal static class ScrapeLikeSeries
         double rate = LogUniform(random, 0.1, 1000);
         double median = LogUniform(random, 0.005, 0.5);
         double state = Math.Floor(random.NextDouble() * 100_000);
-        double le = 0.005 * Math.Pow(10, bound * 3.3 / (Bounds - 1));   // 5 ms to 10 s
+        double le = BoundOf(bound);
         return _ =>
         {
             int requests = Poisson(random, rate);
@@ -118,6 +153,8 @@ internal static class ScrapeLikeSeries
             return state = Restart(random, state);
         };
     }
+
+    private static double BoundOf(int bound) => 0.005 * Math.Pow(10, bound * 3.3 / (Bounds - 1));   // 5 ms to 10 s
 
     private static Func<int, double> Events(int ordinal, Random random)
     {

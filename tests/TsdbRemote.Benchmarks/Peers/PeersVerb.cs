@@ -1,7 +1,6 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
 using System.Globalization;
-using System.Net.Http.Headers;
 
 namespace TsdbRemote.Benchmarks.Peers;
 
@@ -19,12 +18,13 @@ public static class PeersVerb
 
     public static async Task<int> RunAsync(string[] arguments)
     {
-        int series = Number(arguments, "--series", 20_000);
-        int batch = Number(arguments, "--batch", 2_000);
-        long samples = Number(arguments, "--samples", 30_000_000);
-        string only = Text(arguments, "--only", "TsdbRemote,VictoriaMetrics,Prometheus");
-        string assembly = Text(arguments, "--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
-        string parent = Text(arguments, "--dir", Path.GetTempPath());
+        var given = new VerbArguments(arguments);
+        int series = given.Number("--series", 20_000);
+        int batch = given.Number("--batch", 2_000);
+        long samples = given.Number("--samples", 30_000_000);
+        string only = given.Text("--only", "TsdbRemote,VictoriaMetrics,Prometheus");
+        string assembly = given.Text("--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
+        string parent = given.Text("--dir", Path.GetTempPath());
         string root = Path.Combine(parent, $"tsdb-remote-peers-{Environment.ProcessId}");
         int scrapes = (int)Math.Max(1, samples / series);
         const long intervalMs = 15_000;
@@ -80,7 +80,7 @@ public static class PeersVerb
             {
                 byte[] body = load.Body(scrape, batch);
                 long sent = Stopwatch.GetTimestamp();
-                await PostAsync(target, body);
+                await target.WriteAsync(body);
                 mine.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
             }
         }
@@ -88,28 +88,5 @@ public static class PeersVerb
         latencies.Add(mine);
     }
 
-    private static async Task PostAsync(Target target, byte[] body)
-    {
-        while (true)
-        {
-            using var content = new ByteArrayContent(body);
-            content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
-            content.Headers.ContentEncoding.Add("snappy");
-            using HttpResponseMessage answer = await target.Client.PostAsync(new Uri("/api/v1/write", UriKind.Relative), content);
-            if (answer.IsSuccessStatusCode) return;
-            if ((int)answer.StatusCode < 500) throw new InvalidOperationException($"{target.Name}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
-            await Task.Delay(200);
-        }
-    }
-
     private static double At(double[] sorted, double quantile) => sorted[(int)Math.Min(sorted.Length - 1, sorted.Length * quantile)];
-
-    private static int Number(string[] arguments, string name, int fallback) =>
-        int.Parse(Text(arguments, name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
-
-    private static string Text(string[] arguments, string name, string fallback)
-    {
-        int at = Array.IndexOf(arguments, name);
-        return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : fallback;
-    }
 }

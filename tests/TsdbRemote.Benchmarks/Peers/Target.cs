@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net;
+using System.Net.Http.Headers;
 using System.Net.Sockets;
+using System.Text.Json.Nodes;
 
 namespace TsdbRemote.Benchmarks.Peers;
 
@@ -57,6 +59,22 @@ public abstract class Target : IDisposable
         return long.Parse(text.Split('\t')[0], CultureInfo.InvariantCulture) / 1024.0;
     }
 
+    /// <summary>Sends a remote-write body until it is taken; 503 and the like are tried again.</summary>
+    /// <exception cref="InvalidOperationException">It was refused for good.</exception>
+    public async Task WriteAsync(byte[] body)
+    {
+        while (true)
+        {
+            using var content = new ByteArrayContent(body);
+            content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
+            content.Headers.ContentEncoding.Add("snappy");
+            using HttpResponseMessage answer = await Client.PostAsync(new Uri("/api/v1/write", UriKind.Relative), content);
+            if (answer.IsSuccessStatusCode) return;
+            if ((int)answer.StatusCode < 500) throw new InvalidOperationException($"{Name}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
+            await Task.Delay(200);
+        }
+    }
+
     public async Task StartAsync()
     {
         (string program, string[] arguments) = Command();
@@ -101,6 +119,15 @@ public abstract class Target : IDisposable
         }
     }
 
+    /// <summary>SIGTERM, and the wait for its end; it may be started again.</summary>
+    public async Task StopAsync()
+    {
+        using (Process kill = Process.Start("kill", ["-TERM", $"{_process!.Id}"])) await kill.WaitForExitAsync();
+        await _process.WaitForExitAsync();
+        _process.Dispose();
+        _process = null;
+    }
+
     public void Dispose()
     {
         if (_process is { HasExited: false })
@@ -131,14 +158,34 @@ public abstract class Target : IDisposable
 /// <summary>This project's server with default options: every batch on disk before its answer.</summary>
 public sealed class TsdbRemoteTarget(string root, string assembly) : Target("TsdbRemote", root)
 {
+    /// <summary>Options beside the defaults, for the next start.</summary>
+    public IReadOnlyList<string> Options { get; set; } = [];
+
+    public string DataDir => Path.Combine(Directory, "data");
+
+    public string BlocksDir => Path.Combine(DataDir, "blocks");
+
     protected override string ReadyPath => "/-/ready";
 
-    protected override (string Program, string[] Arguments) Command() =>
-        ("dotnet", [assembly, "--urls", $"http://127.0.0.1:{Port}", $"--storage:data_dir={Path.Combine(Directory, "data")}", "--admin:enabled=true"]);
+    /// <summary>Flushes, converts and adopts what can be; completes when it is done.</summary>
+    public Task CompactAsync() => AdminAsync("compact");
 
-    protected override async Task FlushAsync()
+    /// <summary>Everything acknowledged into tables.</summary>
+    public Task FlushNowAsync() => AdminAsync("flush");
+
+    /// <summary>The page that shows tables, blocks and conversions.</summary>
+    public async Task<JsonNode> StatusAsync() =>
+        JsonNode.Parse(await Client.GetStringAsync(new Uri("/api/v1/status/lsm", UriKind.Relative)))!["data"]!;
+
+    protected override (string Program, string[] Arguments) Command() =>
+        ("dotnet", [assembly, "--urls", $"http://127.0.0.1:{Port}", $"--storage:data_dir={DataDir}", "--admin:enabled=true", .. Options]);
+
+    protected override Task FlushAsync() => AdminAsync("flush");
+
+    private async Task AdminAsync(string what)
     {
-        using HttpResponseMessage answer = await Client.PostAsync(new Uri("/api/v1/admin/flush", UriKind.Relative), null);
+        using var patient = new HttpClient { BaseAddress = Client.BaseAddress, Timeout = Timeout.InfiniteTimeSpan };
+        using HttpResponseMessage answer = await patient.PostAsync(new Uri($"/api/v1/admin/{what}", UriKind.Relative), null);
         answer.EnsureSuccessStatusCode();
     }
 }
@@ -153,8 +200,18 @@ public sealed class VictoriaMetricsTarget(string root) : Target("VictoriaMetrics
 }
 
 /// <summary>Prometheus as a remote-write receiver, defaults.</summary>
-public sealed class PrometheusTarget(string root) : Target("Prometheus", root)
+public sealed class PrometheusTarget(string root, params string[] options) : Target("Prometheus", root)
 {
+    public string DataDir => Path.Combine(Directory, "data");
+
+    /// <summary>One of its own metrics, without labels.</summary>
+    public async Task<double> MetricAsync(string name)
+    {
+        string text = await Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+        string line = text.Split('\n').First(line => line.StartsWith(name + " ", StringComparison.Ordinal));
+        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
+    }
+
     protected override string ReadyPath => "/-/ready";
 
     protected override (string Program, string[] Arguments) Command()
@@ -163,8 +220,8 @@ public sealed class PrometheusTarget(string root) : Target("Prometheus", root)
         File.WriteAllText(config, "global: {}\n");
         return ("prometheus",
         [
-            $"--config.file={config}", $"--storage.tsdb.path={Path.Combine(Directory, "data")}", $"--web.listen-address=127.0.0.1:{Port}",
-            "--web.enable-remote-write-receiver", "--log.level=error",
+            $"--config.file={config}", $"--storage.tsdb.path={DataDir}", $"--web.listen-address=127.0.0.1:{Port}",
+            "--web.enable-remote-write-receiver", "--log.level=error", .. options,
         ]);
     }
 }

@@ -17,13 +17,17 @@ public sealed class BlockPeers : IDisposable
 
     public BlockPeers()
     {
-        long windowsEnd = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - 75 * 60_000) / WindowMs * WindowMs;
+        // Room behind the last window for what makes a Prometheus cut its head and compact: three hours.
+        long windowsEnd = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - 200 * 60_000) / WindowMs * WindowMs;
         History = new ScrapeHistory(windowsEnd - 6 * WindowMs + 37 * 60_000, Scrapes);
         WindowsEndMs = windowsEnd;
         Prometheus = new PrometheusProcess(
             _directory.Path, "reference", "--web.enable-remote-write-receiver", "--web.enable-admin-api", "--storage.tsdb.retention.time=10y");
         _made = new Lazy<Task>(MakeAsync);
     }
+
+    /// <summary>A series that is no part of the history, for samples behind it.</summary>
+    public static KnownSeries Beyond { get; } = new("beyond_the_history");
 
     public ScrapeHistory History { get; }
 
@@ -122,8 +126,7 @@ public sealed class BlockPeers : IDisposable
         await Deliveries.SendAsync(Prometheus.Client, History, Deliveries.InOrder(History));
 
         // One sample well behind the last window lets the head go to blocks, all but that sample.
-        var tail = new KnownSeries("beyond_the_history");
-        await Deliveries.SendAsync(Prometheus.Client, tail, Blocks.Model.Sample.Of(WindowsEndMs + 70 * 60_000, 1));
+        await Deliveries.SendAsync(Prometheus.Client, Beyond, Blocks.Model.Sample.Of(WindowsEndMs + 70 * 60_000, 1));
         await Until.TrueAsync(
             async () => await Prometheus.OwnMetricAsync("prometheus_tsdb_head_min_time") >= WindowsEndMs,
             TimeSpan.FromSeconds(120),

@@ -1,0 +1,44 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using TsdbRemote.Benchmarks.Peers;
+using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Benchmarks.BlockFigures;
+
+/// <summary>Some connections that send requests as fast as they are answered.</summary>
+internal static class Senders
+{
+    private const int Connections = 4;
+
+    /// <summary>Sends numbered requests in about their order.</summary>
+    /// <returns>Times to their answers in ms, sorted.</returns>
+    public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body)
+    {
+        var latencies = new ConcurrentBag<double>();
+        int next = -1;
+        await Task.WhenAll(Enumerable.Range(0, Connections).Select(_ => Task.Run(async () =>
+        {
+            for (int request = Interlocked.Increment(ref next); request < requests; request = Interlocked.Increment(ref next))
+            {
+                byte[] bytes = body(request);
+                long sent = Stopwatch.GetTimestamp();
+                await target.WriteAsync(bytes);
+                latencies.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
+            }
+        })));
+        return [.. latencies.Order()];
+    }
+
+    /// <summary>A body of remote write 1.0.</summary>
+    public static byte[] Body(IEnumerable<(byte[] Labels, ReadOnlyMemory<Sample> Samples)> series)
+    {
+        using PooledBuffer raw = PooledBuffer.Rent(1 << 19);
+        foreach ((byte[] labels, ReadOnlyMemory<Sample> samples) in series) RemoteWriteV1.EncodeSeries(raw, labels, samples.Span);
+        using PooledBuffer body = SnappyBlock.Compress(raw.Span);
+        return body.Span.ToArray();
+    }
+
+    public static double At(double[] sorted, double quantile) => sorted[(int)Math.Min(sorted.Length - 1, sorted.Length * quantile)];
+}

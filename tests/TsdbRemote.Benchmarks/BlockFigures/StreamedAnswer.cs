@@ -1,0 +1,87 @@
+using System.Buffers.Binary;
+using System.Diagnostics;
+using System.Net.Http.Headers;
+using Google.Protobuf;
+using TsdbRemote.Protos.Prometheus;
+
+namespace TsdbRemote.Benchmarks.BlockFigures;
+
+/// <summary>A streamed remote read by a client that takes no more than so many bytes a second, and what it counted.</summary>
+internal sealed record StreamedAnswer(long Bytes, long Series, long Samples, double FirstByteSeconds)
+{
+    private const int Piece = 1 << 16;
+
+    public static async Task<StreamedAnswer> ReadAsync(Uri server, string metric, long bytesPerSecond)
+    {
+        var query = new Query { StartTimestampMs = 0, EndTimestampMs = long.MaxValue / 2 };
+        query.Matchers.Add(new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = "__name__", Value = metric });
+        var request = new ReadRequest();
+        request.Queries.Add(query);
+        request.AcceptedResponseTypes.Add(ReadRequest.Types.ResponseType.StreamedXorChunks);
+        using var content = new ByteArrayContent(IronSnappy.Snappy.Encode(request.ToByteArray()));
+        content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
+        content.Headers.ContentEncoding.Add("snappy");
+        using var client = new HttpClient { BaseAddress = server, Timeout = Timeout.InfiniteTimeSpan };
+        using var message = new HttpRequestMessage(HttpMethod.Post, "/api/v1/read") { Content = content };
+        long started = Stopwatch.GetTimestamp();
+        using HttpResponseMessage answer = await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
+        answer.EnsureSuccessStatusCode();
+        return await CountAsync(await answer.Content.ReadAsStreamAsync(), bytesPerSecond, started);
+    }
+
+    private static async Task<StreamedAnswer> CountAsync(Stream body, long bytesPerSecond, long started)
+    {
+        var buffer = new byte[1 << 20];
+        int held = 0;
+        long bytes = 0;
+        long series = 0;
+        long samples = 0;
+        double first = 0;
+        ByteString last = ByteString.Empty;
+        while (true)
+        {
+            if (buffer.Length - held < Piece) Array.Resize(ref buffer, 2 * buffer.Length);
+            int read = await body.ReadAsync(buffer.AsMemory(held, Piece));
+            if (read == 0) break;
+            if (bytes == 0) first = Stopwatch.GetElapsedTime(started).TotalSeconds;
+            bytes += read;
+            held += read;
+            for (int frame; (frame = FrameLength(buffer.AsSpan(0, held), out int head)) >= 0; held -= head + frame, buffer.AsSpan(head + frame, held).CopyTo(buffer))
+            {
+                foreach (ChunkedSeries one in ChunkedReadResponse.Parser.ParseFrom(buffer, head, frame).ChunkedSeries)
+                {
+                    // A series may go on in the next frame.
+                    ByteString labels = new ChunkedSeries { Labels = { one.Labels } }.ToByteString();
+                    if (labels != last) series++;
+                    last = labels;
+                    foreach (Chunk chunk in one.Chunks) samples += BinaryPrimitives.ReadUInt16BigEndian(chunk.Data.Span);
+                }
+            }
+
+            double ahead = (double)bytes / bytesPerSecond - (Stopwatch.GetElapsedTime(started).TotalSeconds - first);
+            if (ahead > 0.01) await Task.Delay(TimeSpan.FromSeconds(ahead));
+        }
+
+        if (held != 0) throw new InvalidDataException($"{held} bytes behind the last whole frame");
+        return new StreamedAnswer(bytes, series, samples, first);
+    }
+
+    /// <summary>Bytes of the frame's message, or -1 if it is not whole yet.</summary>
+    private static int FrameLength(ReadOnlySpan<byte> held, out int head)
+    {
+        int length = 0;
+        head = 0;
+        for (int shift = 0; head < held.Length; shift += 7)
+        {
+            byte next = held[head++];
+            length |= (next & 0x7F) << shift;
+            if (next < 0x80)
+            {
+                head += sizeof(uint);
+                return held.Length >= head + length ? length : -1;
+            }
+        }
+
+        return -1;
+    }
+}

@@ -1,0 +1,31 @@
+using System.Globalization;
+
+namespace TsdbRemote.Benchmarks;
+
+/// <summary>Arguments of a verb: pairs of <c>--name value</c> in any order. One that was not asked for is an error, when all are read.</summary>
+internal sealed class VerbArguments(string[] arguments)
+{
+    private readonly HashSet<string> _known = [];
+
+    /// <summary>A whole number.</summary>
+    public int Number(string name, int fallback) =>
+        int.Parse(Text(name, fallback.ToString(CultureInfo.InvariantCulture)), CultureInfo.InvariantCulture);
+
+    /// <summary>A text.</summary>
+    public string Text(string name, string fallback)
+    {
+        _known.Add(name);
+        int at = Array.IndexOf(arguments, name);
+        return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : fallback;
+    }
+
+    /// <summary>Ends with an error if there is something that nobody has asked for.</summary>
+    /// <exception cref="ArgumentException">There is.</exception>
+    public void RefuseOthers()
+    {
+        for (int i = 0; i < arguments.Length; i += 2)
+        {
+            if (!_known.Contains(arguments[i])) throw new ArgumentException($"unknown argument {arguments[i]}; known are {string.Join(", ", _known)}");
+        }
+    }
+}
