@@ -60,11 +60,12 @@ public sealed class BlockDamageTests
     }
 
     [Fact]
-    public void A_series_of_which_all_is_damaged_is_not_in_the_block()
+    public async Task A_series_of_which_all_is_damaged_is_not_in_the_block()
     {
         byte[] odd = Labels.Encode(("__name__", "odd_name"), ("only_here", "yes"));
-        for (int i = 0; i < 2; i++) Assert.Equal(WriteStatus.Written, _engine.WriteAsync((Series[i], [Sample.Of(1000, 1)])).GetAwaiter().GetResult().Status);
-        Assert.Equal(WriteStatus.Written, _engine.WriteAsync((odd, [Sample.Of(1000, 1)])).GetAwaiter().GetResult().Status);
+        Write(0, 1000);
+        Write(1, 1000);
+        Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync((odd, [Sample.Of(1000, 1)]))).Status);
         _engine.FlushByStep();
         DamageChunk(1, number: 2);
         _engine.CompactByStep();

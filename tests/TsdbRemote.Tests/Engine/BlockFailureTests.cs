@@ -25,6 +25,7 @@ public sealed class BlockFailureTests
     private readonly CrashFileSystem _disk = new("/disk");
     private readonly ManualTime _time = new();
     private readonly FaultInjector _files;
+    private readonly Dictionary<(string Series, long TimeMs), ulong> _expected = [];
 
     public BlockFailureTests()
     {
@@ -129,7 +130,7 @@ public sealed class BlockFailureTests
         _files.Remove(failing);
         Later(engine);
         Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, compaction.IsCompletedSuccessfully));
-        Assert.Empty(_disk.List(TestBlocks.Directory).Where(static entry => BlockDirectory.IsTemporary(entry.Name)));
+        Assert.DoesNotContain(_disk.List(TestBlocks.Directory), static entry => BlockDirectory.IsTemporary(entry.Name));
         if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(compaction.Exception!.InnerException);
         AssertAllRead(engine);
         foreach (CrashPolicy policy in CrashPolicy.Every) AssertAllRead(Reopen(policy));
@@ -333,8 +334,6 @@ public sealed class BlockFailureTests
             problems.AddRange(again.Engine.Stats().Damages.Select(damage => $"{what}, {policy}: {damage}"));
         }
     }
-
-    private readonly Dictionary<(string, long), ulong> _expected = [];
 
     private void Compare(string when, EngineHarness engine, List<string> problems, bool? isDeleted)
     {

@@ -1,5 +1,4 @@
 using TsdbRemote.Blocks.Chunks;
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
