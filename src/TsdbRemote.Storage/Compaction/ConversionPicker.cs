@@ -32,7 +32,10 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     /// <summary>The next window, or null if there is nothing to convert now.</summary>
     /// <param name="levels">The tables.</param>
     /// <param name="blocks">The blocks.</param>
-    /// <param name="memTables">Times that MemTables hold, and logs that are still replayed.</param>
+    /// <param name="memTables">
+    /// Windows that MemTables hold some of, and logs that are still replayed. Not all between their first and their last sample: a sender that is
+    /// steadily late would keep every window in between from being converted.
+    /// </param>
     /// <param name="nowMs">Time of day, ms since the epoch.</param>
     /// <param name="sinceAddedMs">For a table's number, the time since it was added or found at open, ms.</param>
     /// <param name="passedOver">Windows that failed and are left alone for now, by their start.</param>

@@ -1,12 +1,13 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -72,10 +73,11 @@ internal sealed class ConversionWork
             {
                 Convert(job, started, cancel);
             }
-            catch (CorruptFileException corrupt)
+            catch (Exception unfit) when (unfit is CorruptFileException or CorruptChunkException or ReadLimitException)
             {
+                // Damage that no checksum shows and a series too large for the memory come to the same: another attempt would end alike.
                 _passedOver.Add(job.Window.MinMs);
-                _damaged($"{corrupt.Message}; the window of {job.Window.MinMs} ms stays in tables");
+                _damaged($"{unfit.Message}; the window of {job.Window.MinMs} ms stays in tables");
             }
 
             return true;
@@ -94,7 +96,7 @@ internal sealed class ConversionWork
         return _picker.Next(
             state.Levels,
             state.Blocks,
-            [.. state.MemTables.NewestFirst.Where(static memTable => memTable.SampleCount > 0).Select(static memTable => new TimeRange(memTable.MinTimeMs, memTable.MaxTimeMs))],
+            [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             table => (long)_time.GetElapsedTime(_seen[table], now).TotalMilliseconds,
             _passedOver);

@@ -95,6 +95,24 @@ public sealed class MemTable : IDisposable
         }
     }
 
+    /// <summary>The windows that hold some sample, neighbours joined, ascending; where they are very many, all of time from the first to the last.</summary>
+    public IReadOnlyList<TimeRange> Windows()
+    {
+        HashSet<long> ends = [];
+        bool areAll = true;
+        foreach (MemTableStripe stripe in _stripes) areAll &= stripe.TryAddWindowEnds(ends);
+        if (!areAll) return [new TimeRange(MinTimeMs, MaxTimeMs)];
+        List<TimeRange> ranges = [];
+        foreach (long endMs in ends.Order())
+        {
+            long startMs = TimeWindow.StartOf(endMs, _options.WindowMs);
+            if (ranges.Count > 0 && ranges[^1].MaxMs == startMs - 1) ranges[^1] = ranges[^1] with { MaxMs = endMs };
+            else ranges.Add(new TimeRange(startMs, endMs));
+        }
+
+        return ranges;
+    }
+
     /// <summary>Takes a reference, unless the last one has already been let go.</summary>
     public bool TryAcquire() => _references.TryAcquire();
 

@@ -44,12 +44,17 @@ internal sealed unsafe class MemTableStripe : IDisposable
     private readonly Lock _lock = new();
     private readonly StripeLayout _layout;
     private readonly uint _index;
+    // Beyond so many windows nobody asks any more which ones: 40 KB a stripe at most.
+    private const int MaxWindows = 1024;
+
     private readonly long _windowMs;
+    private readonly HashSet<long> _windowEnds = [];
     private readonly bool _rejectConflicts;
     private readonly ChunkSlab _slab;
     private readonly SeriesSlots _series;
     private bool _freed;
     private long _samples;
+    private long _lastWindowEndMs;
     private long _minTimeMs = long.MaxValue;
     private long _maxTimeMs = long.MinValue;
 
@@ -74,6 +79,17 @@ internal sealed unsafe class MemTableStripe : IDisposable
 
     /// <summary>Newest sample, ms; <see cref="long.MinValue"/> while empty.</summary>
     public long MaxTimeMs => Volatile.Read(ref _maxTimeMs);
+
+    /// <summary>Adds the ends of the windows that some sample is in, ms.</summary>
+    /// <returns>False if they are too many to be kept.</returns>
+    public bool TryAddWindowEnds(HashSet<long> output)
+    {
+        lock (_lock)
+        {
+            output.UnionWith(_windowEnds);
+            return _windowEnds.Count <= MaxWindows;
+        }
+    }
 
     /// <summary>Appends a run of series that are all of this stripe, or to be skipped.</summary>
     public void Append(ReadOnlySpan<ResolvedSeries> run, ref AppendRequest request)
@@ -202,6 +218,7 @@ internal sealed unsafe class MemTableStripe : IDisposable
     {
         SeriesState* state = _series.Prepare(local);
         state->Open = OpenChunk.Create(_slab, sample.TimeMs, _windowMs);
+        NoteWindow(state->Open->WindowEndMs);
         state->Builder.Append(OpenChunk.DataOf(state->Open), sample.TimeMs, sample.ValueBits);
         state->Sequence = sequence;
         _series.Publish(local);
@@ -225,6 +242,15 @@ internal sealed unsafe class MemTableStripe : IDisposable
         OpenChunk.Free(state->Open, _slab);
         state->Open = open;
         state->Builder = default;
+        NoteWindow(open->WindowEndMs);
+    }
+
+    /// <summary>Once for each chunk and each late sample: what is appended to a chunk is in its window.</summary>
+    private void NoteWindow(long endMs)
+    {
+        if (endMs == _lastWindowEndMs && _windowEnds.Count > 0) return;
+        _lastWindowEndMs = endMs;
+        if (_windowEnds.Count <= MaxWindows) _windowEnds.Add(endMs);
     }
 
     private AppendOutcome AppendLate(SeriesState* state, uint ordinal, Sample sample, ref AppendRequest request)
@@ -244,7 +270,12 @@ internal sealed unsafe class MemTableStripe : IDisposable
         }
 
         if (late != null) *late = sample;
-        else state->Late = LateSamples.Add(state->Late, _slab, sample);
+        else
+        {
+            state->Late = LateSamples.Add(state->Late, _slab, sample);
+            NoteWindow(TimeWindow.EndOf(sample.TimeMs, _windowMs));
+        }
+
         state->Sequence = Math.Max(state->Sequence, sequence);
         if (known) return AppendOutcome.Replaced;
         request.Counts.OutOfOrder++;

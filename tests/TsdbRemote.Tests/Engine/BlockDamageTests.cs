@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
@@ -59,11 +60,12 @@ public sealed class BlockDamageTests
     }
 
     [Fact]
-    public void A_series_of_which_all_is_damaged_is_not_in_the_block()
+    public async Task A_series_of_which_all_is_damaged_is_not_in_the_block()
     {
         byte[] odd = Labels.Encode(("__name__", "odd_name"), ("only_here", "yes"));
-        for (int i = 0; i < 2; i++) Assert.Equal(WriteStatus.Written, _engine.WriteAsync((Series[i], [Sample.Of(1000, 1)])).GetAwaiter().GetResult().Status);
-        Assert.Equal(WriteStatus.Written, _engine.WriteAsync((odd, [Sample.Of(1000, 1)])).GetAwaiter().GetResult().Status);
+        Write(0, 1000);
+        Write(1, 1000);
+        Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync((odd, [Sample.Of(1000, 1)]))).Status);
         _engine.FlushByStep();
         DamageChunk(1, number: 2);
         _engine.CompactByStep();
@@ -124,6 +126,34 @@ public sealed class BlockDamageTests
         AssertReads(_engine, new() { [0] = [1000, WindowMs + 1000], [1] = [1000] });
         Assert.Equal((2, 0), (_engine.Engine.Stats().Blocks.Length, _engine.Engine.Stats().Tables.Length));
         Assert.Equal([], TestBlocks.Problems(_disk));
+    }
+
+    [Fact]
+    public void A_chunk_that_is_none_under_a_right_checksum_leaves_its_window_in_tables_and_stops_nothing_else()
+    {
+        Write(0, 1000);
+        Write(1, WindowMs + 1000);
+        _engine.FlushByStep();
+        byte[] table = _disk.ReadAll(TablePath(1));
+        int at = SSTableFormat.HeaderBytes + 1;
+        int length = table[at - 1];
+        table[at + 2] = 9; // nine samples where the bytes hold one
+        BinaryPrimitives.WriteUInt32BigEndian(table.AsSpan(at + 1 + length), Crc32C.Of(table.AsSpan(at, 1 + length)));
+        using (IFile file = _disk.OpenAppendable(TablePath(1))) file.Write(0, table);
+        for (int i = 0; i < 4; i++)
+        {
+            _ = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+            while (_engine.Engine.StepBlocks())
+            {
+            }
+
+            _time.Advance(TimeSpan.FromMinutes(6));
+        }
+
+        EngineStats stats = _engine.Engine.Stats();
+        Assert.Equal((1, 1, EnginePhase.Ready), (stats.Blocks.Length, stats.Tables.Length, stats.Phase));
+        Assert.Equal(WindowMs, stats.Blocks[0].MinTimeMs);
+        Assert.Contains("0 ms stays in tables", Assert.Single(stats.Damages), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -25,6 +25,7 @@ public sealed class BlockFailureTests
     private readonly CrashFileSystem _disk = new("/disk");
     private readonly ManualTime _time = new();
     private readonly FaultInjector _files;
+    private readonly Dictionary<(string Series, long TimeMs), ulong> _expected = [];
 
     public BlockFailureTests()
     {
@@ -129,7 +130,7 @@ public sealed class BlockFailureTests
         _files.Remove(failing);
         Later(engine);
         Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, compaction.IsCompletedSuccessfully));
-        Assert.Empty(_disk.List(TestBlocks.Directory).Where(static entry => BlockDirectory.IsTemporary(entry.Name)));
+        Assert.DoesNotContain(_disk.List(TestBlocks.Directory), static entry => BlockDirectory.IsTemporary(entry.Name));
         if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(compaction.Exception!.InnerException);
         AssertAllRead(engine);
         foreach (CrashPolicy policy in CrashPolicy.Every) AssertAllRead(Reopen(policy));
@@ -212,12 +213,13 @@ public sealed class BlockFailureTests
         Assert.Equal((EnginePhase.Ready, 1), (engine.Engine.Phase, engine.Engine.Stats().BlocksDeleted));
         Assert.True(stuck.Injections > 2, $"tried {stuck.Injections} times");
         Assert.Single(engine.ReadAll()[Labels.Print(Series[0])]);
+        long conversions = engine.Engine.Stats().Conversions;
         Write(engine, 5, 1);
         engine.CompactByStep();
-        Assert.Single(engine.Engine.Stats().Blocks);
+        Assert.Equal(conversions + 1, engine.Engine.Stats().Conversions);
         _files.Remove(stuck);
         engine.CompactByStep();
-        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid), _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
+        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal), _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
     }
 
     [Theory]
@@ -313,7 +315,9 @@ public sealed class BlockFailureTests
         if (stats.Tables.Length != 1 || stats.BlocksDeleted != 1 || stats.Blocks.Length != 4)
             problems.Add($"{what}: {stats.Tables.Length} tables and {stats.Blocks.Length} blocks after {stats.BlocksDeleted} deletions");
         problems.AddRange(TestBlocks.Problems(_disk).Select(problem => $"{what}: {problem}"));
-        problems.AddRange(stats.Damages.Select(damage => $"{what}: {damage}"));
+
+        // A foreign block that could not be read at the first look is named although it is served by now.
+        problems.AddRange(stats.Damages.Where(static damage => !damage.EndsWith("and is looked at again", StringComparison.Ordinal)).Select(damage => $"{what}: {damage}"));
         Compare(what, engine, problems, isDeleted: true);
         Compare($"{what}, after a restart", Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
     }
@@ -330,8 +334,6 @@ public sealed class BlockFailureTests
             problems.AddRange(again.Engine.Stats().Damages.Select(damage => $"{what}, {policy}: {damage}"));
         }
     }
-
-    private readonly Dictionary<(string, long), ulong> _expected = [];
 
     private void Compare(string when, EngineHarness engine, List<string> problems, bool? isDeleted)
     {

@@ -1,5 +1,4 @@
 using CsCheck;
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;

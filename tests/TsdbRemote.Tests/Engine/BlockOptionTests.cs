@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -16,6 +15,7 @@ public sealed class BlockOptionTests
 
     private readonly CrashFileSystem _disk = new("/disk");
     private readonly ManualTime _time = new();
+    private EngineHarness? _open;
 
     public BlockOptionTests() => _time.Advance(TimeSpan.FromMilliseconds(CurrentMs));
 
@@ -105,7 +105,7 @@ public sealed class BlockOptionTests
     }
 
     [Fact]
-    public void Chunk_encoding_optimal_stores_the_same_samples_in_fewer_and_smaller_chunks_than_verbatim()
+    public async Task Chunk_encoding_optimal_stores_the_same_samples_in_fewer_and_smaller_chunks_than_verbatim()
     {
         var blocks = new Dictionary<ChunkEncodingChoice, StoredBlockStats>();
         var read = new Dictionary<ChunkEncodingChoice, List<Sample>>();
@@ -115,7 +115,7 @@ public sealed class BlockOptionTests
         {
             var disk = new CrashFileSystem("/disk");
             EngineHarness engine = EngineHarness.OpenStepwise(disk, OptionsOf(new IntegrationOptions { ChunkEncoding = choice }), _time);
-            Assert.Equal(WriteStatus.Written, engine.WriteAsync((Name, samples)).GetAwaiter().GetResult().Status);
+            Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Name, samples))).Status);
             engine.CompactByStep();
             blocks[choice] = Assert.Single(engine.Engine.Stats().Blocks);
             read[choice] = engine.ReadAll().Values.Single();
@@ -215,8 +215,6 @@ public sealed class BlockOptionTests
         return _open = EngineHarness.OpenStepwise(_disk, OptionsOf(integration, retention), _time);
     }
 
-    private EngineHarness? _open;
-
     /// <summary>Three blocks and a sample of now.</summary>
     private EngineHarness OpenWithBlocks(RetentionOptions retention)
     {
@@ -230,5 +228,5 @@ public sealed class BlockOptionTests
     }
 
     private static void Write(EngineHarness engine, long time, double value) =>
-        Assert.Equal((WriteStatus.Written, null), engine.WriteAsync((Name, [Sample.Of(time, value)])).GetAwaiter().GetResult() is var report ? (report.Status, report.Message) : default);
+        Assert.Equal(WriteStatus.Written, engine.WriteAsync((Name, [Sample.Of(time, value)])).GetAwaiter().GetResult().Status);
 }

@@ -1,5 +1,4 @@
 using TsdbRemote.Blocks.Chunks;
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -131,6 +130,20 @@ public sealed class ReadAcrossConversionTests
         Assert.Empty(killed.List(TestBlocks.Directory));
         again.BlocksByStep();
         Assert.All(again.ReadAll().Values, static samples => Assert.Single(samples));
+    }
+
+    [Fact]
+    public void A_sender_that_is_steadily_late_holds_up_its_own_window_and_none_between_it_and_now()
+    {
+        Write(-20, 0, 2);
+        Write(-3, 0, 2);
+        Write(-2, 0, 2);
+        _engine.FlushByStep();
+        Write(-20, 2, 3); // in memory, as some of it always is
+        Write(0, 0, 1);
+        _engine.BlocksByStep();
+        Assert.Equal([At(-3, 0), At(-2, 0)], _engine.Engine.Stats().Blocks.Select(static block => block.MinTimeMs));
+        Assert.Equal([At(-20, 0)], Assert.Single(_engine.Engine.Stats().Tables).Windows.AsEnumerable());
     }
 
     [Fact]

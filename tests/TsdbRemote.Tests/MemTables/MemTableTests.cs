@@ -67,6 +67,26 @@ public sealed class MemTableTests
     }
 
     [Fact]
+    public void It_knows_the_windows_that_it_holds_some_of_and_none_between_them()
+    {
+        using MemTable table = Create();
+        Assert.Empty(table.Windows());
+        table.Append(5, 1, Sample.Of(10_500, 1));
+        table.Append(5, 2, Sample.Of(2_999, 1)); // late
+        table.Append(6, 3, Sample.Of(3_000, 1), Sample.Of(20_000, 1)); // another stripe, and a chunk ended by its window
+        table.Append(6, 4, Sample.Of(20_000, 2), Sample.Of(-1, 1), Sample.Of(-1, 1));
+        Assert.Equal([new TimeRange(-1000, -1), new TimeRange(2000, 3999), new TimeRange(10_000, 10_999), new TimeRange(20_000, 20_999)], table.Windows());
+    }
+
+    [Fact]
+    public void Of_very_many_windows_it_knows_the_first_and_the_last_sample()
+    {
+        using MemTable table = Create();
+        for (int i = 0; i < 3000; i++) table.Append(5, (ulong)i, Sample.Of(i * 10_000, 1));
+        Assert.Equal([new TimeRange(0, 29_990_000)], table.Windows());
+    }
+
+    [Fact]
     public void A_late_sample_lands_in_its_own_chunk_of_the_next_rank()
     {
         using MemTable table = Create();
