@@ -22,7 +22,8 @@ public sealed class BlockReader : IDisposable
     private Action<BlockReader>? _unused;
     private int _disposed;
 
-    private BlockReader(string directory, BlockMeta meta, IndexReader index, ChunkSegmentReader chunks, Tombstones tombstones, PostingsCache? postings)
+    private BlockReader(
+        string directory, BlockMeta meta, IndexReader index, ChunkSegmentReader chunks, Tombstones tombstones, PostingsCache? postings)
     {
         Directory = directory;
         Meta = meta;

@@ -116,7 +116,7 @@ public sealed class BlockWriter : IDisposable
         {
             if (chunk.MinTimeMs > chunk.MaxTimeMs || (_metas.Count > 0 && chunk.MinTimeMs <= _metas[^1].MaxTimeMs))
                 throw new ArgumentException($"chunk of {chunk.MinTimeMs} to {chunk.MaxTimeMs} ms out of order", nameof(chunks));
-            if (chunk.MaxTimeMs == long.MaxValue) throw new ArgumentException("a sample at the end of time: maxTime must be above it", nameof(chunks));
+            if (chunk.MaxTimeMs == long.MaxValue) throw new ArgumentException("a sample at the end of time has no maxTime above it", nameof(chunks));
             ulong reference = _segments.Add(chunk.Encoding, chunk.Data.Span);
             _metas.Add(new ChunkMeta(chunk.MinTimeMs, chunk.MaxTimeMs, reference));
             Count(chunk);

@@ -267,7 +267,8 @@ public sealed unsafe class LocalFileSystem : IFileSystem
 
     private LocalFile OpenFile(string path, int flags, bool writable)
     {
-        FileHandle handle = OpenHandle(path, flags | Libc.NonBlocking);
+        // A link among the files, as in a block that somebody put there, would have us serve what lies elsewhere.
+        FileHandle handle = OpenHandle(path, flags | Libc.NonBlocking | Libc.NoFollow);
         byte empty = 0;
         Libc.FileStatus status;
         int errno = Libc.Stat(handle, &empty, Libc.AtEmptyPath, Libc.StatTypeAndSize, &status) == 0 ? 0 : Marshal.GetLastPInvokeError();

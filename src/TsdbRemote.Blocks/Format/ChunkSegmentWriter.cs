@@ -30,7 +30,8 @@ public sealed class ChunkSegmentWriter : IDisposable
     {
         ArgumentNullException.ThrowIfNull(files);
         ArgumentException.ThrowIfNullOrEmpty(chunksDirectory);
-        ArgumentOutOfRangeException.ThrowIfLessThan(maxSegmentBytes, SegmentFormat.HeaderBytes + SegmentFormat.MaxFrameBytes + SegmentFormat.MinChunkBytes);
+        const long MinSegmentBytes = SegmentFormat.HeaderBytes + SegmentFormat.MaxFrameBytes + SegmentFormat.MinChunkBytes;
+        ArgumentOutOfRangeException.ThrowIfLessThan(maxSegmentBytes, MinSegmentBytes);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(maxSegmentBytes, SegmentFormat.MaxSegmentBytes);
         _files = files;
         _directory = chunksDirectory;
@@ -57,7 +58,7 @@ public sealed class ChunkSegmentWriter : IDisposable
         if (_finished) throw new InvalidOperationException("the segments are finished");
         if (!ChunkSegmentReader.IsKnown(encoding)) throw new ArgumentException($"chunk of encoding {(byte)encoding}", nameof(encoding));
         if (data.Length < SegmentFormat.MinChunkBytes || data.Length > MaxChunkBytes)
-            throw new ArgumentException($"chunk of {data.Length} bytes; {SegmentFormat.MinChunkBytes} to {MaxChunkBytes} can be stored", nameof(data));
+            throw new ArgumentException($"chunk of {data.Length} bytes, {SegmentFormat.MinChunkBytes} to {MaxChunkBytes} are possible", nameof(data));
         FileAppender segment = SegmentFor(data.Length);
         ulong reference = SegmentFormat.Reference(Segments - 1, (uint)segment.Position);
         Span<byte> frame = stackalloc byte[ChunkRecord.MaxPrefixBytes];

@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Format;
@@ -8,7 +7,6 @@ namespace TsdbRemote.Blocks.Format;
 /// Intervals that overlap or touch (1 ms apart) become one, as in Prometheus; so whether a chunk is gone as a whole shows in one of them.
 /// Memory: 16 bytes an interval, 8 a series. Immutable; thread-safe.
 /// </remarks>
-[SuppressMessage("Naming", "CA1724", Justification = "the file and what it means bear the same name everywhere")]
 public sealed class Tombstones
 {
     private readonly uint[] _series;

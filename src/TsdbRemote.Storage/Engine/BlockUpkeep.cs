@@ -29,6 +29,9 @@ internal sealed class BlockUpkeep
     // Of blocks that did not pass: what they looked like then. Only what has not changed since is given up, a copy in progress is not.
     private readonly Dictionary<string, string> _refused = [];
 
+    // Of blocks that the disk does not let us read or move: what it said, which is told once.
+    private readonly Dictionary<string, string> _unreadable = [];
+
     public BlockUpkeep(
         CurrentState state, StateCommits commits, BlockStore store, Retention retention, TrustedClock clock, Func<long> otherBytes, EngineCounters counters,
         Action<string> damaged, ILogger log)
@@ -52,15 +55,14 @@ internal sealed class BlockUpkeep
         foreach (string ulid in _store.FindUnknown(_state.Peek.Manifest))
         {
             cancel.ThrowIfCancellationRequested();
-            string looks = _store.Fingerprint(ulid);
-            string? before = _refused.GetValueOrDefault(ulid);
-            if (before == Unsupported + looks) continue;
-            ForeignBlock found = _store.Examine(ulid, cancel);
-            if (found.Reader is { } reader) Adopt(new StoredBlock(new BlockEntry(ulid, 0, Adopted: true), reader));
-            else if (found.IsUnsupported) Refuse(ulid, Unsupported + looks, found.Problem!);
-            else if (before != looks) _refused[ulid] = looks;
-            else Quarantine(ulid, found.Problem!);
-            changed |= found.Reader is not null || !_refused.ContainsKey(ulid);
+            try
+            {
+                changed |= TryAdopt(ulid, cancel);
+            }
+            catch (DiskException failure) when (IsOf(ulid, failure))
+            {
+                Unreadable(ulid, failure);
+            }
         }
 
         return changed;
@@ -97,10 +99,19 @@ internal sealed class BlockUpkeep
     /// <returns>True if something changed.</returns>
     public bool Remove()
     {
-        while (_unused.TryPeek(out string? ulid))
+        for (int left = _unused.Count; left > 0 && _unused.TryDequeue(out string? ulid); left--)
         {
-            _store.Remove(ulid);
-            _unused.TryDequeue(out _);
+            try
+            {
+                _store.Remove(ulid);
+            }
+            catch (DiskException failure) when (!failure.IsSync)
+            {
+                // Nothing depends on it: tried again in the next round, and by the next open.
+                _unused.Enqueue(ulid);
+                EngineCounters.Add(ref _counters.ConversionErrors, 1);
+                Log.DeleteFailed(_log, failure.Path, failure);
+            }
         }
 
         ImmutableArray<string> gone = [.. _state.Peek.Manifest.DeletedBlocks.Where(ulid => !_store.Exists(ulid))];
@@ -112,6 +123,32 @@ internal sealed class BlockUpkeep
     }
 
     private const string Unsupported = "unsupported ";
+
+    /// <summary>True if somebody else's files are to blame, and not the disk as a whole: a block must not stop what has nothing to do with it.</summary>
+    private static bool IsOf(string ulid, DiskException failure) =>
+        !failure.IsSync && failure.Errno is not (DiskException.NoSpace or Errno.TooManyFiles or Errno.ReadOnly) && failure.Path.Contains(ulid, StringComparison.Ordinal);
+
+    private bool TryAdopt(string ulid, CancellationToken cancel)
+    {
+        string looks = _store.Fingerprint(ulid);
+        string? before = _refused.GetValueOrDefault(ulid);
+        if (before == Unsupported + looks) return false;
+        ForeignBlock found = _store.Examine(ulid, cancel);
+        if (found.Reader is { } reader) Adopt(new StoredBlock(new BlockEntry(ulid, 0, Adopted: true), reader));
+        else if (found.IsUnsupported) Refuse(ulid, Unsupported + looks, found.Problem!);
+        else if (before != looks) _refused[ulid] = looks;
+        else Quarantine(ulid, found.Problem!);
+        return found.Reader is not null || !_refused.ContainsKey(ulid);
+    }
+
+    private void Unreadable(string ulid, DiskException failure)
+    {
+        if (failure.Errno == Errno.NoEntry) return; // it is being taken away or put there: the next look tells
+        EngineCounters.Add(ref _counters.ConversionErrors, 1);
+        if (_unreadable.GetValueOrDefault(ulid) == failure.Message) return;
+        _unreadable[ulid] = failure.Message;
+        _damaged($"block {ulid} is not served: {failure.Message}; it stays in blocks/ and is looked at again");
+    }
 
     private void Adopt(StoredBlock block)
     {

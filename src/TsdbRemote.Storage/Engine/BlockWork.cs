@@ -31,6 +31,7 @@ internal sealed class BlockWork : IDisposable
     private readonly SemaphoreSlim _wake = new(0);
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _requestLock = new();
+    private readonly List<TaskCompletionSource> _serving = [];
     private TaskCompletionSource? _requested;
     private long _upkeepDue = long.MinValue;
 
@@ -96,12 +97,12 @@ internal sealed class BlockWork : IDisposable
         }
 
         if (!_mayBegin() || _backoff.MustWait) return false;
-        TaskCompletionSource? served = TakeUp();
+        TakeUp();
         try
         {
             bool worked = Upkeep() || (_conversion?.TryConvertNext(_stop.Token) ?? false);
             _backoff.Succeeded();
-            if (!worked && served is not null) Complete(served);
+            if (!worked) Complete();
             return worked;
         }
         catch (OperationCanceledException)
@@ -150,27 +151,32 @@ internal sealed class BlockWork : IDisposable
         return _upkeep.Retain() | adopted | removed;
     }
 
-    private TaskCompletionSource? TakeUp()
-    {
-        lock (_requestLock) return _requested;
-    }
-
-    private void Complete(TaskCompletionSource served)
+    /// <summary>Only who asked before a round began is served by it: what came since may have found the round past it.</summary>
+    private void TakeUp()
     {
         lock (_requestLock)
         {
-            if (_requested == served) _requested = null;
+            if (_requested is not null) _serving.Add(_requested);
+            _requested = null;
         }
+    }
 
-        served.TrySetResult();
+    private void Complete()
+    {
+        lock (_requestLock)
+        {
+            foreach (TaskCompletionSource served in _serving) served.TrySetResult();
+            _serving.Clear();
+        }
     }
 
     private void Answer(Exception failure)
     {
+        TakeUp();
         lock (_requestLock)
         {
-            _requested?.TrySetException(failure);
-            _requested = null;
+            foreach (TaskCompletionSource refused in _serving) refused.TrySetException(failure);
+            _serving.Clear();
         }
     }
 

@@ -129,9 +129,8 @@ internal sealed class ConversionWork
         foreach (LevelTable table in job.Tables.Where(table => block.DamagedTables.Contains(table.Entry.Id)))
         {
             string kept = DataLayout.Join(_paths.Quarantine, $"table-{table.Entry.Id}{DataLayout.TableSuffix}");
-            if (_files.FileSize(kept) is not null) continue;
-            _files.Link(table.Reader.Path, kept);
-            _files.SyncDir(_paths.Quarantine);
+            if (_files.FileSize(kept) is null) _files.Link(table.Reader.Path, kept);
+            _files.SyncDir(_paths.Quarantine); // also of a link that is there: an attempt that was cut off may not have come to it
         }
     }
 

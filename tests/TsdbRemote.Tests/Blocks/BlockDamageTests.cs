@@ -1,8 +1,8 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.SSTables;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Blocks;
 

@@ -34,7 +34,8 @@ public class BlockDirectoryTests
     [Fact]
     public void A_sweep_removes_what_is_temporary_and_nothing_else()
     {
-        CrashFileSystem files = new($"blocks/{Name}/chunks", $"blocks/{Name}.tmp-for-creation/chunks", $"blocks/{Name}.tmp-for-deletion", "blocks/a.tmp");
+        CrashFileSystem files = new(
+            $"blocks/{Name}/chunks", $"blocks/{Name}.tmp-for-creation/chunks", $"blocks/{Name}.tmp-for-deletion", "blocks/a.tmp");
         files.WriteNew($"blocks/{Name}.tmp-for-creation/chunks/000001", "x"u8);
         files.WriteNew($"blocks/{Name}.tmp-for-creation/index", "x"u8);
         files.WriteNew($"blocks/{Name}/index", "x"u8);

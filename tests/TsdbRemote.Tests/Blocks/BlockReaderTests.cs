@@ -4,8 +4,8 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Blocks;
 
@@ -86,23 +86,22 @@ public class BlockReaderTests
             CrashFileSystem files = WriteSeries();
             uint[] ids = IdsOf(files);
             BlockModelSeries[] sorted = [.. Series.OrderBy(one => one.Labels, Comparer<byte[]>.Create((a, b) => Labels.Compare(a, b)))];
-            Delete(files, [.. entries.Select(entry => new Tombstone(ids[entry.Item1], new TimeRange(entry.Item2, entry.Item2 + entry.Item3)))]);
-            List<string> expected = [];
-            for (int i = 0; i < sorted.Length; i++)
+            (int Series, TimeRange Range)[] deleted = [.. entries.Select(entry => (entry.Item1, new TimeRange(entry.Item2, entry.Item2 + entry.Item3)))];
+            Delete(files, [.. deleted.Select(one => new Tombstone(ids[one.Series], one.Range))]);
+            IEnumerable<BlockModelSeries> left = sorted.Select((series, i) => series with
             {
-                List<TimeRange> deleted = [.. entries.Where(entry => entry.Item1 == i).Select(entry => new TimeRange(entry.Item2, entry.Item2 + entry.Item3))];
-                Sample[][] left = [.. sorted[i].Chunks.Select(chunk => chunk.Where(sample => !deleted.Exists(range => range.Contains(sample.TimeMs))).ToArray())];
-                expected.AddRange(BlockModel.Expected([sorted[i] with { Chunks = [.. left.Where(chunk => chunk.Length > 0)] }], TimeRange.All));
-            }
+                Chunks = [.. series.Chunks.Select(chunk => chunk.Where(sample => IsLeft(i, sample)).ToArray()).Where(chunk => chunk.Length > 0)],
+            });
+            Assert.Equal(BlockModel.Expected(left, TimeRange.All), BlockModel.ReadAll(files, BlockModel.Path, mmap));
 
-            Assert.Equal(expected, BlockModel.ReadAll(files, BlockModel.Path, mmap));
+            bool IsLeft(int series, Sample sample) => !deleted.Any(one => one.Series == series && one.Range.Contains(sample.TimeMs));
         }, iter: 60);
 
     [Fact]
     public void A_chunk_that_is_deleted_whole_is_not_even_read_and_others_pass_as_they_are()
     {
         CrashFileSystem files = new(BlockModel.Blocks);
-        BlockModelSeries series = BlockModel.Series(1, BlockModel.Samples(0, 10, 1), BlockModel.Samples(20_000, 10, 2), BlockModel.Samples(40_000, 10, 3));
+        BlockModelSeries series = BlockModel.Series(1, [.. Enumerable.Range(0, 3).Select(i => BlockModel.Samples(i * 20_000, 10, i))]);
         BlockModel.Write(files, [series]);
         Delete(files, [new Tombstone(IdsOf(files)[0], new TimeRange(0, 9000)), new Tombstone(IdsOf(files)[0], new TimeRange(23_500, 24_500))]);
         string segment = $"{BlockModel.Path}/chunks/000001";
@@ -165,7 +164,8 @@ public class BlockReaderTests
         });
         reader.Dispose();
         reader.Dispose(); // harmless
-        Assert.Equal(BlockModel.Expected(Series, TimeRange.All), BlockModel.Collect(reader.SelectAll(TimeRange.All, CancellationToken.None), TimeRange.All));
+        BlockSeriesCursor cursor = reader.SelectAll(TimeRange.All, CancellationToken.None);
+        Assert.Equal(BlockModel.Expected(Series, TimeRange.All), BlockModel.Collect(cursor, TimeRange.All));
         reader.Release();
         Assert.Equal(0, calls);
         reader.Release();

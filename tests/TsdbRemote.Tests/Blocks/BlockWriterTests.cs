@@ -4,8 +4,8 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Blocks;
 
@@ -49,8 +49,9 @@ public class BlockWriterTests
         string temporary = BlockModel.Path + ".tmp-for-creation";
         files.BeforeOperation = (_, operation) =>
         {
-            if (operation.Kind is not (FileOperationKind.Write or FileOperationKind.WriteGather or FileOperationKind.Close))
-                operations.Add(operation.ToString().Replace(temporary, "T", StringComparison.Ordinal).Replace(BlockModel.Path, "B", StringComparison.Ordinal));
+            if (operation.Kind is FileOperationKind.Write or FileOperationKind.WriteGather or FileOperationKind.Close) return;
+            string text = operation.ToString().Replace(temporary, "T", StringComparison.Ordinal);
+            operations.Add(text.Replace(BlockModel.Path, "B", StringComparison.Ordinal));
         };
         BlockModel.Write(files, BlockModel.Small);
         string[] expected =
@@ -186,7 +187,8 @@ public class BlockWriterTests
             {
                 writer.Declare(labels);
                 Assert.Contains(why, Assert.Throws<T>(() => act(writer)).Message, StringComparison.Ordinal);
-                if (typeof(T) == typeof(ArgumentException)) Assert.Throws<InvalidOperationException>(() => writer.Declare(labels)); // only to be aborted
+                // What failed half way can only be aborted.
+                if (typeof(T) == typeof(ArgumentException)) Assert.Throws<InvalidOperationException>(() => writer.Declare(labels));
             }
 
             Assert.Empty(files.List(BlockModel.Blocks));

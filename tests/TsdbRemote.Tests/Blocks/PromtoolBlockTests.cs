@@ -25,7 +25,7 @@ public partial class PromtoolBlockTests
                 .Select(static line => SampleLine().Match(line))
                 .Where(static match => match.Success)
                 .GroupBy(static match => match.Groups["series"].Value)
-                .Select(static group => new BlockModelSeries(LabelsOf(group.First()), [[.. group.Select(SampleOf).OrderBy(static sample => sample.TimeMs)]])),
+                .Select(static group => new BlockModelSeries(LabelsOf(group.First()), [[.. group.Select(SampleOf)]])),
         ];
         Assert.True(series.Length > 3);
         Assert.Equal(BlockModel.Expected(series, TimeRange.All), BlockModel.ReadAll(new LocalFileSystem(), Source, mmap));
@@ -42,14 +42,15 @@ public partial class PromtoolBlockTests
             Copy(block, (labels, _) => writer.Declare(labels));
             Copy(block, (labels, chunks) => writer.Add(labels, chunks));
             writer.FinishData();
-            writer.Commit(writer.NewMeta() with { Stats = writer.Stats.ToMeta() });
+            writer.Commit(writer.NewMeta());
         }
 
         // promtool 3.5.3 does not count floats and histograms apart yet; its index has sections that nobody reads any more.
         string copy = BlockDirectory.PathOf(temporary.Path, block.Ulid);
         string meta = Regex.Replace(File.ReadAllText(copy + "/meta.json"), "\t\t\"numFloatSamples\": [0-9]+,\n", "");
         Assert.Equal(File.ReadAllText(Source + "/meta.json"), meta);
-        foreach (string name in (string[])["chunks/000001", "tombstones"]) Assert.Equal(files.ReadAll($"{Source}/{name}"), files.ReadAll($"{copy}/{name}"));
+        Assert.Equal(files.ReadAll(Source + "/chunks/000001"), files.ReadAll(copy + "/chunks/000001"));
+        Assert.Equal(files.ReadAll(Source + "/tombstones"), files.ReadAll(copy + "/tombstones"));
         Assert.Equal(BlockModel.ReadAll(files, Source), BlockModel.ReadAll(files, copy, mmap: true));
     }
 
@@ -68,7 +69,8 @@ public partial class PromtoolBlockTests
     private static byte[] LabelsOf(Match line) => Labels.Encode(
     [
         ("__name__", line.Groups["name"].Value),
-        .. LabelPair().Matches(line.Groups["labels"].Value).Select(static pair => (pair.Groups["name"].Value, Regex.Unescape(pair.Groups["value"].Value))),
+        .. from pair in LabelPair().Matches(line.Groups["labels"].Value)
+           select (pair.Groups["name"].Value, Regex.Unescape(pair.Groups["value"].Value)),
     ]);
 
     private static Sample SampleOf(Match line)

@@ -105,7 +105,10 @@ public class ChunkSegmentTests
         files.BeforeOperation = (_, operation) => operations.Add($"{operation.Kind} {operation.Path}");
         Write(files, [Chunk(100, 0), Chunk(100, 1)], 200);
         Assert.Equal(
-            ["CreateNew chunks/000001", "Write chunks/000001", "SyncAll chunks/000001", "CreateNew chunks/000002", "Write chunks/000002", "SyncAll chunks/000002"],
+            [
+                "CreateNew chunks/000001", "Write chunks/000001", "SyncAll chunks/000001",
+                "CreateNew chunks/000002", "Write chunks/000002", "SyncAll chunks/000002",
+            ],
             operations.Where(operation => !operation.StartsWith("Close", StringComparison.Ordinal)));
     }
 
@@ -228,7 +231,8 @@ public class ChunkSegmentTests
         return data;
     }
 
-    private static ulong[] Write(CrashFileSystem files, byte[][] chunks, long cap = SegmentFormat.MaxSegmentBytes, Func<int, ChunkEncoding>? encodingOf = null)
+    private static ulong[] Write(
+        CrashFileSystem files, byte[][] chunks, long cap = SegmentFormat.MaxSegmentBytes, Func<int, ChunkEncoding>? encodingOf = null)
     {
         using ChunkSegmentWriter writer = new(files, Directory, cap);
         ulong[] references = [.. chunks.Select((chunk, i) => writer.Add(encodingOf?.Invoke(i) ?? ChunkEncoding.Xor, chunk))];

@@ -59,7 +59,10 @@ public class TombstonesTests
     public void Intervals_at_the_ends_of_time_touch_nothing_beyond()
     {
         Tombstones all = Tombstones.Of(
-            [new(1, new(long.MaxValue, long.MaxValue)), new(1, new(long.MinValue, long.MinValue)), new(uint.MaxValue, TimeRange.All), new(uint.MaxValue, new(5, 6))]);
+            [
+                new(1, new(long.MaxValue, long.MaxValue)), new(1, new(long.MinValue, long.MinValue)),
+                new(uint.MaxValue, TimeRange.All), new(uint.MaxValue, new(5, 6)),
+            ]);
         Assert.Equal(3, all.Count);
         Assert.Equal([TimeRange.All], all.OfSeries(uint.MaxValue));
         Assert.Throws<ArgumentException>(() => Tombstones.Of([new(1, new(2, 1))]));
