@@ -109,7 +109,7 @@ public sealed class BlockReader : IDisposable
     public BlockSeriesCursor Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
     {
         bool overlaps = !range.IsEmpty && range.Overlaps(new TimeRange(MinTimeMs, MaxTimeMs));
-        uint[] ids = overlaps ? Index.SelectSeries(matchers, _postings, cancel) : [];
+        SelectedSeries ids = overlaps ? Index.SelectCompact(matchers, _postings, cancel) : new SelectedSeries();
         return new BlockSeriesCursor(this, ids, range, cancel);
     }
 
@@ -119,7 +119,7 @@ public sealed class BlockReader : IDisposable
     public BlockSeriesCursor SelectAll(TimeRange range, CancellationToken cancel)
     {
         bool overlaps = !range.IsEmpty && range.Overlaps(new TimeRange(MinTimeMs, MaxTimeMs));
-        return new BlockSeriesCursor(this, overlaps ? Index.AllSeries(cancel) : [], range, cancel);
+        return new BlockSeriesCursor(this, overlaps ? Index.AllCompact(cancel) : new SelectedSeries(), range, cancel);
     }
 
     /// <summary>Counts one more reader, unless the block is closed.</summary>

@@ -13,22 +13,22 @@ namespace TsdbRemote.Blocks;
 ///            after the other; <see cref="Dispose"/>. All under a reference to the block that the caller holds.
 /// Deleted:   a chunk that tombstones cover is not there; one that they touch is decoded and encoded again without the deleted samples.
 ///            Where several tombstones together take all of a chunk, the series may appear with nothing to hand out.
-/// Memory:    one series' labels and chunk list, one chunk's samples. Not thread-safe.
+/// Memory:    a bit for each 16 bytes of the index at most, one series' labels and chunk list, one chunk's samples. Not thread-safe.
 /// </remarks>
 public sealed class BlockSeriesCursor : IDisposable
 {
     private const int CancelEvery = 1024;
 
     private readonly BlockReader _block;
-    private readonly uint[] _ids;
+    private readonly SelectedSeries _ids;
     private readonly TimeRange _range;
     private readonly CancellationToken _cancel;
     private readonly BlockSeries _series = new();
     private readonly List<Sample> _samples = [];
     private PooledBuffer? _scratch;
-    private int _next;
+    private int _steps;
 
-    internal BlockSeriesCursor(BlockReader block, uint[] ids, TimeRange range, CancellationToken cancel)
+    internal BlockSeriesCursor(BlockReader block, SelectedSeries ids, TimeRange range, CancellationToken cancel)
     {
         _block = block;
         _ids = ids;
@@ -37,7 +37,7 @@ public sealed class BlockSeriesCursor : IDisposable
     }
 
     /// <summary>Series that the matchers selected; some may have no sample in the range.</summary>
-    public int Selected => _ids.Length;
+    public int Selected => _ids.Count;
 
     /// <summary>Labels of the current series in canonical form; valid until the next step.</summary>
     public ReadOnlySpan<byte> Labels => _series.Labels;
@@ -54,10 +54,10 @@ public sealed class BlockSeriesCursor : IDisposable
     /// <exception cref="OperationCanceledException">Cancelled.</exception>
     public bool MoveNext()
     {
-        while (_next < _ids.Length)
+        while (_ids.MoveNext())
         {
-            if (_next % CancelEvery == 0) _cancel.ThrowIfCancellationRequested();
-            _block.Index.ReadSeries(_ids[_next++], _series);
+            if (_steps++ % CancelEvery == 0) _cancel.ThrowIfCancellationRequested();
+            _block.Index.ReadSeries(_ids.Current, _series);
             if (HasChunk()) return true;
         }
 

@@ -106,6 +106,21 @@ public sealed class IndexReader : IDisposable
         return selection.All();
     }
 
+    /// <summary>As <see cref="SelectSeries"/>, in as few bytes as it goes.</summary>
+    internal SelectedSeries SelectCompact(IReadOnlyList<Matcher> matchers, PostingsCache? cache, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(matchers);
+        using IndexSelection selection = new(this, _table, _lists, cache, cancel);
+        return selection.SelectCompact(matchers);
+    }
+
+    /// <summary>As <see cref="AllSeries"/>, in as few bytes as it goes.</summary>
+    internal SelectedSeries AllCompact(CancellationToken cancel)
+    {
+        using IndexSelection selection = new(this, _table, _lists, cache: null, cancel);
+        return selection.AllCompact();
+    }
+
     /// <summary>Reads labels and chunks of a series.</summary>
     /// <param name="id">An id that this index gave.</param>
     /// <param name="into">Is filled; empty after an exception.</param>

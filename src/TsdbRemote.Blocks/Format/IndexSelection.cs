@@ -54,6 +54,20 @@ internal sealed class IndexSelection : IDisposable
         return candidates is null ? All() : candidates.ToArray();
     }
 
+    /// <summary>As <see cref="Select"/>, for who keeps the selection: where one list says it all, no array of its ids is ever made.</summary>
+    public SelectedSeries SelectCompact(IReadOnlyList<Matcher> matchers)
+    {
+        if (matchers.Count == 0) return new SelectedSeries();
+        if (Plan(matchers) is [{ Removes: false, Lists: [PostingsList one] }]) return Compact(one);
+        uint[] ids = Select(matchers);
+        var selected = new SelectedSeries(_lists.MinId, _lists.LimitId, (uint)ids.Length);
+        selected.Add(ids);
+        return selected;
+    }
+
+    /// <summary>As <see cref="All"/>, for who keeps it.</summary>
+    public SelectedSeries AllCompact() => Compact(_lists.Open(_table.AllSeries, _listWindow));
+
     /// <summary>Every series.</summary>
     public uint[] All() => _lists.ToArray(_lists.Open(_table.AllSeries, _listWindow), _listWindow, _cancel);
 
@@ -63,6 +77,20 @@ internal sealed class IndexSelection : IDisposable
         _tableWindow.Dispose();
         _listWindow.Dispose();
         _series?.Dispose();
+    }
+
+    private SelectedSeries Compact(PostingsList list)
+    {
+        var selected = new SelectedSeries(_lists.MinId, _lists.LimitId, list.Count);
+        Span<uint> buffer = stackalloc uint[PostingsLists.ChunkIds];
+        PostingsReader reader = _lists.Read(list, _listWindow, buffer);
+        while (reader.MoveNext())
+        {
+            _cancel.ThrowIfCancellationRequested();
+            selected.Add(reader.Current);
+        }
+
+        return selected;
     }
 
     // Null: one matcher requires a label that no series has.

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using TsdbRemote.Benchmarks.ChunkEncodings;
 using TsdbRemote.Benchmarks.Peers;
 using TsdbRemote.Blocks;
@@ -37,11 +38,12 @@ internal static class OpenFigure
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"verified and adopted in {Stopwatch.GetElapsedTime(adopting).TotalSeconds:F1} s"));
         await target.StopAsync();
         (double seconds, double miB) = await StartAsync(target);
-        int served = (await target.StatusAsync())["blocks"]!.AsArray().Count;
-        long memory = (await target.StatusAsync())["blocks"]!.AsArray().Sum(static block => block!["memoryBytes"]!.GetValue<long>());
+        JsonNode status = await target.StatusAsync();
+        int served = status["blocks"]!.AsArray().Count;
+        long memory = status["blocks"]!.AsArray().Sum(static block => block!["memoryBytes"]!.GetValue<long>());
         Console.WriteLine(string.Create(
             CultureInfo.InvariantCulture,
-            $"server with {served} blocks: ready in {seconds * 1000:F0} ms, RssAnon {miB:F1} MiB (blocks' own account {memory / 1048576.0:F1} MiB); empty: {emptySeconds * 1000:F0} ms, {emptyMiB:F1} MiB"));
+            $"server with {served} blocks: ready in {seconds * 1000:F0} ms, RssAnon {miB:F1} MiB (blocks' own account {memory / 1048576.0:F2} MiB, of the start {status["replay"]!["openSeconds"]!.ToJsonString()}); empty: {emptySeconds * 1000:F0} ms, {emptyMiB:F1} MiB"));
     }
 
     private static async Task<(double Seconds, double MiB)> StartAsync(TsdbRemoteTarget target)

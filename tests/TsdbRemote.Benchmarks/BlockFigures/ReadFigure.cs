@@ -78,7 +78,7 @@ internal static class ReadFigure
         await target.StopAsync();
     }
 
-    private static Task RoundAsync(TsdbRemoteTarget target, int series, long timeMs) => Senders.SendAsync(
+    private static async Task RoundAsync(TsdbRemoteTarget target, int series, long timeMs) => await Senders.SendAsync(
         target,
         (series + SeriesPerRequest - 1) / SeriesPerRequest,
         request => Senders.Body(Enumerable.Range(request * SeriesPerRequest, Math.Min(SeriesPerRequest, series - request * SeriesPerRequest))

@@ -88,7 +88,7 @@ public abstract class Target : IDisposable
         _process.ErrorDataReceived += static (_, _) => { };
         _process.BeginOutputReadLine();
         _process.BeginErrorReadLine();
-        for (int i = 0; i < 600; i++)
+        for (int i = 0; i < 6000; i++)
         {
             try
             {
@@ -100,7 +100,7 @@ public abstract class Target : IDisposable
                 // Not listening yet.
             }
 
-            await Task.Delay(100);
+            await Task.Delay(10);
         }
 
         throw new TimeoutException($"{Name} does not answer {ReadyPath}");

@@ -143,7 +143,8 @@ public sealed class ScrapeHistory
                 }
 
                 return buckets[index];
-            });
+            }
+            );
         }
 
         yield return (new KnownSeries("http_request_duration_seconds_count", labels), _ => buckets[^1]);
