@@ -8,8 +8,8 @@ namespace TsdbRemote.Blocks.Model;
 /// matchers.
 /// </summary>
 /// <remarks>
-/// What Go refuses is refused with Go's words. What Go accepts and this version does not know (scripts such as <c>\p{Greek}</c>) is refused
-/// saying so; nothing ever means something else. One use: <see cref="Parse"/>.
+/// What Go refuses is refused with Go's words. What Go accepts and is too large here, such as groups nested deeper than 250, is refused
+/// saying so; nothing ever means something else. Names of Unicode classes: see <see cref="Re2Classes"/>. One use: <see cref="Parse"/>.
 /// Source: https://github.com/google/re2/wiki/Syntax and Go's regexp/syntax package documentation.
 /// </remarks>
 internal sealed partial class Re2Parser
