@@ -4,7 +4,13 @@ using System.Globalization;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <summary>Named character classes of RE2: Perl's and POSIX' (ASCII only), and Unicode general categories.</summary>
+/// <summary>Named character classes of RE2: Perl's and POSIX' (ASCII only), Unicode general categories and scripts.</summary>
+/// <remarks>
+/// Names are matched to the letter, as Prometheus does, whose fork of Go's package does not know the looser names of Go 1.25. Categories are
+/// .NET's, which in .NET 10 are those of Unicode 16; Go has Unicode 15 up to 1.26. Apart from the 5,812 code points that Unicode assigned
+/// between the two, which to Go are <c>Cn</c>, they differ in one: U+1171E, there <c>Mn</c>, here <c>Mc</c>. For scripts see
+/// <see cref="Re2Scripts"/>.
+/// </remarks>
 internal static class Re2Classes
 {
     private static readonly (int Low, int High) Digits = ('0', '9');
@@ -32,10 +38,11 @@ internal static class Re2Classes
     // Perl's \s has no vertical tab, unlike [[:space:]].
     private static readonly CodePointSet PerlSpace = CodePointSet.Of(('\t', '\n'), ('\f', '\r'), (' ', ' '));
 
+    // In the order of UnicodeCategory.
     private static readonly string[] CategoryNames =
     [
         "Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd", "Nl", "No", "Zs", "Zl", "Zp", "Cc", "Cf", "Cs", "Co",
-        "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So",
+        "Pc", "Pd", "Ps", "Pe", "Pi", "Pf", "Po", "Sm", "Sc", "Sk", "So", "Cn",
     ];
 
     private static readonly Lazy<FrozenDictionary<string, CodePointSet>> Categories = new(BuildCategories);
@@ -56,12 +63,17 @@ internal static class Re2Classes
         return set is not null;
     }
 
-    /// <summary>A class by its Unicode general category, such as <c>Lu</c> or <c>L</c>, or <c>Any</c>.</summary>
-    /// <remarks>Not <c>C</c>, <c>Cn</c> and <c>LC</c>, which changed their meaning between versions of Go; no scripts yet.</remarks>
-    public static bool TryCategory(string name, [NotNullWhen(true)] out CodePointSet? set)
+    /// <summary>
+    /// A class by its Unicode general category, such as <c>Lu</c> or <c>L</c>, or its script, such as <c>Greek</c>; or <c>Any</c>.
+    /// </summary>
+    /// <remarks>
+    /// <c>Cn</c> (not assigned), <c>LC</c> (<c>Lu</c>, <c>Ll</c> and <c>Lt</c>) and <c>C</c> mean what they do since Go 1.25; older ones know
+    /// no <c>Cn</c> and <c>LC</c>, and their <c>C</c> is without <c>Cn</c>.
+    /// </remarks>
+    public static bool TryUnicode(string name, [NotNullWhen(true)] out CodePointSet? set)
     {
         set = name == "Any" ? CodePointSet.Any : null;
-        return set is not null || Categories.Value.TryGetValue(name, out set);
+        return set is not null || Categories.Value.TryGetValue(name, out set) || Re2Scripts.TryGet(name, out set);
     }
 
     private static FrozenDictionary<string, CodePointSet> BuildCategories()
@@ -73,13 +85,10 @@ internal static class Re2Classes
         {
             UnicodeCategory next = codePoint > CodePointSet.Max ? (UnicodeCategory)(-1) : CharUnicodeInfo.GetUnicodeCategory(codePoint);
             if (next == current) continue;
-            if ((int)current < CategoryNames.Length)
-            {
-                string name = CategoryNames[(int)current];
-                Add(ranges, name, (start, codePoint - 1));
-                if (name[0] != 'C') Add(ranges, name[..1], (start, codePoint - 1));
-            }
-
+            string name = CategoryNames[(int)current];
+            Add(ranges, name, (start, codePoint - 1));
+            Add(ranges, name[..1], (start, codePoint - 1));
+            if (name is "Lu" or "Ll" or "Lt") Add(ranges, "LC", (start, codePoint - 1));
             (start, current) = (codePoint, next);
         }
 

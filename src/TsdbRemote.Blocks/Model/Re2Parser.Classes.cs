@@ -2,7 +2,7 @@ using System.Diagnostics.CodeAnalysis;
 
 namespace TsdbRemote.Blocks.Model;
 
-/// <content>Character classes: <c>[a-z]</c>, <c>[[:alpha:]]</c>, <c>\d</c>, <c>\pL</c>.</content>
+/// <content>Character classes: <c>[a-z]</c>, <c>[[:alpha:]]</c>, <c>\d</c>, <c>\pL</c>, <c>\p{Greek}</c>.</content>
 internal sealed partial class Re2Parser
 {
     private Re2Node OneOf(CodePointSet set)
@@ -105,7 +105,7 @@ internal sealed partial class Re2Parser
         }
 
         if (name.StartsWith('^')) (negated, name) = (!negated, name[1..]);
-        if (!Re2Classes.TryCategory(name, out CodePointSet? set)) Fail("Unicode class is unknown or not supported yet", start, _at);
+        if (!Re2Classes.TryUnicode(name, out CodePointSet? set)) Fail("invalid character class range", start, _at);
         return negated ? Folded(set).Complement() : Folded(set);
     }
 }

@@ -8,8 +8,8 @@ namespace TsdbRemote.Blocks.Model;
 /// matchers.
 /// </summary>
 /// <remarks>
-/// What Go refuses is refused with Go's words. What Go accepts and this version does not know (scripts such as <c>\p{Greek}</c>) is refused
-/// saying so; nothing ever means something else. One use: <see cref="Parse"/>.
+/// What Go refuses is refused with Go's words. What Go accepts and is too large here, such as groups nested deeper than 250, is refused
+/// saying so; nothing ever means something else. Names of Unicode classes: see <see cref="Re2Classes"/>. One use: <see cref="Parse"/>.
 /// Source: https://github.com/google/re2/wiki/Syntax and Go's regexp/syntax package documentation.
 /// </remarks>
 internal sealed partial class Re2Parser
@@ -23,7 +23,6 @@ internal sealed partial class Re2Parser
     private const int MaxRanges = 1 << 16;
 
     private readonly string _pattern;
-    private readonly HashSet<string> _groupNames = [];
     private int _at;
     private int _rangeCount;
     private Flags _flags = Flags.DotNewline;
@@ -124,7 +123,7 @@ internal sealed partial class Re2Parser
         Flags outer = _flags;
         if (TryTake('?'))
         {
-            if (_pattern.AsSpan(_at) is ['P', '<', ..] or ['<', not ('=' or '!'), ..]) TakeGroupName(start);
+            if (_pattern.AsSpan(_at) is ['P', '<', _, ..] or ['<', _, ..]) TakeGroupName(start);
             else if (!TakeFlags(start)) return;   // (?i) without a body holds to the end of the group around it
         }
 
@@ -143,7 +142,6 @@ internal sealed partial class Re2Parser
         _at = end + 1;
         bool valid = name.Length > 0 && name.All(static c => char.IsAsciiLetterOrDigit(c) || c == '_');
         if (!valid) Fail("invalid named capture", start, _at);
-        if (!_groupNames.Add(name)) Fail("duplicate capture group name", start, _at);
     }
 
     /// <summary>Reads <c>i-s:</c> or <c>i)</c>.</summary>
@@ -155,7 +153,7 @@ internal sealed partial class Re2Parser
         bool any = false;
         while (!IsAtEnd)
         {
-            char c = _pattern[_at++];
+            int c = TakeCodePoint();
             if (c is ':' or ')' && (any || !negative))
             {
                 _flags = flags;
@@ -176,7 +174,7 @@ internal sealed partial class Re2Parser
             any = true;
         }
 
-        Fail("missing closing )", 0, _pattern.Length);
+        Fail("invalid or unsupported Perl syntax", start, _at);
         return false;
     }
 
@@ -293,20 +291,38 @@ internal sealed partial class Re2Parser
         return 0;
     }
 
+    /// <summary>Reads <c>41</c> or <c>{1F600}</c>; where it fails, as far as Go does, which quotes what it read.</summary>
     private bool TryTakeHex(out int value)
     {
         value = 0;
-        bool braced = TryTake('{');
-        int digits = 0;
-        while (!IsAtEnd && char.IsAsciiHexDigit(_pattern[_at]) && (braced || digits < 2))
+        if (IsAtEnd) return false;
+        if (!TryTake('{'))
         {
-            value = value * 16 + Convert.ToInt32(_pattern[_at++].ToString(), 16);
-            digits++;
+            int first = HexDigit(TakeCodePoint());
+            int second = IsAtEnd ? -1 : HexDigit(TakeCodePoint());
+            value = first * 16 + second;
+            return first >= 0 && second >= 0;
+        }
+
+        for (int digits = 0; !IsAtEnd; digits++)
+        {
+            int c = TakeCodePoint();
+            if (c == '}') return digits > 0;
+            if (HexDigit(c) < 0) return false;
+            value = value * 16 + HexDigit(c);
             if (value > CodePointSet.Max) return false;
         }
 
-        return braced ? digits > 0 && TryTake('}') : digits == 2;
+        return false;
     }
+
+    private static int HexDigit(int c) => c switch
+    {
+        >= '0' and <= '9' => c - '0',
+        >= 'A' and <= 'F' => c - 'A' + 10,
+        >= 'a' and <= 'f' => c - 'a' + 10,
+        _ => -1,
+    };
 
     private int TakeCodePoint()
     {
