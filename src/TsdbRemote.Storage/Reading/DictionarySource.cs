@@ -23,8 +23,8 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     private const int FirstBatch = 256;
     private const int LargestBatch = 32_768;
 
-    // Chunks gathered at a time, and what the references to one take until they are dealt out: 26 MB together.
-    private const int ChunksPerBatch = 1 << 18;
+    // Chunks gathered at a time, and what the references to one take until they are dealt out: 13 MB together. Twice as many read no faster.
+    private const int ChunksPerBatch = 1 << 17;
     private const int BytesPerChunk = 100;
 
     private readonly ReadSources _sources;
