@@ -15,6 +15,7 @@ namespace TsdbRemote.Blocks.Model;
 internal sealed class Re2Alphabet
 {
     /// <summary>Most different literals and classes of one expression, and most symbols. Printable ASCII has 95 characters.</summary>
+    /// <remarks>Higher is not free: for 128, .NET allocates 40 to 70 MB while it prepares the automaton; for 512, 650 MB in seconds.</remarks>
     public const int MaxSymbols = 128;
 
     private const char FirstWordSymbol = '\u4E00';
@@ -149,5 +150,5 @@ internal sealed class Re2Alphabet
     }
 
     private static MatcherException TooMany() =>
-        new($"error parsing regexp: more than {MaxSymbols} different characters and classes in one expression are not supported yet");
+        new($"error parsing regexp: more than {MaxSymbols} different characters and classes in one expression are not supported");
 }

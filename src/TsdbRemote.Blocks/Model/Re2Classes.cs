@@ -68,7 +68,8 @@ internal static class Re2Classes
     /// </summary>
     /// <remarks>
     /// <c>Cn</c> (not assigned), <c>LC</c> (<c>Lu</c>, <c>Ll</c> and <c>Lt</c>) and <c>C</c> mean what they do since Go 1.25; older ones know
-    /// no <c>Cn</c> and <c>LC</c>, and their <c>C</c> is without <c>Cn</c>.
+    /// no <c>Cn</c> and <c>LC</c>, and their <c>C</c> is without <c>Cn</c>. Under <c>(?i)</c>, Go leaves <c>LC</c> as it is; here it has the case
+    /// variant U+0345 too, as <c>Ll</c> has in both.
     /// </remarks>
     public static bool TryUnicode(string name, [NotNullWhen(true)] out CodePointSet? set)
     {
