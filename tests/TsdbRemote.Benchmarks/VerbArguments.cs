@@ -19,6 +19,15 @@ internal sealed class VerbArguments(string[] arguments)
         return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : fallback;
     }
 
+    /// <summary>Path of the server's assembly: that of a release build of this repository, unless <c>--assembly</c> names another.</summary>
+    public string ServerAssembly()
+    {
+        string root = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(root, "TsdbRemote.sln"))) root = Path.GetDirectoryName(root) ?? throw new FileNotFoundException("run from the repository, or give --assembly");
+        string assembly = Path.GetFullPath(Text("--assembly", Path.Combine(root, "src/TsdbRemote/bin/Release/net10.0/TsdbRemote.dll")));
+        return File.Exists(assembly) ? assembly : throw new FileNotFoundException($"{assembly}: build the server first (dotnet build -c Release)");
+    }
+
     /// <summary>Ends with an error if there is something that nobody has asked for.</summary>
     /// <exception cref="ArgumentException">There is.</exception>
     public void RefuseOthers()

@@ -26,8 +26,7 @@ internal static class BlocksVerb
         foreach ((string figure, Func<VerbArguments, FigurePlace, Task> runAsync) in Figures.Where(figure => name is null || figure.Name == name))
         {
             var given = new VerbArguments(name is null ? arguments : arguments[1..]);
-            string assembly = given.Text("--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
-            using var place = new FigurePlace(given.Text("--dir", Path.GetTempPath()), Path.GetFullPath(assembly));
+            using var place = new FigurePlace(given.Text("--dir", Path.GetTempPath()), given.ServerAssembly());
             Console.WriteLine(string.Create(CultureInfo.InvariantCulture, $"\n## {figure}; {Environment.ProcessorCount} processors"));
             await runAsync(given, place);
         }

@@ -23,7 +23,7 @@ public static class PeersVerb
         int batch = given.Number("--batch", 2_000);
         long samples = given.Number("--samples", 30_000_000);
         string only = given.Text("--only", "TsdbRemote,VictoriaMetrics,Prometheus");
-        string assembly = given.Text("--assembly", Path.Combine(AppContext.BaseDirectory, "TsdbRemote.dll"));
+        string assembly = given.ServerAssembly();
         string parent = given.Text("--dir", Path.GetTempPath());
         string root = Path.Combine(parent, $"tsdb-remote-peers-{Environment.ProcessId}");
         int scrapes = (int)Math.Max(1, samples / series);

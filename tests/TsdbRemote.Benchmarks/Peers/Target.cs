@@ -100,6 +100,7 @@ public abstract class Target : IDisposable
                 // Not listening yet.
             }
 
+            if (_process.HasExited) throw new InvalidOperationException($"{Name} ended at once: {program} {string.Join(' ', arguments)}");
             await Task.Delay(10);
         }
 
