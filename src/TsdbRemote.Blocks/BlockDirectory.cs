@@ -69,10 +69,18 @@ public static class BlockDirectory
         string path = PathOf(blocksDirectory, ulid);
         string doomed = path + DeletionSuffix;
         string unfinished = path + CreationSuffix;
-        if (Exists(files, unfinished)) RemoveTree(files, unfinished);
-        if (Exists(files, doomed)) RemoveDoomed(files, blocksDirectory, doomed);
-        if (!Exists(files, path)) return;
-        files.Rename(path, doomed);
+        if (files.List(unfinished).Count > 0) RemoveTree(files, unfinished);
+        if (files.List(doomed).Count > 0) RemoveDoomed(files, blocksDirectory, doomed);
+        try
+        {
+            files.Rename(path, doomed);
+        }
+        catch (DiskException gone) when (gone.Errno == Errno.NoEntry)
+        {
+            RemoveIfThere(files, doomed); // a removal that was cut off may have left an empty one
+            return;
+        }
+
         RemoveDoomed(files, blocksDirectory, doomed);
     }
 
@@ -107,22 +115,22 @@ public static class BlockDirectory
         files.RemoveDir(path);
     }
 
-    /// <summary>Whether there is a directory of that name.</summary>
-    internal static bool Exists(IFileSystem files, string path)
+    /// <summary>Removes a directory with all that is in it, if it is there. Looks at nothing beside it, however many blocks there are.</summary>
+    internal static void RemoveIfThere(IFileSystem files, string path)
     {
-        int slash = path.LastIndexOf('/');
-        string name = path[(slash + 1)..];
-        string parent = slash < 0 ? "." : path[..Math.Max(1, slash)];
-        foreach (DirectoryEntry entry in files.List(parent))
+        try
         {
-            if (entry.IsDirectory && entry.Name == name) return true;
+            RemoveTree(files, path); // an absent directory lists as empty
         }
-
-        return false;
+        catch (DiskException gone) when (gone.Errno == Errno.NoEntry && gone.Path == path)
+        {
+            // Nothing was there.
+        }
     }
 
     private static void RemoveDoomed(IFileSystem files, string blocksDirectory, string doomed)
     {
+        // Its name must be on disk before its files go: else a crash could bring back a block without them.
         files.SyncDir(blocksDirectory);
         RemoveTree(files, doomed);
     }

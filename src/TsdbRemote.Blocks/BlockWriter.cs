@@ -49,7 +49,7 @@ public sealed class BlockWriter : IDisposable
         Ulid = ulid;
         _temporary = BlockDirectory.PathOf(blocksDirectory, ulid) + BlockDirectory.CreationSuffix;
         _segments = new ChunkSegmentWriter(files, ChunksPath, maxSegmentBytes);
-        if (BlockDirectory.Exists(files, _temporary)) BlockDirectory.RemoveTree(files, _temporary);
+        if (files.List(_temporary).Count > 0) BlockDirectory.RemoveTree(files, _temporary);
         try
         {
             files.MakeDir(_temporary);
@@ -217,7 +217,7 @@ public sealed class BlockWriter : IDisposable
     {
         try
         {
-            if (BlockDirectory.Exists(_files, _temporary)) BlockDirectory.RemoveTree(_files, _temporary);
+            BlockDirectory.RemoveIfThere(_files, _temporary);
         }
         catch (IOException)
         {

@@ -100,9 +100,12 @@ public sealed class BlockStore
         return [.. Directories().Where(ulid => !known.Contains(ulid))];
     }
 
-    /// <summary>True if something of a block is still on disk, under its name or on its way out.</summary>
-    public bool Exists(string ulid) =>
-        _files.List(_paths.Blocks).Any(entry => entry.Name.StartsWith(ulid, StringComparison.Ordinal));
+    /// <summary>Of some blocks those of which something is still on disk, under their names or on their way out.</summary>
+    public IReadOnlySet<string> Left(IEnumerable<string> ulids)
+    {
+        HashSet<string> there = [.. _files.List(_paths.Blocks).Select(static entry => entry.Name[..Math.Min(entry.Name.Length, Ulid.TextLength)])];
+        return ulids.Where(there.Contains).ToHashSet();
+    }
 
     /// <summary>Sizes of all files of a block, by which a copy in progress is told from one that is done.</summary>
     public string Fingerprint(string ulid)

@@ -115,7 +115,9 @@ internal sealed class BlockUpkeep
             }
         }
 
-        ImmutableArray<string> gone = [.. _state.Peek.Manifest.DeletedBlocks.Where(ulid => !_store.Exists(ulid))];
+        ImmutableArray<string> deleted = _state.Peek.Manifest.DeletedBlocks;
+        if (deleted.IsEmpty) return false;
+        ImmutableArray<string> gone = [.. deleted.Except(_store.Left(deleted))];
         if (gone.IsEmpty) return false;
         _commits.Commit(
             manifest => manifest with { DeletedBlocks = manifest.DeletedBlocks.RemoveRange(gone) },
