@@ -59,7 +59,7 @@ internal sealed class WindowMerge : IDisposable
     public MergeCounts Dropped { get; private set; }
 
     /// <summary>Bytes of the inputs read so far.</summary>
-    public long BytesRead => _all.Sum(static run => run.BytesRead);
+    public long BytesRead { get; private set; }
 
     /// <summary>Steps to the next series.</summary>
     /// <exception cref="CorruptFileException">An index block is damaged.</exception>
@@ -97,7 +97,9 @@ internal sealed class WindowMerge : IDisposable
 
         foreach (RunCursor run in _current)
         {
+            BytesRead -= run.BytesRead;
             if (run.MoveNext()) _queue.Enqueue(run, run.SeriesId);
+            BytesRead += run.BytesRead;
         }
 
         _current.Clear();
