@@ -15,7 +15,8 @@ namespace TsdbRemote.Tests.Compaction;
 /// <summary>The world of the scripts in <c>Data/compaction</c>: tables that have levels, sequences and sizes, and no data.</summary>
 /// <remarks>
 /// <code>
-/// levels   forgets all tables, then adds one a line: L1 7 seq=3-5 ids=1-9 10MB 00:00,02:00   (level, number, sequences, ids, size, windows)
+/// levels   forgets all tables, then adds one a line: L1 7 seq=3-5 ids=1-9 10MB 00:00,02:00   (level, number, sequences, ids, size, windows;
+///          converted=00:00 takes a window out of its entry)
 /// add      adds tables, as levels does          age 3=11m 4=2h  time since tables were added
 /// set      strategy= fanout= levels= threshold= target= max= now=   stays until it is set again
 /// show     runs by window, the oldest first     pick [busy=00:00,…]   the next merge
@@ -106,7 +107,8 @@ internal sealed class PickerScript
         (ulong first, ulong last) = RangeOf(options.GetValueOrDefault("seq", plain[1]));
         LevelTable table = Table(id, int.Parse(plain[0][1..], CultureInfo.InvariantCulture), first, last, plain[3]);
         (ulong minId, ulong maxId) = RangeOf(options.GetValueOrDefault("ids", "1-9"));
-        return table with { Entry = table.Entry with { MinSeriesId = minId, MaxSeriesId = maxId, Size = ByteSize.Parse(plain[2]).Bytes } };
+        ImmutableArray<long> windows = options.TryGetValue("converted", out string? gone) ? table.Entry.Windows.Remove(TimeOf(gone)) : table.Entry.Windows;
+        return table with { Entry = table.Entry with { Windows = windows, MinSeriesId = minId, MaxSeriesId = maxId, Size = ByteSize.Parse(plain[2]).Bytes } };
     }
 
     private CompactionJob? Pick(Func<TimeRange, bool> isBusy) => CompactionPicker.Pick(_levels, _settings, _nowMs, isBusy, AgeOf);
