@@ -31,6 +31,7 @@ internal sealed class ConversionWork
     private readonly BlockStore _store;
     private readonly BlockConverter _converter;
     private readonly ConversionPicker _picker;
+    private readonly TimeClaims _claims;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
     private readonly TimeProvider _time;
@@ -42,7 +43,7 @@ internal sealed class ConversionWork
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        TimeClaims claims, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -51,6 +52,7 @@ internal sealed class ConversionWork
         _store = store;
         _converter = converter;
         _picker = picker;
+        _claims = claims;
         _counters = counters;
         _damaged = damaged;
         _time = time;
@@ -68,6 +70,10 @@ internal sealed class ConversionWork
         try
         {
             if (Pick(state) is not { } job) return false;
+            using IDisposable? claim = _claims.TryClaim(job.Window);
+
+            // A compaction that began or ended since the state was read: what stands now is looked at in the next round.
+            if (claim is null || !_state.Peek.Levels.Holds(job.Window.MinMs, job.Tables)) return true;
             long started = Stopwatch.GetTimestamp();
             try
             {
@@ -99,7 +105,8 @@ internal sealed class ConversionWork
             [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             table => (long)_time.GetElapsedTime(_seen[table], now).TotalMilliseconds,
-            _passedOver);
+            _passedOver,
+            _claims.IsClaimed);
     }
 
     private void Forget(LevelSet levels)

@@ -40,6 +40,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly EngineCounters _counters = new();
     private readonly EngineFailure _failure = new();
     private readonly SegmentLedger _ledger = new();
+    private readonly TimeClaims _claims = new();
     private readonly WriteScratchPool _scratches = new();
     private readonly MetricMetadata _metadata = new();
     private readonly ReaderWriterLockSlim _gate = new(LockRecursionPolicy.NoRecursion);
@@ -258,7 +259,7 @@ public sealed class LsmEngine : IAsyncDisposable
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
-            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _counters, Damaged, _time, _log)
+            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _counters, Damaged, _time, _log)
             : null;
         return new BlockWork(upkeep, conversion, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }

@@ -54,6 +54,13 @@ public sealed class LevelSet
     /// <summary>Tables that hold a window, newest first; of level 0 also those that hold others besides.</summary>
     public ImmutableArray<LevelTable> InWindow(long windowStartMs) => _byWindow.Value.GetValueOrDefault(windowStartMs, []);
 
+    /// <summary>True if all these tables still hold the window: nothing took them out since they were read from an older set.</summary>
+    public bool Holds(long windowStartMs, ImmutableArray<LevelTable> tables)
+    {
+        ImmutableArray<LevelTable> there = InWindow(windowStartMs);
+        return tables.All(table => there.Any(other => other.Entry.Id == table.Entry.Id));
+    }
+
     /// <summary>Tables at a level, newest first.</summary>
     public ImmutableArray<LevelTable> AtLevel(int level) => _byLevel.Value.GetValueOrDefault(level, []);
 
