@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
@@ -92,6 +93,19 @@ internal sealed class ConversionWork
         {
             state.Release();
         }
+    }
+
+    /// <summary>Windows that conversion will take sooner or later: those of tables, but for what failed, and those of MemTables.</summary>
+    public IReadOnlyCollection<TimeRange> Waiting(EngineState state)
+    {
+        List<TimeRange> waiting = [];
+        foreach (long start in state.Levels.Windows)
+        {
+            if (!_passedOver.Contains(start)) waiting.Add(new TimeRange(start, TimeWindow.EndOf(start, _picker.WindowMs)));
+        }
+
+        foreach (MemTables.MemTable memTable in state.MemTables.NewestFirst) waiting.AddRange(memTable.Windows());
+        return waiting;
     }
 
     private ConversionJob? Pick(EngineState state)

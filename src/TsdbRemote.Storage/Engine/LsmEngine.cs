@@ -181,7 +181,7 @@ public sealed class LsmEngine : IAsyncDisposable
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
-    /// <summary>Completes when everything acknowledged before the call is in tables, and every window that is closed is in a block.</summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and blocks are compacted.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
     {
@@ -261,7 +261,12 @@ public sealed class LsmEngine : IAsyncDisposable
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _counters, Damaged, _time, _log)
             : null;
-        return new BlockWork(upkeep, conversion, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
+        BlockCompactionWork? compaction = conversion is null
+            ? null
+            : new BlockCompactionWork(
+                _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
+                EngineSettings.BlockCompaction(_options), _claims, conversion.Waiting, _counters, Damaged, _time, _log);
+        return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
 
     private bool HoldsClosedWindow(MemTable memTable) =>
