@@ -21,7 +21,8 @@ namespace TsdbRemote.Storage.Engine;
 /// Rank:     the result ranks above everything, and so must hold everything of its range that blocks hold: the range is claimed from before the blocks are
 ///           read from the state until after the commit, so that nobody makes another one of that time. A foreign block that is adopted meanwhile ranks
 ///           below, as it did before.
-/// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops.
+/// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
+///           not be opened at the start: put right, it must find its place among the versions as it was.
 /// Not thread-safe: one thread compacts.
 /// </remarks>
 internal sealed class BlockCompactionWork
@@ -50,6 +51,9 @@ internal sealed class BlockCompactionWork
     // Blocks that could not be read, left alone until the next start; how often the disk refused those that may yet be.
     private readonly HashSet<string> _leftAlone = [];
     private readonly Dictionary<string, int> _refused = [];
+
+    // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
+    private readonly Dictionary<string, BlockFigures?> _outOfService = [];
 
     public BlockCompactionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockUpkeep upkeep, BlockCompactor compactor,
@@ -115,11 +119,39 @@ internal sealed class BlockCompactionWork
         {
             if (state.Blocks.Blocks.Length < atLeast) return null;
             return _picker.Next(
-                state.Blocks.Blocks.Select(FiguresOf), _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
+                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
         }
         finally
         {
             state.Release();
+        }
+    }
+
+    private List<BlockFigures> OutOfService(EngineState state)
+    {
+        if (state.Manifest.Blocks.Length == state.Blocks.Blocks.Length) return [];
+        List<BlockFigures> found = [];
+        foreach (BlockEntry entry in state.Manifest.Blocks.ExceptBy(state.Blocks.Blocks.Select(static block => block.Entry), static entry => entry))
+        {
+            if (!_outOfService.TryGetValue(entry.Ulid, out BlockFigures? figures)) _outOfService[entry.Ulid] = figures = ReadFigures(entry);
+            if (figures is null) continue;
+            _leftAlone.Add(entry.Ulid);
+            found.Add(figures);
+        }
+
+        return found;
+    }
+
+    private BlockFigures? ReadFigures(BlockEntry entry)
+    {
+        try
+        {
+            BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(entry.Ulid), BlockMeta.FileName));
+            return new BlockFigures(entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, meta.Compaction.Sources.Count, entry.Adopted);
+        }
+        catch (Exception unreadable) when (unreadable is CorruptFileException or DiskException)
+        {
+            return null; // gone, most likely: it was named at the start
         }
     }
 

@@ -261,11 +261,11 @@ public sealed class LsmEngine : IAsyncDisposable
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _counters, Damaged, _time, _log)
             : null;
-        BlockCompactionWork? compaction = conversion is null
-            ? null
-            : new BlockCompactionWork(
+        BlockCompactionWork? compaction = _options.Integration.BlockCompaction
+            ? new BlockCompactionWork(
                 _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
-                EngineSettings.BlockCompaction(_options), _claims, conversion.Waiting, _counters, Damaged, _time, _log);
+                EngineSettings.BlockCompaction(_options), _claims, state => conversion?.Waiting(state) ?? [], _counters, Damaged, _time, _log)
+            : null;
         return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
 
