@@ -70,24 +70,25 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
 
     /// <summary>The next job, or null if there is nothing to do now.</summary>
     /// <param name="blocks">The blocks in service.</param>
-    /// <param name="waiting">Windows that conversion will take, of tables and of MemTables; neighbours may be joined.</param>
+    /// <param name="readWaiting">Windows that conversion will take, of tables and of MemTables; neighbours may be joined. Asked only where it decides.</param>
     /// <param name="nowMs">Time of day, ms since the epoch.</param>
     /// <param name="isBusy">True for a range that another job works on.</param>
     /// <param name="isLeftAlone">True for the name of a block that must not be touched; asked only where it decides.</param>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
     public BlockCompactionJob? Next(
-        IEnumerable<BlockFigures> blocks, IReadOnlyCollection<TimeRange> waiting, long nowMs, Func<TimeRange, bool> isBusy, Func<string, bool> isLeftAlone,
+        IEnumerable<BlockFigures> blocks, Func<IReadOnlyCollection<TimeRange>> readWaiting, long nowMs, Func<TimeRange, bool> isBusy, Func<string, bool> isLeftAlone,
         int atLeast = 2)
     {
         List<BlockCompactionJob> groups = GroupsOf(blocks);
         bool MayBe(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && IsWorthIt(job.Blocks) && !isBusy(job.Range);
         bool IsUntouchable(BlockCompactionJob job) => job.Blocks.Any(block => isLeftAlone(block.Ulid));
         if (groups.Find(group => MayBe(group) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
+        IReadOnlyCollection<TimeRange>? waiting = null;
         for (int i = Ranges.Length - 1; i >= 0; i--)
         {
             foreach (BlockCompactionJob job in BucketsOf(groups, Ranges[i]))
             {
-                if (MayBe(job) && IsJoinable(job) && IsComplete(job, Ranges[i], groups, waiting, nowMs) && !IsUntouchable(job)) return job;
+                if (MayBe(job) && IsJoinable(job) && IsComplete(job, Ranges[i], groups, () => waiting ??= readWaiting(), nowMs) && !IsUntouchable(job)) return job;
             }
         }
 
@@ -148,13 +149,13 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         return largest < LargeBytes || rest >= largest / LittlePart || blocks.Length > ManyBlocks;
     }
 
-    private bool IsComplete(BlockCompactionJob job, long rangeMs, List<BlockCompactionJob> groups, IReadOnlyCollection<TimeRange> waiting, long nowMs)
+    private bool IsComplete(BlockCompactionJob job, long rangeMs, List<BlockCompactionJob> groups, Func<IReadOnlyCollection<TimeRange>> waiting, long nowMs)
     {
         TimeRange bucket = new(TimeWindow.StartOf(job.Range.MinMs, rangeMs), TimeWindow.EndOf(job.Range.MinMs, rangeMs));
         long closedMs = nowMs - BlockDelayMs;
         if (bucket.MaxMs >= closedMs) return false;
         bool waitsForLate = bucket.MaxMs >= closedMs - rangeMs / Factor;
-        return !waiting.Any(windows => windows.Overlaps(bucket) && (waitsForLate || !IsConverted(windows, bucket, groups)));
+        return !waiting().Any(windows => windows.Overlaps(bucket) && (waitsForLate || !IsConverted(windows, bucket, groups)));
     }
 
     /// <summary>True if blocks made here hold the time of all of some windows in a bucket: then what waits of them is late.</summary>

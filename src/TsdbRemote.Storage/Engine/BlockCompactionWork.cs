@@ -119,7 +119,7 @@ internal sealed class BlockCompactionWork
         {
             if (state.Blocks.Blocks.Length < atLeast) return null;
             return _picker.Next(
-                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
+                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
         }
         finally
         {

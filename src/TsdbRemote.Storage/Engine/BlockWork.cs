@@ -120,7 +120,7 @@ internal sealed class BlockWork : IDisposable
         {
             bool worked = Upkeep() || TryCompact(ManyBlocks) || TryConvert() || TryCompact(atLeast: 2);
             _backoff.Succeeded();
-            if (!worked && !_compactionBackoff.HasFailed) Complete();
+            if (!worked && !_compactionBackoff.MustWait) Complete();
             return worked;
         }
         catch (OperationCanceledException)

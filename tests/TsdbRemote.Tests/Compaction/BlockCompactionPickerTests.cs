@@ -120,7 +120,7 @@ public sealed class BlockCompactionPickerTests
             $"{Print(job.Range)}: {(job.Blocks.Length > NamesShown ? $"{job.Blocks.Length} blocks" : string.Join(' ', job.Blocks.Select(static block => block.Ulid)))}";
 
         private BlockCompactionJob? Next() =>
-            _picker.Next(_blocks, _waiting, _nowMs, range => _busy.Exists(range.Overlaps), _alone.Contains, _atLeast);
+            _picker.Next(_blocks, () => _waiting, _nowMs, range => _busy.Exists(range.Overlaps), _alone.Contains, _atLeast);
 
         private void Add(string[] words)
         {

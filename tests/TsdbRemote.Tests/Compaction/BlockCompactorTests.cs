@@ -20,11 +20,13 @@ public sealed class BlockCompactorTests
     private static readonly byte[][] Series = [.. Enumerable.Range(0, SeriesCount).Select(static i => Labels.Encode(("__name__", i % 2 == 0 ? "m" : "n"), ($"only_{i}", $"value_{i}")))];
     private static readonly Ulid Result = TestBlocks.Name(1000);
 
+    private static readonly (int, int, int)[] AllDeleted = [.. Enumerable.Range(0, SeriesCount).SelectMany(static i => new[] { (i, 0, 30), (i, 31, 30) })];
+
     private static readonly Gen<Input> AnyInput = Gen.Select(
         Gen.Bool,
         Gen.Int[1, 7],
         Gen.Select(Gen.Int[0, SeriesCount - 1], Gen.Int[0, 60], ChunkSamples.ValueBits).Array[1, 40],
-        Gen.OneOf(Gen.Const(Array.Empty<(int, int, int)>()), Gen.Select(Gen.Int[0, SeriesCount - 1], Gen.Int[0, 60], Gen.Int[0, 30]).Array[1, 5]))
+        Gen.OneOf(Gen.Const(Array.Empty<(int, int, int)>()), Gen.Const(AllDeleted), Gen.Select(Gen.Int[0, SeriesCount - 1], Gen.Int[0, 60], Gen.Int[0, 30]).Array[1, 5]))
         .Select(static (isForeign, chunk, samples, deleted) => new Input(isForeign, chunk, samples, deleted));
 
     [Fact]
