@@ -71,6 +71,12 @@ internal static partial class Log
     [LoggerMessage(1253, LogLevel.Error, "Work on blocks failed; what it was made of stays; next try in {Seconds:F0} s")]
     public static partial void BlockWorkFailed(ILogger logger, double seconds, Exception failure);
 
+    [LoggerMessage(1254, LogLevel.Information, "Compacted {Blocks} blocks of {MinMs} to {MaxMs} ms into block {Ulid}: {Samples} samples of {Series} series, {BytesRead} bytes became {BytesWritten}, {Seconds:F3} s")]
+    public static partial void BlocksCompacted(ILogger logger, int blocks, long minMs, long maxMs, string ulid, long samples, long series, long bytesRead, long bytesWritten, double seconds);
+
+    [LoggerMessage(1255, LogLevel.Information, "Nothing is left of {Blocks} blocks of {MinMs} to {MaxMs} ms but what was deleted: removed")]
+    public static partial void BlocksEmpty(ILogger logger, int blocks, long minMs, long maxMs);
+
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);
 

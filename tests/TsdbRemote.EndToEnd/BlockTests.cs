@@ -137,11 +137,49 @@ public sealed class BlockTests(BlockPeers peers, ITestOutputHelper output) : ICl
         Assert.All(blocks, AssertAcceptable);
     }
 
+    [PeerFact("prometheus", "promtool")]
+    public async Task Blocks_that_were_compacted_here_are_read_by_promtool_and_by_a_Prometheus_as_if_nothing_had_happened()
+    {
+        await peers.ReadyAsync();
+        using var server = new ServerProcess(peers.NewDirectory("compacting"));
+        await server.StartAsync();
+        IReadOnlyList<string> before = BlockPeers.CopyBlocks(peers.Server.BlocksDir, server.BlocksDir);
+        await server.CompactAsync();
+        IReadOnlyList<string> after = BlockPeers.BlocksOf(server.BlocksDir);
+        var status = await server.StatusAsync();
+        Assert.True(status["blockCompactions"]!["count"]!.GetValue<int>() > 0 && after.Count <= before.Count / 2, $"{before.Count} blocks became {after.Count}: {status["blockCompactions"]}");
+        Assert.Empty(status["damages"]!.AsArray());
+        Assert.All(after, AssertAcceptable);
+        AssertEqual(peers.History, await ReadAllAsync(server.Client), static sample => sample);
+
+        string copy = peers.NewDirectory("dump");
+        IReadOnlyList<string> blocks = BlockPeers.CopyBlocks(server.BlocksDir, copy);
+        List<string> list = await Promtool.RunAsync("tsdb", "list", copy);
+        foreach (string block in blocks)
+        {
+            using BlockReader reader = Open(block);
+            string line = Assert.Single(list, text => text.StartsWith(Path.GetFileName(block), StringComparison.Ordinal));
+            Assert.Contains($"{reader.Meta.Stats.Samples}", line.Split(' ', StringSplitOptions.RemoveEmptyEntries));
+            List<string> analysis = await Promtool.RunAsync("tsdb", "analyze", copy, Path.GetFileName(block));
+            Assert.Contains($"Total Series: {reader.Meta.Stats.Series}", analysis);
+        }
+
+        Dictionary<string, List<Sample>> dump = await Promtool.DumpAsync(copy);
+        AssertEqual(peers.History, dump, static sample => double.IsNaN(sample.Value) ? sample with { ValueBits = StaleMarker.NormalNaN } : sample);
+
+        using var onCopy = new PrometheusProcess(peers.NewDirectory("on-compacted"), "prometheus", AsTheyAre);
+        Directory.CreateDirectory(onCopy.DataDir);
+        BlockPeers.CopyBlocks(server.BlocksDir, onCopy.DataDir);
+        await onCopy.StartAsync("global: {}\n");
+        await AssertSameAnswersAsync(peers.Prometheus, onCopy);
+        AssertEqual(peers.History, await ReadAllAsync(onCopy.Client), static sample => sample);
+    }
+
     /// <summary>Puts the blocks of a running Prometheus into a running server; a third one, that reads through the server, must answer as the first.</summary>
     private async Task AssertAdoptedAsync(PrometheusProcess theirs, IReadOnlyList<(string, string)> queries)
     {
         string directory = peers.NewDirectory("adopting");
-        using var server = new ServerProcess(directory);
+        using var server = new ServerProcess(directory, "--storage:integration:block_compaction=false");
         await server.StartAsync();
         IReadOnlyList<string> blocks = BlockPeers.CopyBlocks(theirs.DataDir, server.BlocksDir);
         Assert.All(blocks, AssertAcceptable);
@@ -154,7 +192,17 @@ public sealed class BlockTests(BlockPeers peers, ITestOutputHelper output) : ICl
         using var reader = new PrometheusProcess(directory, "reader");
         await reader.StartAsync(ReaderConfig(server));
         await AssertSameAnswersAsync(theirs, reader, queries);
-        AssertEqual(await ReadAllAsync(theirs.Client), await ReadAllAsync(server.Client));
+        Dictionary<string, List<Sample>> all = await ReadAllAsync(theirs.Client);
+        AssertEqual(all, await ReadAllAsync(server.Client));
+        Assert.Equal(0, server.Terminate(TimeSpan.FromSeconds(40)));
+
+        // Compacted, what somebody deleted there is gone for good.
+        using var compacting = new ServerProcess(directory);
+        await compacting.StartAsync();
+        await compacting.CompactAsync();
+        Assert.True(BlockPeers.BlocksOf(compacting.BlocksDir).Count < blocks.Count);
+        Assert.All(BlockPeers.BlocksOf(compacting.BlocksDir), AssertAcceptable);
+        AssertEqual(all, await ReadAllAsync(compacting.Client));
     }
 
     public static string ReaderConfig(ServerProcess server) => $$"""

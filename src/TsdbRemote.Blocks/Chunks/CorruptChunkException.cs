@@ -16,7 +16,11 @@ public sealed class CorruptChunkException : Exception
             CultureInfo.InvariantCulture,
             $"chunk of {chunk.MinTimeMs} to {chunk.MaxTimeMs} ms, encoding {(byte)chunk.Encoding}, {chunk.Data.Length} bytes: {what}"))
     {
+        Rank = chunk.Rank;
     }
+
+    /// <summary>Rank of the chunk, by which its source can be told.</summary>
+    public long Rank { get; }
 
     [DoesNotReturn]
     internal static void Throw(in SeriesChunk chunk, string what) => throw new CorruptChunkException(chunk, what);

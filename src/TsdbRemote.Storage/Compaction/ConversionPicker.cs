@@ -38,14 +38,16 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     /// <param name="nowMs">Time of day, ms since the epoch.</param>
     /// <param name="sinceAddedMs">For a table's number, the time since it was added or found at open, ms.</param>
     /// <param name="passedOver">Windows that failed and are left alone for now, by their start.</param>
+    /// <param name="isBusy">Windows that another job works on.</param>
     public ConversionJob? Next(
-        LevelSet levels, BlockSet blocks, IReadOnlyList<TimeRange> memTables, long nowMs, Func<long, long> sinceAddedMs, IReadOnlySet<long> passedOver)
+        LevelSet levels, BlockSet blocks, IReadOnlyList<TimeRange> memTables, long nowMs, Func<long, long> sinceAddedMs, IReadOnlySet<long> passedOver,
+        Func<TimeRange, bool> isBusy)
     {
         foreach (long start in levels.Windows)
         {
             TimeRange window = new(start, TimeWindow.EndOf(start, WindowMs));
             if (!IsClosed(window, nowMs)) break;
-            if (passedOver.Contains(start) || memTables.Any(window.Overlaps)) continue;
+            if (passedOver.Contains(start) || memTables.Any(window.Overlaps) || isBusy(window)) continue;
             ImmutableArray<LevelTable> tables = levels.InWindow(start);
             bool isLate = blocks.IsConverted(window);
             if (isLate && !IsQuiet(tables, start, sinceAddedMs)) continue;

@@ -4,7 +4,9 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>When background work on files may be tried again after a failure: 1 s, 2 s ... 5 min. Three failures in a row are one too many.</summary>
 /// <remarks>A full disk is no failure of the kind that adds up: it is tried again for as long as it takes. One thread works; any may hurry it.</remarks>
-internal sealed class Backoff(TimeProvider time)
+/// <param name="time">The clock.</param>
+/// <param name="firstDelay">What a full disk waits, and half of what a first failure does; null for a second.</param>
+internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
 {
     private const int FailuresAllowed = 3;
 
@@ -36,7 +38,7 @@ internal sealed class Backoff(TimeProvider time)
     {
         bool full = failure is DiskException { Errno: DiskException.NoSpace };
         if (!full) _failuresInARow++;
-        TimeSpan delay = FirstDelay * Math.Pow(2, Math.Min(_failuresInARow, 10));
+        TimeSpan delay = (firstDelay ?? FirstDelay) * Math.Pow(2, Math.Min(_failuresInARow, 10));
         if (delay > LongestDelay) delay = LongestDelay;
         Volatile.Write(ref _notBefore, time.GetTimestamp() + (long)(delay.TotalSeconds * time.TimestampFrequency));
         return delay;

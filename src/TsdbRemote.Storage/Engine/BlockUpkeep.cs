@@ -87,14 +87,16 @@ internal sealed class BlockUpkeep
             },
             (current, manifest) =>
             {
-                foreach (StoredBlock block in current.Blocks.Blocks.Where(block => names.Contains(block.Entry.Ulid)))
-                    block.Reader.MarkObsolete(_ => _unused.Enqueue(block.Entry.Ulid));
+                foreach (StoredBlock block in current.Blocks.Blocks.Where(block => names.Contains(block.Entry.Ulid))) Retire(block);
                 return current.With(manifest, blocks: current.Blocks.Without(names));
             });
         EngineCounters.Add(ref _counters.BlocksDeleted, expired.Length);
         foreach (string ulid in expired) Log.BlockExpired(_log, ulid);
         return true;
     }
+
+    /// <summary>Has a block, which the manifest names as deleted by now, removed once its last reader lets go.</summary>
+    public void Retire(StoredBlock block) => block.Reader.MarkObsolete(_ => _unused.Enqueue(block.Entry.Ulid));
 
     /// <summary>Removes what nobody reads any more, and forgets the names of what is gone.</summary>
     /// <returns>True if something changed.</returns>

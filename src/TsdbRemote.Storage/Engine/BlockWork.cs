@@ -6,12 +6,15 @@ using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>Schedules everything that happens to blocks, one thing at a time on one thread: removal, adoption, retention, conversion.</summary>
+/// <summary>
+/// Schedules everything that happens to blocks, one thing at a time on one thread: removal, adoption, retention, conversion, compaction.
+/// </summary>
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
 /// round of it, for tests that run without threads.
 /// Failure: what fails before the manifest is touched costs its own files and is tried again after a while; three in a row, or a failed sync of
-/// a directory, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes.
+/// a directory, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes. Compaction waits for
+/// itself: it needs more room than anything else, and nothing else needs it.
 /// </remarks>
 internal sealed class BlockWork : IDisposable
 {
@@ -20,43 +23,57 @@ internal sealed class BlockWork : IDisposable
     // Listing the directory and summing sizes costs a few system calls; nobody waits for a block that was put there.
     private static readonly TimeSpan UpkeepInterval = TimeSpan.FromSeconds(30);
 
+    // Conversion goes first, since tables cost more than blocks. But the windows of a year must not heap up as thousands of blocks: once a compaction
+    // makes one of so many, it gets every other turn.
+    private const int ManyBlocks = 60;
+
+    // A compaction that failed for want of room has written for minutes.
+    private static readonly TimeSpan CompactionRetry = TimeSpan.FromMinutes(1);
+
     private readonly BlockUpkeep _upkeep;
     private readonly ConversionWork? _conversion;
+    private readonly BlockCompactionWork? _compaction;
     private readonly Func<bool> _mayBegin;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly Backoff _backoff;
+    private readonly Backoff _compactionBackoff;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _requestLock = new();
     private readonly List<TaskCompletionSource> _serving = [];
     private TaskCompletionSource? _requested;
     private long _upkeepDue = long.MinValue;
+    private bool _hasCompacted;
 
     /// <summary>A scheduler.</summary>
     /// <param name="upkeep">Adoption, retention, removal.</param>
     /// <param name="conversion">Conversion; null if it is switched off.</param>
+    /// <param name="compaction">Compaction of blocks; null if it is switched off.</param>
     /// <param name="mayBegin">False while the log is replayed: nothing is converted before all of it has its place in the order of versions.</param>
     /// <param name="failure">Set means: nothing more is written.</param>
     /// <param name="counters">Added to.</param>
     /// <param name="time">The clock.</param>
     /// <param name="log">Where events go.</param>
     public BlockWork(
-        BlockUpkeep upkeep, ConversionWork? conversion, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
+        BlockUpkeep upkeep, ConversionWork? conversion, BlockCompactionWork? compaction, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters,
+        TimeProvider time, ILogger log)
     {
         _upkeep = upkeep;
         _conversion = conversion;
+        _compaction = compaction;
         _mayBegin = mayBegin;
         _failure = failure;
         _counters = counters;
         _time = time;
         _log = log;
         _backoff = new Backoff(time);
+        _compactionBackoff = new Backoff(time, CompactionRetry);
     }
 
-    /// <summary>Completes when there is nothing left to adopt, delete or convert.</summary>
+    /// <summary>Completes when there is nothing left to adopt, delete, convert or compact.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
     public Task CompactAsync(CancellationToken cancel)
     {
@@ -69,6 +86,7 @@ internal sealed class BlockWork : IDisposable
         }
 
         _backoff.Hurry();
+        _compactionBackoff.Hurry();
         _wake.Release();
         return done.WaitAsync(cancel);
     }
@@ -100,9 +118,9 @@ internal sealed class BlockWork : IDisposable
         TakeUp();
         try
         {
-            bool worked = Upkeep() || (_conversion?.TryConvertNext(_stop.Token) ?? false);
+            bool worked = Upkeep() || TryCompact(ManyBlocks) || TryConvert() || TryCompact(atLeast: 2);
             _backoff.Succeeded();
-            if (!worked) Complete();
+            if (!worked && !_compactionBackoff.MustWait) Complete();
             return worked;
         }
         catch (OperationCanceledException)
@@ -111,7 +129,7 @@ internal sealed class BlockWork : IDisposable
         }
         catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
         {
-            Failed(failure);
+            Failed(failure, _backoff);
             return false;
         }
         catch (Exception failure)
@@ -151,6 +169,41 @@ internal sealed class BlockWork : IDisposable
         return _upkeep.Retain() | adopted | removed;
     }
 
+    private bool TryConvert()
+    {
+        if (_conversion?.TryConvertNext(_stop.Token) != true) return false;
+        _hasCompacted = false;
+        return true;
+    }
+
+    /// <summary>A compaction, if one of so many blocks is there and the last turn was not one: those of few blocks only come when there is nothing else.</summary>
+    private bool TryCompact(int atLeast)
+    {
+        if (_compaction is null || _compactionBackoff.MustWait || (_hasCompacted && atLeast == ManyBlocks)) return false;
+        try
+        {
+            bool compacted = _compaction.TryCompactNext(atLeast, _stop.Token);
+            if (compacted)
+            {
+                _compactionBackoff.Succeeded();
+                _hasCompacted = true;
+                _upkeep.Remove();
+            }
+            else if (atLeast == 2)
+            {
+                _compactionBackoff.Succeeded(); // what failed is no longer wanted
+            }
+
+            return compacted;
+        }
+        catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
+        {
+            EngineCounters.Add(ref _counters.BlockCompactionErrors, 1);
+            Failed(failure, _compactionBackoff);
+            return false;
+        }
+    }
+
     /// <summary>Only who asked before a round began is served by it: what came since may have found the round past it.</summary>
     private void TakeUp()
     {
@@ -186,14 +239,14 @@ internal sealed class BlockWork : IDisposable
         return suffix >= 0 && path[(suffix + BlockDirectory.CreationSuffix.Length + 1)..] != SegmentFormat.DirectoryName;
     }
 
-    private void Failed(Exception failure)
+    private void Failed(Exception failure, Backoff backoff)
     {
-        EngineCounters.Add(ref _counters.ConversionErrors, 1);
-        TimeSpan delay = _backoff.Failed(failure);
+        if (backoff == _backoff) EngineCounters.Add(ref _counters.ConversionErrors, 1);
+        TimeSpan delay = backoff.Failed(failure);
         Log.BlockWorkFailed(_log, delay.TotalSeconds, failure);
 
         // Files of a block that is given up are dropped; whatever else was not synced, directories above all, may have left a name that is not what it says.
         bool isFatal = failure is DiskException { IsSync: true } sync && !IsFileOfNewBlock(sync.Path);
-        if ((isFatal || _backoff.IsHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
+        if ((isFatal || backoff.IsHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 }

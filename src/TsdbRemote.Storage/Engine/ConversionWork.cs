@@ -4,6 +4,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
@@ -31,6 +32,7 @@ internal sealed class ConversionWork
     private readonly BlockStore _store;
     private readonly BlockConverter _converter;
     private readonly ConversionPicker _picker;
+    private readonly TimeClaims _claims;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
     private readonly TimeProvider _time;
@@ -42,7 +44,7 @@ internal sealed class ConversionWork
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        TimeClaims claims, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -51,6 +53,7 @@ internal sealed class ConversionWork
         _store = store;
         _converter = converter;
         _picker = picker;
+        _claims = claims;
         _counters = counters;
         _damaged = damaged;
         _time = time;
@@ -68,6 +71,10 @@ internal sealed class ConversionWork
         try
         {
             if (Pick(state) is not { } job) return false;
+            using IDisposable? claim = _claims.TryClaim(job.Window);
+
+            // A compaction that began or ended since the state was read: what stands now is looked at in the next round.
+            if (claim is null || !_state.Peek.Levels.Holds(job.Window.MinMs, job.Tables)) return true;
             long started = Stopwatch.GetTimestamp();
             try
             {
@@ -88,6 +95,19 @@ internal sealed class ConversionWork
         }
     }
 
+    /// <summary>Windows that conversion will take sooner or later: those of tables, but for what failed, and those of MemTables.</summary>
+    public IReadOnlyCollection<TimeRange> Waiting(EngineState state)
+    {
+        List<TimeRange> waiting = [];
+        foreach (long start in state.Levels.Windows)
+        {
+            if (!_passedOver.Contains(start)) waiting.Add(new TimeRange(start, TimeWindow.EndOf(start, _picker.WindowMs)));
+        }
+
+        foreach (MemTables.MemTable memTable in state.MemTables.NewestFirst) waiting.AddRange(memTable.Windows());
+        return waiting;
+    }
+
     private ConversionJob? Pick(EngineState state)
     {
         long now = _time.GetTimestamp();
@@ -99,7 +119,8 @@ internal sealed class ConversionWork
             [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             table => (long)_time.GetElapsedTime(_seen[table], now).TotalMilliseconds,
-            _passedOver);
+            _passedOver,
+            _claims.IsClaimed);
     }
 
     private void Forget(LevelSet levels)

@@ -62,5 +62,8 @@ internal static class EngineSettings
     public static ConversionPicker Conversion(StorageOptions options) => new(
         options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Integration.LateDelay.Milliseconds);
 
+    public static BlockCompactionPicker BlockCompaction(StorageOptions options) => new(
+        options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Retention.Time?.Milliseconds);
+
     public static Retention Retention(StorageOptions options) => new(options.Retention.Time?.Milliseconds, options.Retention.Size?.Bytes);
 }

@@ -27,6 +27,12 @@ internal sealed class EngineCounters
     public long ConversionTicks;
     public long ConversionSamples;
     public long ConversionBytes;
+    public long BlockCompactions;
+    public long BlockCompactionErrors;
+    public long BlockCompactionTicks;
+    public long BlocksMerged;
+    public long BlockCompactionBytesRead;
+    public long BlockCompactionBytesWritten;
     public long BlocksAdopted;
     public long BlocksQuarantined;
     public long BlocksDeleted;
@@ -187,6 +193,24 @@ public sealed record EngineStats
 
     /// <summary>Bytes of blocks made by conversions, chunks and index.</summary>
     public required long ConversionBytes { get; init; }
+
+    /// <summary>Block compactions: several blocks became one.</summary>
+    public required long BlockCompactions { get; init; }
+
+    /// <summary>Attempts of block compaction that failed.</summary>
+    public required long BlockCompactionErrors { get; init; }
+
+    /// <summary>Time spent in block compactions, seconds.</summary>
+    public required double BlockCompactionSeconds { get; init; }
+
+    /// <summary>Blocks that went into others.</summary>
+    public required long BlocksMerged { get; init; }
+
+    /// <summary>Bytes of blocks that went into others.</summary>
+    public required long BlockCompactionBytesRead { get; init; }
+
+    /// <summary>Bytes of blocks made of others, chunks and index.</summary>
+    public required long BlockCompactionBytesWritten { get; init; }
 
     /// <summary>Foreign blocks taken into service.</summary>
     public required long BlocksAdopted { get; init; }

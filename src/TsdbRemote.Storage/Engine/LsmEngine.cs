@@ -40,6 +40,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly EngineCounters _counters = new();
     private readonly EngineFailure _failure = new();
     private readonly SegmentLedger _ledger = new();
+    private readonly TimeClaims _claims = new();
     private readonly WriteScratchPool _scratches = new();
     private readonly MetricMetadata _metadata = new();
     private readonly ReaderWriterLockSlim _gate = new(LockRecursionPolicy.NoRecursion);
@@ -180,7 +181,7 @@ public sealed class LsmEngine : IAsyncDisposable
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
-    /// <summary>Completes when everything acknowledged before the call is in tables, and every window that is closed is in a block.</summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and blocks are compacted.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
     {
@@ -258,9 +259,14 @@ public sealed class LsmEngine : IAsyncDisposable
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
-            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _counters, Damaged, _time, _log)
+            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _counters, Damaged, _time, _log)
             : null;
-        return new BlockWork(upkeep, conversion, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
+        BlockCompactionWork? compaction = _options.Integration.BlockCompaction
+            ? new BlockCompactionWork(
+                _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
+                EngineSettings.BlockCompaction(_options), _claims, state => conversion?.Waiting(state) ?? [], _counters, Damaged, _time, _log)
+            : null;
+        return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
 
     private bool HoldsClosedWindow(MemTable memTable) =>

@@ -73,6 +73,13 @@ public sealed class LevelSet
             .ThenByDescending(static run => run.Level),
     ];
 
+    /// <summary>True if all these tables still hold the window: nothing took them out since they were read from an older set.</summary>
+    public bool Holds(long windowStartMs, ImmutableArray<LevelTable> tables)
+    {
+        ImmutableArray<LevelTable> there = InWindow(windowStartMs);
+        return tables.All(table => there.Any(other => other.Entry.Id == table.Entry.Id));
+    }
+
     /// <summary>Tables at a level, newest first.</summary>
     public ImmutableArray<LevelTable> AtLevel(int level) => _byLevel.Value.GetValueOrDefault(level, []);
 

@@ -35,6 +35,12 @@ public sealed record IntegrationOptions : IOptionsSection
     /// <summary>True: windows that are closed become blocks. False: tables stay tables; blocks that are there are served all the same.</summary>
     public bool SstableToBlockConversion { get; init; } = true;
 
+    /// <summary>
+    /// True: blocks grow by ranges, to 31 days or a tenth of the retention, and overlapping ones are merged. False: blocks stay as they were made,
+    /// as who ships them from here wants it.
+    /// </summary>
+    public bool BlockCompaction { get; init; } = true;
+
     /// <summary>Time after the end of a window at which it is closed. Shorter: blocks sooner, and more data that comes too late for them.</summary>
     public Duration BlockDelay { get; init; } = Duration.Minutes(30);
 

@@ -17,7 +17,7 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>Directory of all data; relative to the working directory. Created when absent; one process at a time.</summary>
     public string DataDir { get; init; } = "data";
 
-    /// <summary>Length of a window of time, aligned to the epoch. A chunk never crosses one. Written into the manifest: a change is refused.</summary>
+    /// <summary>Length of a window of time, aligned to the epoch. A chunk never crosses one before blocks are compacted. Written into the manifest: a change is refused.</summary>
     public Duration BlockDuration { get; init; } = Duration.Hours(2);
 
     /// <summary>How far behind a series' newest sample a sample may be. Null: any age.</summary>

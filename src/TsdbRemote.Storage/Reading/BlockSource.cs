@@ -29,6 +29,14 @@ internal sealed class BlockSource : ISeriesSource
         _rank = block.Rank;
     }
 
+    /// <summary>All series of a block, for compaction.</summary>
+    public BlockSource(StoredBlock block, TimeRange range, CancellationToken cancel)
+    {
+        _series = block.Reader.SelectAll(range, cancel);
+        _range = range;
+        _rank = block.Rank;
+    }
+
     /// <inheritdoc/>
     public ReadOnlySpan<byte> Labels => _series.Labels;
 

@@ -86,6 +86,15 @@ internal static class LsmStatus
             stats.BlocksQuarantined,
             stats.BlocksDeleted,
         },
+        BlockCompactions = new
+        {
+            Count = stats.BlockCompactions,
+            Errors = stats.BlockCompactionErrors,
+            Merged = stats.BlocksMerged,
+            BytesRead = stats.BlockCompactionBytesRead,
+            BytesWritten = stats.BlockCompactionBytesWritten,
+            Seconds = stats.BlockCompactionSeconds,
+        },
         MatcherCache = new { Hits = stats.MatcherCacheHits, Misses = stats.MatcherCacheMisses },
         stats.ManifestGeneration,
         Bloom = new { Hits = stats.BloomHits, Misses = stats.BloomMisses },

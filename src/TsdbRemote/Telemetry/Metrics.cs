@@ -109,6 +109,12 @@ internal sealed class Metrics
         Count("tsdb_remote_conversion_seconds_total", "Time spent in conversions.", static stats => stats.ConversionSeconds);
         Count("tsdb_remote_conversion_samples_total", "Samples in blocks made by conversions.", static stats => stats.ConversionSamples);
         Count("tsdb_remote_conversion_bytes_total", "Bytes of blocks made by conversions, chunks and index.", static stats => stats.ConversionBytes);
+        Count("tsdb_remote_block_compactions_total", "Compactions of several blocks into one.", static stats => stats.BlockCompactions);
+        Count("tsdb_remote_block_compaction_errors_total", "Attempts of it that failed.", static stats => stats.BlockCompactionErrors);
+        Count("tsdb_remote_block_compaction_seconds_total", "Time spent in it.", static stats => stats.BlockCompactionSeconds);
+        Count("tsdb_remote_block_compaction_blocks_total", "Blocks that went into others.", static stats => stats.BlocksMerged);
+        Count("tsdb_remote_block_compaction_read_bytes_total", "Bytes of blocks that went into others.", static stats => stats.BlockCompactionBytesRead);
+        Count("tsdb_remote_block_compaction_written_bytes_total", "Bytes of blocks made of others, chunks and index.", static stats => stats.BlockCompactionBytesWritten);
         Count("tsdb_remote_blocks_adopted_total", "Foreign blocks taken into service.", static stats => stats.BlocksAdopted);
         Count("tsdb_remote_blocks_quarantined_total", "Foreign blocks that did not pass verification.", static stats => stats.BlocksQuarantined);
         Count("tsdb_remote_blocks_deleted_total", "Blocks deleted by retention.", static stats => stats.BlocksDeleted);

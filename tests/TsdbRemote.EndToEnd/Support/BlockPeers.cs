@@ -5,7 +5,7 @@ namespace TsdbRemote.EndToEnd.Support;
 /// <summary>Ten hours of one history, twice: in blocks of the server, and in blocks of a Prometheus that took the same samples in order.</summary>
 /// <remarks>
 /// Made once for all tests of a class, when the first one asks. The server was told out of order, twice, and wrongly at first; a part came only after
-/// the conversion, so that there are overlapping blocks too. All windows are closed, and both are at rest.
+/// the conversion, so that there are overlapping blocks too. All windows are closed, and both are at rest. The server's blocks are left as they were made.
 /// </remarks>
 public sealed class BlockPeers : IDisposable
 {
@@ -113,7 +113,7 @@ public sealed class BlockPeers : IDisposable
             Assert.Equal(0, open.Terminate(TimeSpan.FromSeconds(40)));
         }
 
-        _server = new ServerProcess(directory, "--storage:integration:late_delay=1s");
+        _server = new ServerProcess(directory, "--storage:integration:late_delay=1s", "--storage:integration:block_compaction=false");
         await _server.StartAsync();
         await _server.CompactAsync();
         await Deliveries.SendAsync(_server.Client, History, Deliveries.Late(History, IsLate));

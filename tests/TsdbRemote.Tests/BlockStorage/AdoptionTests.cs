@@ -354,7 +354,7 @@ public sealed class AdoptionTests
     private int CountFiles(string path) => _disk.List(path).Sum(entry => entry.IsDirectory ? CountFiles($"{path}/{entry.Name}") : 1);
 
     private EngineHarness Open(RetentionOptions? retention = null) =>
-        EngineHarness.OpenStepwise(_disk, EngineHarness.SmallOptions with { Retention = retention ?? new RetentionOptions() }, _time);
+        EngineHarness.OpenStepwise(_disk, EngineHarness.SmallOptions with { Retention = retention ?? new RetentionOptions(), Integration = new IntegrationOptions { BlockCompaction = false } }, _time);
 
     private void Reopen(RetentionOptions retention)
     {

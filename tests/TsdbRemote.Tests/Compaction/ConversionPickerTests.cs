@@ -93,6 +93,14 @@ public sealed class ConversionPickerTests
     }
 
     [Fact]
+    public void A_window_that_another_job_works_on_is_passed_over()
+    {
+        LevelSet levels = LevelSet.Empty.With(Table(1, 0, Window));
+        Assert.Equal(Window, Next(levels, 10 * Window, isBusy: static window => window.Contains(Window - 1))!.Window.MinMs);
+        Assert.Null(Next(levels, 10 * Window, isBusy: static _ => true));
+    }
+
+    [Fact]
     public void A_memtable_holds_closed_data_by_its_oldest_sample()
     {
         Assert.True(Picker.HoldsClosed(new TimeRange(0, 9 * Window), nowMs: Window + Delay));
@@ -101,8 +109,9 @@ public sealed class ConversionPickerTests
     }
 
     private static ConversionJob? Next(
-        LevelSet levels, long nowMs, BlockSet? blocks = null, TimeRange[]? memTables = null, Func<long, long>? sinceAddedMs = null, HashSet<long>? passedOver = null) =>
-        Picker.Next(levels, blocks ?? BlockSet.Empty, memTables ?? [], nowMs, sinceAddedMs ?? (static _ => 0), passedOver ?? []);
+        LevelSet levels, long nowMs, BlockSet? blocks = null, TimeRange[]? memTables = null, Func<long, long>? sinceAddedMs = null, HashSet<long>? passedOver = null,
+        Func<TimeRange, bool>? isBusy = null) =>
+        Picker.Next(levels, blocks ?? BlockSet.Empty, memTables ?? [], nowMs, sinceAddedMs ?? (static _ => 0), passedOver ?? [], isBusy ?? (static _ => false));
 
     /// <summary>A table of one sample in each window.</summary>
     private LevelTable Table(long id, params long[] windows)

@@ -15,7 +15,7 @@ public sealed class BlockDamageTests
 {
     private const long WindowMs = 7_200_000;
     private const string Quarantine = "/disk/data/quarantine";
-    private static readonly StorageOptions Options = EngineHarness.SmallOptions;
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { BlockCompaction = false } };
     private static readonly byte[][] Series = [.. Enumerable.Range(0, 3).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i}")))];
 
     private readonly CrashFileSystem _disk = new("/disk");

@@ -16,7 +16,7 @@ public sealed class BlockFailureTests
     private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
     private static readonly StorageOptions Options = EngineHarness.SmallOptions with
     {
-        Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) },
+        Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), BlockCompaction = false },
         Retention = new RetentionOptions { Time = Duration.Hours(10) },
     };
 

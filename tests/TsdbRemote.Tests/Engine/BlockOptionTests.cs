@@ -40,6 +40,21 @@ public sealed class BlockOptionTests
     }
 
     [Theory]
+    [InlineData(true, 1)]
+    [InlineData(false, 4)]
+    public void Block_compaction_makes_one_block_of_a_range_that_is_complete_and_of_blocks_that_overlap(bool isOn, int blocks)
+    {
+        StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), BlockCompaction = isOn } };
+        EngineHarness engine = EngineHarness.OpenStepwise(_disk, options, _time);
+        foreach (int window in (int[])[-5, -4, -3]) Write(engine, At(window), window);
+        engine.CompactByStep();
+        Write(engine, At(-4), 1);
+        engine.CompactByStep();
+        Assert.Equal((blocks, 0), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
+        Assert.Equal([Sample.Of(At(-5), -5), Sample.Of(At(-4), 1), Sample.Of(At(-3), -3)], engine.ReadAll().Values.Single());
+    }
+
+    [Theory]
     [InlineData(30, 30)]
     [InlineData(5, 5)]
     [InlineData(180, 180)]
@@ -207,7 +222,7 @@ public sealed class BlockOptionTests
     private static long At(int window) => CurrentMs + window * WindowMs;
 
     private static StorageOptions OptionsOf(IntegrationOptions integration, RetentionOptions? retention = null) =>
-        EngineHarness.SmallOptions with { Integration = integration, Retention = retention ?? new RetentionOptions() };
+        EngineHarness.SmallOptions with { Integration = integration with { BlockCompaction = false }, Retention = retention ?? new RetentionOptions() };
 
     private EngineHarness Open(IntegrationOptions integration, RetentionOptions? retention = null)
     {

@@ -16,7 +16,7 @@ public sealed class ReadAcrossConversionTests
     private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
     private static readonly Matcher All = Matcher.Create(MatcherType.Equal, "__name__", "m");
     private static readonly byte[][] Series = [.. Enumerable.Range(0, SeriesCount).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i:D4}")))];
-    private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } };
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), BlockCompaction = false } };
 
     private readonly CrashFileSystem _disk = new("/disk");
     private readonly ManualTime _time = new();

@@ -2,19 +2,25 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Tests.Engine;
 
+/// <summary>A block that is served, as a model is told of it.</summary>
+/// <param name="Foreign">Its name, if it is a foreign one: the name of one of ours is nobody's business.</param>
+/// <param name="Range">What it says it holds.</param>
+internal sealed record ServedBlock(string? Foreign, TimeRange Range);
+
 /// <summary>
-/// What a store with blocks must answer, as plain maps in layers: foreign blocks by name, above them the blocks made here in the order of their
-/// making, above them what is in memory and in tables. The layer above wins.
+/// What a store with blocks must answer, as plain maps in layers: foreign blocks by name, above them the foreign ones that went into blocks made here, what
+/// went in earlier above what did later; above these the windows converted here in the order of their conversion, and on top what is in memory and in
+/// tables. The layer above wins.
 /// </summary>
-internal sealed class StoreModel(long windowMs, long blockDelayMs)
+internal sealed class StoreModel(long windowMs, long blockDelayMs, bool compacts, bool hasRanges)
 {
-    private readonly List<Layer> _blocks = [];
+    private const long HourMs = 3_600_000;
+
+    private List<Block> _blocks = [];
     private readonly List<Layer> _waiting = [];
     private Dictionary<(int Series, long TimeMs), ulong> _tables = [];
     private long _conversions;
-
-    /// <summary>What is there: foreign blocks by name, ours by rank.</summary>
-    public IEnumerable<string> Blocks => _blocks.Select(static block => block.Name).Order(StringComparer.Ordinal);
+    private long _rounds;
 
     public void Write(int series, Sample sample) => _tables[(series, sample.TimeMs)] = sample.ValueBits;
 
@@ -23,44 +29,33 @@ internal sealed class StoreModel(long windowMs, long blockDelayMs)
     {
         Dictionary<(int, long), ulong> samples = series.SelectMany(static one => one.Samples.Select(sample => ((one.Series, sample.TimeMs), sample.ValueBits)))
             .ToDictionary(static pair => pair.Item1, static pair => pair.ValueBits);
-        _waiting.Add(new Layer(ulid, 0, samples.Keys.Max(static key => key.Item2), samples));
+        _waiting.Add(new Layer(ulid, 0, samples));
     }
 
-    /// <summary>One compaction: adoption, then retention, then conversion of each closed window, the oldest first.</summary>
+    /// <summary>One compaction: adoption, retention, conversion of each closed window, the oldest first, and compaction of blocks until nothing is left to do.</summary>
     /// <param name="nowMs">The clock.</param>
     /// <param name="retentionMs">Age at which a block goes; null if none does, or if the clock is in doubt.</param>
-    /// <param name="there">Under retention by size: what is there now, foreign blocks by name and ours by rank. Null: nothing went by size.</param>
-    public void Compact(long nowMs, long? retentionMs, IReadOnlySet<string>? there)
+    /// <param name="bySize">True if blocks go by size: how many is for the sizes to say, which are not known here.</param>
+    /// <param name="deleted">Blocks that the store says it deleted.</param>
+    /// <param name="served">What is served now.</param>
+    public void Compact(long nowMs, long? retentionMs, bool bySize, long deleted, IReadOnlyList<ServedBlock> served)
     {
-        _blocks.AddRange(_waiting);
+        _rounds++;
+        foreach (Layer layer in _waiting) _blocks.Add(new Block([layer], new TimeRange(layer.Samples.Keys.Min(static key => key.Item2), layer.Samples.Keys.Max(static key => key.Item2))));
         _waiting.Clear();
-        if (retentionMs is { } age && Newest() is { } newest) _blocks.RemoveAll(block => block.EndMs < Math.Min(newest, nowMs) - age);
-        if (there is not null) RetainBySize(there);
-        var byWindow = _tables.GroupBy(pair => TimeWindow.StartOf(pair.Key.TimeMs, windowMs)).OrderBy(static window => window.Key);
-        foreach (var window in byWindow.ToArray())
-        {
-            long endMs = TimeWindow.EndOf(window.Key, windowMs);
-            if (endMs >= nowMs - blockDelayMs) continue;
-            _blocks.Add(new Layer(null, ++_conversions, endMs, window.ToDictionary(static pair => pair.Key, static pair => pair.Value)));
-            _tables = _tables.Where(pair => TimeWindow.StartOf(pair.Key.TimeMs, windowMs) != window.Key).ToDictionary();
-        }
-    }
-
-    /// <summary>Those that end first went, and of these the lowest ranks; how many is for the sizes to say, which are not known here.</summary>
-    private void RetainBySize(IReadOnlySet<string> there)
-    {
-        Layer[] oldestFirst = [.. _blocks.OrderBy(static block => block.EndMs).ThenBy(static block => block.Rank).ThenBy(static block => block.Foreign, StringComparer.Ordinal)];
-        Layer[] gone = [.. oldestFirst.TakeWhile(block => !there.Contains(block.Name))];
-        Assert.All(oldestFirst[gone.Length..], block => Assert.Contains(block.Name, there));
-        foreach (Layer block in gone) _blocks.Remove(block);
+        Retain(nowMs, retentionMs, bySize, deleted);
+        Convert(nowMs);
+        List<Block> now = [.. served.Select(Take)];
+        Assert.Empty(_blocks); // each of them went into one
+        _blocks = now;
+        if (compacts) RequireRest(nowMs);
     }
 
     /// <summary>What a read of everything answers.</summary>
     public Dictionary<int, List<Sample>> Expected()
     {
         var merged = new Dictionary<(int Series, long TimeMs), ulong>();
-        IEnumerable<Dictionary<(int, long), ulong>> layers =
-            _blocks.OrderBy(static block => block.Rank).ThenBy(static block => block.Foreign, StringComparer.Ordinal).Select(static block => block.Samples).Append(_tables);
+        IEnumerable<Dictionary<(int, long), ulong>> layers = _blocks.SelectMany(static block => block.Layers).Order().Select(static layer => layer.Samples).Append(_tables);
         foreach (Dictionary<(int, long), ulong> layer in layers)
         {
             foreach (((int, long) key, ulong bits) in layer) merged[key] = bits;
@@ -70,19 +65,83 @@ internal sealed class StoreModel(long windowMs, long blockDelayMs)
             .ToDictionary(static series => series.Key, static series => series.Select(static pair => new Sample(pair.Key.TimeMs, pair.Value)).OrderBy(static sample => sample.TimeMs).ToList());
     }
 
+    /// <summary>Those that end first go, and of these the lowest ranks.</summary>
+    private void Retain(long nowMs, long? retentionMs, bool bySize, long deleted)
+    {
+        Block[] oldestFirst = [.. _blocks.OrderBy(static block => block.Range.MaxMs).ThenBy(static block => block.Layers.Max())];
+        long? measuredFrom = Newest() is { } newest ? Math.Min(newest, nowMs) : null;
+        int tooOld = oldestFirst.Count(block => block.Range.MaxMs < measuredFrom - retentionMs);
+        if (!bySize) Assert.Equal(tooOld, deleted);
+        foreach (Block block in oldestFirst[..(int)deleted]) _blocks.Remove(block);
+    }
+
+    private void Convert(long nowMs)
+    {
+        foreach (var window in _tables.GroupBy(pair => TimeWindow.StartOf(pair.Key.TimeMs, windowMs)).OrderBy(static window => window.Key).ToArray())
+        {
+            var range = new TimeRange(window.Key, TimeWindow.EndOf(window.Key, windowMs));
+            if (range.MaxMs >= nowMs - blockDelayMs) continue;
+            _blocks.Add(new Block([new Layer(null, ++_conversions, window.ToDictionary(static pair => pair.Key, static pair => pair.Value))], range));
+            _tables = _tables.Where(pair => !range.Contains(pair.Key.TimeMs)).ToDictionary();
+        }
+    }
+
+    /// <summary>Finds what went into a block that is served: a block of the same times, or all that lie in its times.</summary>
+    private Block Take(ServedBlock served)
+    {
+        if (served.Foreign is not null || !compacts)
+        {
+            Block same = _blocks.First(block => block.Layers[0].Foreign == served.Foreign && block.Range == served.Range);
+            _blocks.Remove(same);
+            return same;
+        }
+
+        Block[] parts = [.. _blocks.Where(block => served.Range.Contains(block.Range))];
+        Assert.Equal(served.Range, new TimeRange(parts.Min(static block => block.Range.MinMs), parts.Max(static block => block.Range.MaxMs)));
+        foreach (Block part in parts) _blocks.Remove(part);
+        if (parts.Length == 1) return parts[0];
+        return new Block([.. parts.SelectMany(static part => part.Layers).Select(layer => layer.Foreign is null || layer.Order != 0 ? layer : layer with { Order = -_rounds })], served.Range);
+    }
+
+    /// <summary>Nothing overlaps, and a range that is complete has one block at most.</summary>
+    private void RequireRest(long nowMs)
+    {
+        Block[] sorted = [.. _blocks.OrderBy(static block => block.Range.MinMs)];
+        for (int i = 1; i < sorted.Length; i++)
+        {
+            TimeRange both = new(sorted[i - 1].Range.MinMs, sorted[i].Range.MaxMs);
+            Assert.False(sorted[i].Range.Overlaps(sorted[i - 1].Range), $"{sorted[i].Range} overlaps {sorted[i - 1].Range}");
+            if (!hasRanges) continue;
+            for (long range = windowMs; range <= 18 * HourMs; range *= 3)
+            {
+                bool areInOne = both.MaxMs <= TimeWindow.EndOf(both.MinMs, range) && TimeWindow.EndOf(both.MinMs, range) < nowMs - blockDelayMs;
+                Assert.False(areInOne, $"{sorted[i - 1].Range} and {sorted[i].Range} lie in one range of {range} ms that is complete");
+            }
+        }
+    }
+
     private long? Newest()
     {
-        IEnumerable<long> ends = _blocks.Select(static block => block.EndMs).Concat(_tables.Keys.Select(static key => key.TimeMs));
+        IEnumerable<long> ends = _blocks.Select(static block => block.Range.MaxMs).Concat(_tables.Keys.Select(static key => key.TimeMs));
         return ends.Any() ? ends.Max() : null;
     }
 
-    /// <summary>A block.</summary>
-    /// <param name="Foreign">Its name, if it is a foreign one: the name of one of ours is nobody's business.</param>
-    /// <param name="Rank">0 for foreign ones.</param>
-    /// <param name="EndMs">Last instant that it may hold.</param>
+    private sealed record Block(Layer[] Layers, TimeRange Range);
+
+    /// <summary>What one conversion or one foreign block brought.</summary>
+    /// <param name="Foreign">Its name, if it is a foreign one.</param>
+    /// <param name="Order">Of a conversion, its number; of a foreign block 0, and once it is part of one made here the round of that, negative.</param>
     /// <param name="Samples">What it holds.</param>
-    private sealed record Layer(string? Foreign, long Rank, long EndMs, Dictionary<(int Series, long TimeMs), ulong> Samples)
+    private sealed record Layer(string? Foreign, long Order, Dictionary<(int Series, long TimeMs), ulong> Samples) : IComparable<Layer>
     {
-        public string Name => Foreign ?? $"{Rank}";
+        // Foreign, foreign that went into ours, ours.
+        private int Floor => Foreign is null ? 2 : Order == 0 ? 0 : 1;
+
+        public int CompareTo(Layer? other)
+        {
+            int order = Floor.CompareTo(other!.Floor);
+            if (order == 0) order = Order.CompareTo(other.Order);
+            return order != 0 ? order : string.CompareOrdinal(Foreign, other.Foreign);
+        }
     }
 }

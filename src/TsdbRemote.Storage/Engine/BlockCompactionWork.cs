@@ -1,0 +1,285 @@
+using System.Collections.Immutable;
+using System.Diagnostics;
+using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Engine;
+
+/// <summary>Commits block compactions: several blocks become one.</summary>
+/// <remarks>
+/// Order, as of a conversion: all files of the block but one, synced; then, while no other commit can come between: <c>meta.json</c> with the generation
+/// that stands, the block's name, the manifest (inputs out and named as deleted, output in); then the state that readers see; then each input goes with
+/// its last reader. A crash before the manifest leaves a block whose mark equals directory and generation and that nobody names, one after it leaves
+/// blocks that are named as deleted: the next open removes either.
+/// Rank:     the result ranks above everything, and so must hold everything of its range that blocks hold: the range is claimed from before the blocks are
+///           read from the state until after the commit, so that nobody makes another one of that time. A foreign block that is adopted meanwhile ranks
+///           below, as it did before.
+/// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
+///           not be opened at the start: put right, it must find its place among the versions as it was.
+/// Not thread-safe: one thread compacts.
+/// </remarks>
+internal sealed class BlockCompactionWork
+{
+    /// <summary>Who must not be compacted says so by this file, as in Thanos.</summary>
+    public const string NoCompactFileName = "no-compact-mark.json";
+
+    // A disk that refuses for a moment must not have a block left alone until the next start.
+    private const int ReadsAllowedToFail = 3;
+
+    private readonly IFileSystem _files;
+    private readonly DataLayout _paths;
+    private readonly CurrentState _state;
+    private readonly StateCommits _commits;
+    private readonly BlockStore _store;
+    private readonly BlockUpkeep _upkeep;
+    private readonly BlockCompactor _compactor;
+    private readonly BlockCompactionPicker _picker;
+    private readonly TimeClaims _claims;
+    private readonly Func<EngineState, IReadOnlyCollection<TimeRange>> _waiting;
+    private readonly EngineCounters _counters;
+    private readonly Action<string> _damaged;
+    private readonly TimeProvider _time;
+    private readonly ILogger _log;
+
+    // Blocks that could not be read, left alone until the next start; how often the disk refused those that may yet be.
+    private readonly HashSet<string> _leftAlone = [];
+    private readonly Dictionary<string, int> _refused = [];
+
+    // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
+    private readonly Dictionary<string, BlockFigures?> _outOfService = [];
+
+    public BlockCompactionWork(
+        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockUpkeep upkeep, BlockCompactor compactor,
+        BlockCompactionPicker picker, TimeClaims claims, Func<EngineState, IReadOnlyCollection<TimeRange>> waiting, EngineCounters counters,
+        Action<string> damaged, TimeProvider time, ILogger log)
+    {
+        _files = files;
+        _paths = paths;
+        _state = state;
+        _commits = commits;
+        _store = store;
+        _upkeep = upkeep;
+        _compactor = compactor;
+        _picker = picker;
+        _claims = claims;
+        _waiting = waiting;
+        _counters = counters;
+        _damaged = damaged;
+        _time = time;
+        _log = log;
+    }
+
+    /// <summary>Does the next job, if there is one.</summary>
+    /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
+    /// <param name="cancel">Drops the job.</param>
+    /// <returns>False if there is nothing to do now.</returns>
+    /// <exception cref="DiskException">The disk refused; the blocks are as they were.</exception>
+    /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
+    public bool TryCompactNext(int atLeast, CancellationToken cancel)
+    {
+        if (Pick(atLeast) is not { } job) return false;
+        using IDisposable? claim = _claims.TryClaim(job.Range);
+
+        // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
+        if (claim is null || Acquire(job) is not { } blocks) return true;
+        try
+        {
+            Compact(job, blocks, cancel);
+            foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
+        }
+        catch (Exception failure) when (failure is CorruptFileException or CorruptChunkException or ReadLimitException or DiskException)
+        {
+            ImmutableArray<string> culprits = WhoIsUnfit(failure, blocks);
+            if (culprits.IsEmpty) throw;
+            LeaveAlone(culprits, failure);
+        }
+        finally
+        {
+            foreach (StoredBlock block in blocks) block.Reader.Release();
+        }
+
+        return true;
+    }
+
+    private static BlockFigures FiguresOf(StoredBlock block) => new(
+        block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Reader.Meta.Compaction.Sources.Count, block.Entry.Adopted);
+
+    private BlockCompactionJob? Pick(int atLeast)
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            if (state.Blocks.Blocks.Length < atLeast) return null;
+            return _picker.Next(
+                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    private List<BlockFigures> OutOfService(EngineState state)
+    {
+        if (state.Manifest.Blocks.Length == state.Blocks.Blocks.Length) return [];
+        List<BlockFigures> found = [];
+        foreach (BlockEntry entry in state.Manifest.Blocks.ExceptBy(state.Blocks.Blocks.Select(static block => block.Entry), static entry => entry))
+        {
+            if (!_outOfService.TryGetValue(entry.Ulid, out BlockFigures? figures)) _outOfService[entry.Ulid] = figures = ReadFigures(entry);
+            if (figures is null) continue;
+            _leftAlone.Add(entry.Ulid);
+            found.Add(figures);
+        }
+
+        return found;
+    }
+
+    private BlockFigures? ReadFigures(BlockEntry entry)
+    {
+        try
+        {
+            BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(entry.Ulid), BlockMeta.FileName));
+            return new BlockFigures(entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, meta.Compaction.Sources.Count, entry.Adopted);
+        }
+        catch (Exception unreadable) when (unreadable is CorruptFileException or DiskException)
+        {
+            return null; // gone, most likely: it was named at the start
+        }
+    }
+
+    private bool IsLeftAlone(string ulid) => _leftAlone.Contains(ulid) || _files.FileSize(DataLayout.Join(_paths.Block(ulid), NoCompactFileName)) is not null;
+
+    /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
+    /// <returns>Null if the blocks of that time are no longer those of the job.</returns>
+    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job)
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            ImmutableArray<StoredBlock> blocks = [.. state.Blocks.Overlapping(job.Range)];
+            if (!job.Blocks.Select(static block => block.Ulid).ToHashSet().SetEquals(blocks.Select(static block => block.Entry.Ulid))) return null;
+            foreach (StoredBlock block in blocks) Invariant.Check(block.Reader.TryAcquire());
+            return blocks;
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    private void Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, CancellationToken cancel)
+    {
+        long started = Stopwatch.GetTimestamp();
+        Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
+        using CompactedBlock? made = _compactor.Write(blocks, job.Range, ulid, cancel);
+        Commit(job, blocks, made, ulid);
+        Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
+    }
+
+    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid)
+    {
+        HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
+        StoredBlock? stored = null;
+        try
+        {
+            _commits.Commit(
+                manifest =>
+                {
+                    Invariant.Check(manifest.Blocks.Count(block => names.Contains(block.Ulid)) == names.Count);
+                    ManifestState without = manifest with
+                    {
+                        Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
+                        DeletedBlocks = manifest.DeletedBlocks.AddRange(names),
+                    };
+                    if (made is null) return without;
+                    long rank = manifest.ConversionCounter + 1;
+                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]);
+                    made.Writer.Commit(meta with { Mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank } });
+                    stored = new StoredBlock(new BlockEntry(ulid.ToString(), rank, Adopted: false), _store.OpenBlock(ulid.ToString()));
+                    return without with { ConversionCounter = rank, Blocks = without.Blocks.Add(stored.Entry) };
+                },
+                (state, manifest) =>
+                {
+                    foreach (StoredBlock block in inputs) _upkeep.Retire(block);
+                    BlockSet rest = state.Blocks.Without(names);
+                    return state.With(manifest, blocks: stored is null ? rest : rest.With(stored));
+                });
+        }
+        catch (Exception failure)
+        {
+            stored?.Reader.Dispose();
+            if (failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed(ulid);
+            throw;
+        }
+
+        stored?.Reader.Dispose(); // the state holds it now
+    }
+
+    private void RemoveUnnamed(Ulid ulid)
+    {
+        try
+        {
+            _store.Remove(ulid.ToString());
+        }
+        catch (DiskException failure)
+        {
+            // The failure that led here is the one to report. The next open removes the block, if no commit comes before it; else it is found as a
+            // foreign one, whose samples other blocks hold as well and outrank.
+            Log.DeleteFailed(_log, _paths.Block(ulid.ToString()), failure);
+        }
+    }
+
+    /// <summary>Blocks that a failure is to blame on, so that another attempt would end alike. None: it is the disk's, or the new block's.</summary>
+    private ImmutableArray<string> WhoIsUnfit(Exception failure, ImmutableArray<StoredBlock> blocks)
+    {
+        IEnumerable<StoredBlock> unfit = failure switch
+        {
+            CorruptFileException corrupt => blocks.Where(block => IsOf(block, corrupt.Path)),
+            CorruptChunkException corrupt => blocks.Where(block => block.Rank == corrupt.Rank),
+            ReadLimitException => blocks, // one series of all of them together
+            DiskException { IsSync: false, Errno: not (DiskException.NoSpace or Errno.TooManyFiles or Errno.ReadOnly) } refused => blocks.Where(
+                block => IsOf(block, refused.Path) && (_refused[block.Entry.Ulid] = _refused.GetValueOrDefault(block.Entry.Ulid) + 1) >= ReadsAllowedToFail),
+            _ => [],
+        };
+        return [.. unfit.Select(static block => block.Entry.Ulid)];
+    }
+
+    private static bool IsOf(StoredBlock block, string path) => path.StartsWith(block.Reader.Directory + "/", StringComparison.Ordinal);
+
+    private void LeaveAlone(ImmutableArray<string> culprits, Exception failure)
+    {
+        _leftAlone.UnionWith(culprits);
+        EngineCounters.Add(ref _counters.BlockCompactionErrors, 1);
+        string names = culprits.Length == 1 ? $"block {culprits[0]} is" : $"blocks {string.Join(", ", culprits)} are";
+        _damaged($"{failure.Message}; {names} not compacted until the next start");
+    }
+
+    private void Count(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid, TimeSpan elapsed)
+    {
+        long read = inputs.Sum(static block => block.Reader.Bytes);
+        long written = made is null ? 0 : made.Writer.Stats.ChunkBytes + made.Writer.Stats.IndexBytes;
+        EngineCounters.Add(ref _counters.BlockCompactions, 1);
+        EngineCounters.Add(ref _counters.BlockCompactionTicks, elapsed.Ticks);
+        EngineCounters.Add(ref _counters.BlocksMerged, inputs.Length);
+        EngineCounters.Add(ref _counters.BlockCompactionBytesRead, read);
+        EngineCounters.Add(ref _counters.BlockCompactionBytesWritten, written);
+        if (made is null)
+        {
+            Log.BlocksEmpty(_log, inputs.Length, job.Range.MinMs, job.Range.MaxMs);
+            return;
+        }
+
+        EngineCounters.Add(ref _counters.MergedDuplicates, made.Merged.Duplicates);
+        EngineCounters.Add(ref _counters.MergedConflicts, made.Merged.Conflicts);
+        Log.BlocksCompacted(
+            _log, inputs.Length, job.Range.MinMs, job.Range.MaxMs, ulid.ToString(), made.Writer.Stats.Samples, made.Writer.Stats.Series, read, written, elapsed.TotalSeconds);
+    }
+}
