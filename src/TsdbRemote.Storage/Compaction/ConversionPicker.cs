@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Compaction;
 
@@ -64,13 +63,5 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     private bool IsClosed(TimeRange window, long nowMs) => window.MaxMs < nowMs - BlockDelayMs;
 
     private bool IsQuiet(ImmutableArray<LevelTable> tables, long start, Func<long, long> sinceAddedMs) =>
-        tables.All(table => sinceAddedMs(table.Entry.Id) >= LateDelayMs) || tables.Sum(table => BytesIn(table, start)) >= LateBytes;
-
-    /// <summary>Part of a table's bytes that a window takes, by its samples.</summary>
-    private static double BytesIn(LevelTable table, long start)
-    {
-        SSTableReader reader = table.Reader;
-        long samples = reader.Properties.Windows.Where(window => window.StartMs == start).Sum(static window => window.Samples);
-        return (double)table.Entry.Size * samples / Math.Max(1, reader.Properties.Samples);
-    }
+        tables.All(table => sinceAddedMs(table.Entry.Id) >= LateDelayMs) || tables.Sum(table => table.BytesIn(start)) >= LateBytes;
 }

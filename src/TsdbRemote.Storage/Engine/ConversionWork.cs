@@ -127,20 +127,11 @@ internal sealed class ConversionWork
         }
 
         foreach (string damage in block.Damages) _damaged(damage);
-        KeepDamaged(job, block);
+
+        // A table of which something was left out gets a second name before it loses its first: it may be the only copy.
+        foreach (LevelTable table in job.Tables.Where(table => block.DamagedTables.Contains(table.Entry.Id))) TableQuarantine.Keep(_files, _paths, table);
         Commit(job, block, ulid);
         Count(job, block, ulid, Stopwatch.GetElapsedTime(started));
-    }
-
-    /// <summary>A table of which something was left out gets a second name before it loses its first: it may be the only copy.</summary>
-    private void KeepDamaged(ConversionJob job, PreparedBlock block)
-    {
-        foreach (LevelTable table in job.Tables.Where(table => block.DamagedTables.Contains(table.Entry.Id)))
-        {
-            string kept = DataLayout.Join(_paths.Quarantine, $"table-{table.Entry.Id}{DataLayout.TableSuffix}");
-            if (_files.FileSize(kept) is null) _files.Link(table.Reader.Path, kept);
-            _files.SyncDir(_paths.Quarantine); // also of a link that is there: an attempt that was cut off may not have come to it
-        }
     }
 
     private void Commit(ConversionJob job, PreparedBlock block, Ulid ulid)
@@ -160,7 +151,7 @@ internal sealed class ConversionWork
                     {
                         ConversionCounter = rank,
                         Blocks = manifest.Blocks.Add(stored.Entry),
-                        Tables = Without(manifest.Tables, job.Window.MinMs, tables),
+                        Tables = manifest.TablesWithout(job.Window.MinMs, tables),
                     };
                 },
                 (state, manifest) =>
@@ -193,12 +184,6 @@ internal sealed class ConversionWork
             Log.DeleteFailed(_log, _paths.Block(ulid.ToString()), failure);
         }
     }
-
-    private static ImmutableArray<TableEntry> Without(ImmutableArray<TableEntry> entries, long window, ImmutableHashSet<long> tables) =>
-    [
-        .. entries.Select(entry => tables.Contains(entry.Id) ? entry with { Windows = entry.Windows.Remove(window) } : entry)
-            .Where(static entry => !entry.Windows.IsEmpty),
-    ];
 
     private static BlockMeta MetaOf(ConversionJob job, PreparedBlock block, BlockMark mark)
     {

@@ -14,6 +14,13 @@ public sealed record LevelTable(TableEntry Entry, SSTableReader Reader)
     /// <summary>Rank of its chunks: newest wins.</summary>
     public long Rank => (long)Entry.LastSequence;
 
+    /// <summary>Bytes of it that a window takes: all, or of a table with several windows a share by samples.</summary>
+    public long BytesIn(long windowStartMs)
+    {
+        double samples = Reader.Properties.Windows.Where(window => window.StartMs == windowStartMs).Sum(static window => window.Samples);
+        return (long)(Entry.Size * samples / Math.Max(1, Reader.Properties.Samples));
+    }
+
     /// <summary>Collects as <see cref="SSTableReader.Collect"/> does, from the windows that the manifest still names.</summary>
     public void Collect(ReadOnlySpan<ulong> ascendingIds, TimeRange range, NativeArena arena, ISeriesChunkSink sink) =>
         Reader.Collect(ascendingIds, range, Rank, arena, sink, Entry.Windows.Length == Reader.Properties.Windows.Count ? default : Entry.Windows.AsSpan());
@@ -60,6 +67,17 @@ public sealed class LevelSet
         ImmutableArray<LevelTable> there = InWindow(windowStartMs);
         return tables.All(table => there.Any(other => other.Entry.Id == table.Entry.Id));
     }
+
+    /// <summary>The window's tables as runs, the oldest first: the order in which newer versions win.</summary>
+    public ImmutableArray<LevelRun> Runs(long windowStartMs) =>
+    [
+        .. InWindow(windowStartMs)
+            .GroupBy(static table => (table.Entry.Level, table.Entry.FirstSequence, table.Entry.LastSequence, Alone: table.Entry.Level == 0 ? table.Entry.Id : 0))
+            .Select(static run => new LevelRun(
+                run.Key.Level, run.Key.FirstSequence, run.Key.LastSequence, [.. run.OrderBy(static table => table.Entry.MinSeriesId)]))
+            .OrderBy(static run => run.LastSequence)
+            .ThenByDescending(static run => run.Level),
+    ];
 
     /// <summary>Tables at a level, newest first.</summary>
     public ImmutableArray<LevelTable> AtLevel(int level) => _byLevel.Value.GetValueOrDefault(level, []);
@@ -111,6 +129,15 @@ public sealed class LevelSet
         gone = dropped.ToImmutable();
         return new LevelSet(rest.ToImmutable());
     }
+
+    /// <summary>This set after tables of a window were merged: the new ones in, the window out of the inputs, and without those that held nothing else.</summary>
+    /// <param name="windowStartMs">The window.</param>
+    /// <param name="inputs">Numbers of the tables that were merged.</param>
+    /// <param name="outputs">The tables they were merged into.</param>
+    /// <param name="gone">The tables left out; whoever publishes the set disposes their readers.</param>
+    /// <exception cref="InvariantViolatedException">The number of an output is there already.</exception>
+    public LevelSet Replace(long windowStartMs, IReadOnlySet<long> inputs, IEnumerable<LevelTable> outputs, out ImmutableArray<LevelTable> gone) =>
+        WithoutWindow(windowStartMs, inputs, out gone).With(outputs);
 
     /// <summary>
     /// Counts one more reader on every table, or on none if one of them is closed already: then a newer set is published.

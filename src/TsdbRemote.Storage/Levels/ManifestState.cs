@@ -72,6 +72,19 @@ public sealed record ManifestState
         return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments() ?? ProblemOfBlocks();
     }
 
+    /// <summary>This state's tables after a window of some went elsewhere: without it in their entries, and without the tables that held nothing else.</summary>
+    /// <param name="windowStartMs">The window.</param>
+    /// <param name="tableIds">The tables whose part of the window went elsewhere; others that hold it came later and keep it.</param>
+    public ImmutableArray<TableEntry> TablesWithout(long windowStartMs, IReadOnlySet<long> tableIds)
+    {
+        ArgumentNullException.ThrowIfNull(tableIds);
+        return
+        [
+            .. Tables.Select(entry => tableIds.Contains(entry.Id) ? entry with { Windows = entry.Windows.Remove(windowStartMs) } : entry)
+                .Where(static entry => !entry.Windows.IsEmpty),
+        ];
+    }
+
     private string? ProblemOfTables()
     {
         HashSet<long> seen = [];
