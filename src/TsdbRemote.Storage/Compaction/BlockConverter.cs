@@ -59,7 +59,7 @@ public sealed class BlockConverter
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
     public PreparedBlock? Write(ConversionJob job, Ulid ulid, CancellationToken cancel)
     {
-        var damage = new DamageReport(job);
+        var damage = new DamageReport(job.Tables, "the block");
         uint[] ordinals = SelectSeries(job, damage, cancel);
         while (ordinals.Length > 0)
         {
@@ -129,34 +129,5 @@ public sealed class BlockConverter
 
         empty.AddRange(ordinals.AsSpan(next));
         return merge.Dropped;
-    }
-
-    /// <summary>What could not be read, by table.</summary>
-    private sealed class DamageReport(ConversionJob job)
-    {
-        private const int TextsKept = 100;
-
-        private readonly HashSet<string> _seen = [];
-
-        public ImmutableHashSet<long> Tables { get; private set; } = [];
-
-        public ImmutableArray<string> Texts { get; private set; } = [];
-
-        public void ChunkDamaged(CorruptFileException damage)
-        {
-            foreach (LevelTable table in job.Tables.Where(table => table.Reader.Path == damage.Path)) Tables = Tables.Add(table.Entry.Id);
-            Note($"{damage.Message}; left out of the block, the table is kept");
-        }
-
-        public void SeriesUnknown(ulong id)
-        {
-            Tables = Tables.Union(job.Tables.Where(table => table.Entry.MinSeriesId <= id && id <= table.Entry.MaxSeriesId).Select(static table => table.Entry.Id));
-            Note($"series {id} has no labels in the dictionary; left out of the block, its tables are kept");
-        }
-
-        private void Note(string text)
-        {
-            if (_seen.Count < TextsKept && _seen.Add(text)) Texts = Texts.Add(text);
-        }
     }
 }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Compaction;
 
@@ -25,8 +26,20 @@ public sealed record CompactionResult(
     ImmutableArray<string> Damages);
 
 /// <summary>Merges the tables of one window into one run: streams in, new files out; never touches the manifest.</summary>
+/// <remarks>
+/// How:      one forward pass over each input by id; chunks that overlap are merged, newest wins; small ones are joined to full ones; all others go over
+///           byte for byte, never decoded, under a checksum made anew of bytes whose old one held.
+/// Files:    cut between two series, at the target size; never above the largest, unless one series is. Each is verified, synced and named as a flush's is.
+/// Memory:   an index block and its chunks for each input run, one series, and 8 bytes for each series of the table being written.
+/// Failure:  what was written is unlinked if the disk lets us; what is left is swept by the next open, for nothing names it and its parents are named.
+/// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept (<see cref="TableQuarantine"/>).
+/// Not here: which tables (pickers), when and how fast, the commit. Thread-safe: jobs of different windows may run side by side.
+/// </remarks>
 public sealed class TableCompactor
 {
+    // Bytes read between two calls of pace: some milliseconds of work where chunks have to be encoded.
+    private const long PaceBytes = 256 << 10;
+
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly CompactionOutput _output;
@@ -43,11 +56,83 @@ public sealed class TableCompactor
     /// <param name="job">The window and its tables; the caller holds them.</param>
     /// <param name="nextTableId">Gives a number for a new table, never used before.</param>
     /// <param name="pace">Called between pieces of work with the bytes read so far: may sleep, or throw to give up.</param>
-    /// <param name="cancel">Stops the work between two pieces.</param>
+    /// <param name="cancel">Stops the work between two series.</param>
     /// <exception cref="CorruptFileException">An index block of an input is damaged: the window cannot be merged.</exception>
     /// <exception cref="CorruptChunkException">A chunk is none although its checksum holds: the window cannot be merged.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind that the next open does not sweep.</exception>
-    public CompactionResult Write(CompactionJob job, Func<long> nextTableId, Action<long> pace, CancellationToken cancel) =>
-        throw new NotSupportedException($"{job} {nextTableId} {pace} {cancel} {_files} {_paths} {_output}");
+    public CompactionResult Write(CompactionJob job, Func<long> nextTableId, Action<long> pace, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(job);
+        ArgumentNullException.ThrowIfNull(nextTableId);
+        ArgumentNullException.ThrowIfNull(pace);
+        Invariant.Check(job.OutputLevel >= 1 && job.Inputs.Length > 0);
+        var damage = new DamageReport(job.Inputs, "the merged table");
+        var tables = ImmutableArray.CreateBuilder<TableEntry>();
+        using var merge = new WindowMerge(job.Window, job.Inputs, damage.ChunkDamaged);
+        try
+        {
+            cancel.ThrowIfCancellationRequested();
+            merge.MoveNext();
+            while (merge.HasSeries) tables.Add(WriteTable(job, nextTableId(), merge, pace, cancel));
+        }
+        catch (Exception failure)
+        {
+            // After a failed sync nobody knows what the disk still does: then it is left alone.
+            if (failure is not DiskException { IsSync: true }) Remove(tables);
+            throw;
+        }
+
+        return new CompactionResult(
+            tables.ToImmutable(), merge.BytesRead, tables.Sum(static table => table.Size), tables.Sum(static table => table.Samples), merge.Dropped, damage.Tables,
+            damage.Texts);
+    }
+
+    /// <summary>Unlinks tables that were written and will not be committed. What the disk refuses to remove, the next open sweeps.</summary>
+    /// <param name="tables">Tables that no manifest names or may name; the caller still holds their window against other jobs.</param>
+    public void Remove(IEnumerable<TableEntry> tables)
+    {
+        ArgumentNullException.ThrowIfNull(tables);
+        foreach (TableEntry table in tables)
+        {
+            try
+            {
+                _files.Unlink(_paths.Table(table));
+                WindowDirectories.RemoveIfEmpty(_files, _paths, table.Windows[0]);
+            }
+            catch (DiskException)
+            {
+                // The failure that led here is the one to report.
+            }
+        }
+    }
+
+    private TableEntry WriteTable(CompactionJob job, long tableId, WindowMerge merge, Action<long> pace, CancellationToken cancel)
+    {
+        var options = new SSTableWriterOptions
+        {
+            TableId = tableId, DirectoryId = _output.DirectoryId, Level = job.OutputLevel, BloomBitsPerKey = _output.BloomBitsPerKey,
+        };
+        long[] parents = [.. job.Inputs.Select(static table => table.Entry.Id)];
+        string path = _paths.Table(tableId, job.OutputLevel, job.Window.MinMs);
+        return TableEntry.Of(SSTableFiles.Write(_files, path, options, writer =>
+        {
+            long paceAt = merge.BytesRead + PaceBytes;
+            do
+            {
+                cancel.ThrowIfCancellationRequested();
+                writer.Add(job.Window.MinMs, merge.SeriesId, merge.Chunks);
+                long read = merge.BytesRead;
+                if (read < paceAt) continue;
+                paceAt = read + PaceBytes;
+                pace(read);
+            }
+            while (merge.MoveNext() && Fits(writer, merge.Chunks, parents.Length));
+            return writer.Finish(
+                job.Inputs.Min(static table => table.Entry.FirstSequence), job.Inputs.Max(static table => table.Entry.LastSequence), parents, cancel);
+        }));
+    }
+
+    private bool Fits(SSTableWriter writer, ReadOnlySpan<SeriesChunk> next, int parents) =>
+        writer.EstimatedBytes < _output.TargetFileBytes && writer.LargestBytesWith(next, parents) <= _output.MaxFileBytes;
 }

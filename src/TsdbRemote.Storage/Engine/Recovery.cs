@@ -89,7 +89,8 @@ internal sealed class Recovery
         if (isWhole)
         {
             RemoveTemporaries(_paths.Root);
-            RemoveTemporaries(_paths.Tables);
+            foreach (string directory in TableDirectories()) RemoveTemporaries(directory);
+            foreach (long window in WindowDirectories.All(_files, _paths)) WindowDirectories.RemoveIfEmpty(_files, _paths, window);
             RemoveFlushedSegments(manifest);
             _store.RemoveRests(manifest);
         }
@@ -154,25 +155,32 @@ internal sealed class Recovery
         }
     }
 
+    private IEnumerable<string> TableDirectories() =>
+        WindowDirectories.All(_files, _paths).Select(window => _paths.TableDirectory(level: 1, window)).Prepend(_paths.Tables);
+
     private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
         long next = manifest.NextTableId;
-        foreach (DirectoryEntry entry in _files.List(_paths.Tables))
+        foreach (string directory in TableDirectories().ToArray())
         {
-            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
-            next = Math.Max(next, id + 1);
+            foreach (DirectoryEntry entry in _files.List(directory))
+            {
+                if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
+                next = Math.Max(next, id + 1);
+                string path = DataLayout.Join(directory, entry.Name);
 
-            // Below the next id a commit dropped it. Above, it is the rest of a flush whose log is still there; if it is not, MANIFEST is older than the
-            // table, as after a restore in parts, and the table may be the only copy.
-            if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(_files, _paths.Table(id), id, entry.Length, segments, named))
-            {
-                QuarantineTable(id);
-            }
-            else if (isWhole)
-            {
-                _files.Unlink(_paths.Table(id));
-                Log.RestRemoved(_log, _paths.Table(id));
+                // Below the next id a commit dropped it, or one that came before its own. Above, it is the rest of a flush whose log is still there, or of a
+                // merge whose inputs are; if they are not, MANIFEST is older than the table, as after a restore in parts, and the table may be the only copy.
+                if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(_files, path, id, entry.Length, segments, manifest.Tables))
+                {
+                    QuarantineTable(directory, path, id);
+                }
+                else if (isWhole)
+                {
+                    _files.Unlink(path);
+                    Log.RestRemoved(_log, path);
+                }
             }
         }
 
@@ -283,13 +291,13 @@ internal sealed class Recovery
         }
     }
 
-    private void QuarantineTable(long id)
+    private void QuarantineTable(string directory, string path, long id)
     {
-        string kept = DataLayout.Join(_paths.Quarantine, $"table-{id}{DataLayout.TableSuffix}");
-        _files.Rename(_paths.Table(id), kept);
+        string kept = TableQuarantine.PathOf(_paths, id);
+        _files.Rename(path, kept);
         _files.SyncDir(_paths.Quarantine);
-        _files.SyncDir(_paths.Tables);
-        Damaged($"{_paths.Table(id)} is not named by MANIFEST, and the log it was made from is gone; kept as {kept}");
+        _files.SyncDir(directory);
+        Damaged($"{path} is not named by MANIFEST, and what it was made from is gone; kept as {kept}");
     }
 
     private void RemoveFlushedSegments(ManifestState manifest)
@@ -330,7 +338,7 @@ internal sealed class Recovery
         var tables = new List<LevelTable>();
         foreach (TableEntry entry in manifest.Tables)
         {
-            string path = _paths.Table(entry.Id);
+            string path = _paths.Table(entry);
             try
             {
                 tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _settings.Mmap, _settings.CacheMetadata, entry.Crc, _settings.ReadBufferBytes)));

@@ -17,7 +17,8 @@ public sealed record LevelTable(TableEntry Entry, SSTableReader Reader)
     /// <summary>Bytes of it that a window takes: all, or of a table with several windows a share by samples.</summary>
     public long BytesIn(long windowStartMs)
     {
-        double samples = Reader.Properties.Windows.Where(window => window.StartMs == windowStartMs).Sum(static window => window.Samples);
+        if (Reader.Properties.Windows is [{ } only]) return only.StartMs == windowStartMs ? Entry.Size : 0;
+        double samples = Reader.FindWindow(windowStartMs)?.Samples ?? 0;
         return (long)(Entry.Size * samples / Math.Max(1, Reader.Properties.Samples));
     }
 

@@ -1,4 +1,6 @@
+using System.Collections.Immutable;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Protos.Tables;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
@@ -79,7 +81,7 @@ public static class ManifestCompleteness
                 if (DataLayout.NumberOf(detail.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
                 // Below the next number it was dropped by a commit that this state already knows.
                 if (id < state.NextTableId) continue;
-                if (!IsCovered(fs, file, id, detail.Length, segments, named)) return $"{file} holds what it does not name";
+                if (!IsCovered(fs, file, id, detail.Length, segments, state.Tables)) return $"{file} holds what it does not name";
             }
         }
 
@@ -87,17 +89,22 @@ public static class ManifestCompleteness
     }
 
     /// <summary>True if everything in a table is also in log segments that are there, or in tables that are named: then nobody needs it.</summary>
-    internal static bool IsCovered(IFileSystem fs, string path, long id, long length, HashSet<long> segments, HashSet<long> named)
+    /// <remarks>
+    /// It is if all its parents are named: a commit of it would have taken from each the window that it was merged of. Else if, for each of its windows, each
+    /// log segment that it was made from is there, or a named table that still holds the window is complete for that segment.
+    /// </remarks>
+    internal static bool IsCovered(IFileSystem fs, string path, long id, long length, HashSet<long> segments, ImmutableArray<TableEntry> named)
     {
         try
         {
             using SSTableReader table = SSTableReader.Open(fs, path, id, length, mmap: false, cacheMetadata: false);
-            if (table.Properties.Parents.Count > 0) return table.Properties.Parents.All(named.Contains);
-            long first = (long)(table.Properties.FirstSequence >> SegmentShift);
-            long last = (long)(table.Properties.LastSequence >> SegmentShift);
+            SSTableProperties properties = table.Properties;
+            if (properties.Parents.Count > 0 && properties.Parents.All(parent => named.Any(entry => entry.Id == parent))) return true;
+            long first = (long)(properties.FirstSequence >> SegmentShift);
+            long last = (long)(properties.LastSequence >> SegmentShift);
             for (long segment = first; segment <= last; segment++)
             {
-                if (!segments.Contains(segment)) return false;
+                if (!segments.Contains(segment) && !properties.Windows.All(window => HoldsSegment(named, window.StartMs, segment))) return false;
             }
 
             return true;
@@ -108,6 +115,9 @@ public static class ManifestCompleteness
             return false;
         }
     }
+
+    private static bool HoldsSegment(ImmutableArray<TableEntry> named, long windowStartMs, long segment) => named.Any(entry =>
+        (long)(entry.FirstSequence >> SegmentShift) <= segment && segment <= (long)(entry.LastSequence >> SegmentShift) && entry.Windows.Contains(windowStartMs));
 
     private static HashSet<long> Segments(IFileSystem fs, string dataDir)
     {

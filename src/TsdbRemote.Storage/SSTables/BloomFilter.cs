@@ -32,8 +32,7 @@ public static class BloomFilter
     {
         ArgumentOutOfRangeException.ThrowIfNegative(bitsPerKey);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(bitsPerKey, MaxBitsPerKey);
-        // Beyond what one array holds the filter lets more pass, which costs time and no answer.
-        long blocks = Math.Min(((long)ids.Length * bitsPerKey + BlockBits - 1) / BlockBits, MaxBlocks);
+        long blocks = BodyBytes(ids.Length, bitsPerKey) / BlockBytes;
         byte[] filter = new byte[SSTableFormat.BloomHeaderBytes + blocks * BlockBytes];
         int probes = Math.Clamp((int)(bitsPerKey * 0.6931), 1, MaxProbes);
         BinaryPrimitives.WriteUInt32LittleEndian(filter, (uint)blocks);
@@ -54,6 +53,12 @@ public static class BloomFilter
 
         return filter;
     }
+
+    /// <summary>Bytes of a filter's blocks.</summary>
+    /// <param name="ids">Number of distinct ids.</param>
+    /// <param name="bitsPerKey">Bits for each.</param>
+    /// <remarks>Beyond what one array holds the filter lets more pass, which costs time and no answer.</remarks>
+    internal static long BodyBytes(long ids, int bitsPerKey) => Math.Min((ids * bitsPerKey + BlockBits - 1) / BlockBits, MaxBlocks) * BlockBytes;
 
     /// <summary>True if the bytes have the length that their header names.</summary>
     public static bool IsWellFormed(ReadOnlySpan<byte> filter)

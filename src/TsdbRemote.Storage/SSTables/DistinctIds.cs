@@ -15,6 +15,9 @@ internal sealed class DistinctIds
     /// <summary>All distinct ids of the runs that have ended, ascending.</summary>
     public ReadOnlySpan<ulong> Ids => CollectionsMarshal.AsSpan(_known);
 
+    /// <summary>Ids, those of the run that has not ended yet counted too.</summary>
+    public int Count => _known.Count + _fresh.Count;
+
     /// <summary>Adds the next id of the run.</summary>
     public void Add(ulong id)
     {

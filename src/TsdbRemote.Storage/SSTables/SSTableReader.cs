@@ -161,6 +161,21 @@ public sealed class SSTableReader : IDisposable
         if (Interlocked.Exchange(ref _disposed, 1) == 0) Release();
     }
 
+    /// <summary>What the file says about a window; null if it does not hold it.</summary>
+    public SSTableWindow? FindWindow(long windowStartMs)
+    {
+        int low = 0;
+        int high = Properties.Windows.Count;
+        while (low < high)
+        {
+            int middle = low + (high - low) / 2;
+            if (Properties.Windows[middle].StartMs < windowStartMs) low = middle + 1;
+            else high = middle;
+        }
+
+        return low < Properties.Windows.Count && Properties.Windows[low].StartMs == windowStartMs ? Properties.Windows[low] : null;
+    }
+
     /// <summary>Hands out all chunks of the series asked for that hold some instant of the range, whole.</summary>
     /// <param name="ascendingIds">The series, ascending, each once.</param>
     /// <param name="range">The time asked for.</param>
@@ -230,6 +245,17 @@ public sealed class SSTableReader : IDisposable
         }
 
         return ids;
+    }
+
+    /// <summary>A cursor over all series of a window, by ascending id; over none if the table does not hold it.</summary>
+    /// <param name="windowStartMs">Start of the window in ms.</param>
+    /// <param name="rank">Goes into each chunk: how new this table is.</param>
+    /// <param name="skipDamaged">Told of each chunk that is left out because its bytes are damaged.</param>
+    internal WindowCursor Walk(long windowStartMs, long rank, Action<CorruptFileException> skipDamaged)
+    {
+        SparseIndex sparse = Volatile.Read(ref _sparse) ?? LoadSparseIndex();
+        SparseWindow window = Array.Find(sparse.Windows, candidate => candidate.StartMs == windowStartMs);
+        return new WindowCursor(_source, sparse, window, _footer.IndexOffset, rank, _readBufferBytes, skipDamaged);
     }
 
     /// <summary>Reads the whole file, by system calls, and checks every byte of it.</summary>

@@ -42,6 +42,13 @@ public sealed record SSTableInfo(long Size, uint Crc, SSTableProperties Properti
 /// </remarks>
 public sealed class SSTableWriter : IDisposable
 {
+    // Beyond its chunks: id and count of a series, and the head of an index block in case that it begins one.
+    private const int LargestSeriesBytes = 5 * Varint.MaxBytes;
+
+    // Of each field of a property a byte of tag and a number or, for the directory id, 17 bytes; of a window also its length.
+    private const int LargestFixedProperties = 256;
+    private const int LargestWindowProperties = 8 * (Varint.MaxBytes + 1);
+
     private readonly IFileSystem _fileSystem;
     private readonly string _path;
     private readonly SSTableWriterOptions _options;
@@ -85,6 +92,21 @@ public sealed class SSTableWriter : IDisposable
 
     /// <summary>Bytes that the file would have at least if it were finished now: where a compaction decides to cut.</summary>
     public long EstimatedBytes => _appender.Position + _index.Length + _block.Length;
+
+    /// <summary>Bytes that the file has at most if one more series is added and it is then finished.</summary>
+    /// <param name="chunks">Chunks of the series.</param>
+    /// <param name="parents">Number of tables that it was merged from.</param>
+    public long LargestBytesWith(ReadOnlySpan<SeriesChunk> chunks, int parents)
+    {
+        long bytes = EstimatedBytes + LargestSeriesBytes;
+        foreach (ref readonly SeriesChunk chunk in chunks) bytes += ChunkRecord.SizeOf(chunk.Data.Length) + 3 * Varint.MaxBytes;
+
+        // Behind the index: an entry for each block, the current one and one more; the filter; properties of a few numbers, but for windows and parents.
+        bytes += (_sparse.Count + 2L) * (SSTableFormat.SparseEntryBytes + SSTableFormat.ChecksumBytes);
+        bytes += SSTableFormat.BloomHeaderBytes + BloomFilter.BodyBytes(_ids.Count + 1L, _options.BloomBitsPerKey) + SSTableFormat.ChecksumBytes;
+        bytes += LargestFixedProperties + (_properties.Windows.Count + 1L) * LargestWindowProperties + parents * (long)Varint.MaxBytes;
+        return bytes + 2 * SSTableFormat.ChecksumBytes + SSTableFormat.FooterBytes;
+    }
 
     /// <summary>Chunks added so far.</summary>
     public long Chunks => _properties.Chunks;
