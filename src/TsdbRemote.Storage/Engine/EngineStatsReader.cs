@@ -52,7 +52,7 @@ internal static class EngineStatsReader
                 StallsRefusedBy = ByKey<StallReason>(counters.StallsRefused),
                 StallSignals = stall.Signals(pressure),
                 Stalls = stall.Episodes,
-                Compactions = [.. Enumerable.Range(1, levels - 1).Select(level => Of(level, counters.Compactions[level]))],
+                Compactions = [.. Enumerable.Range(1, Math.Max(levels - 1, state.Levels.Levels.LastOrDefault())).Select(level => Of(level, counters.Compactions[level]))],
                 CompactionsRunning = compaction.Running,
                 CompactionsDue = pressure.Jobs,
                 CompactionDebtBytes = pressure.DebtBytes,

@@ -77,7 +77,8 @@ internal sealed class MergeWork
         }
         catch (Exception failure)
         {
-            if (failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed(job, taken);
+            bool isUncertain = failure is ManifestUncertainException || (failure is DiskException { IsSync: true } sync && !IsOfNewTable(sync));
+            if (!isUncertain) RemoveUnnamed(job, taken);
             throw;
         }
         finally
