@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace TsdbRemote.Storage;
 
-/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1249 flush, 1250-1299 blocks, 1300-1399 failures.</summary>
+/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1219 flush, 1220-1239 merges, 1240-1249 stalls, 1250-1299 blocks, 1300-1399 failures.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1000, LogLevel.Information, "Created data directory {Root} with id {DirectoryId}")]
@@ -58,6 +58,20 @@ internal static partial class Log
 
     [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
     public static partial void SegmentNotCreated(ILogger logger, Exception failure);
+
+    [LoggerMessage(1220, LogLevel.Information, "Merged the window of {Window} ms into level {Level} ({Reason}): {Inputs} tables became {Outputs}, {BytesRead} bytes read, {BytesWritten} written, {Seconds:F3} s")]
+    public static partial void Merged(
+        ILogger logger, long window, int level, Compaction.CompactionReason reason, int inputs, int outputs, long bytesRead, long bytesWritten, double seconds);
+
+    [LoggerMessage(1221, LogLevel.Error, "A merge in the window of {Window} ms failed; its tables stay; next try in {Seconds:F0} s")]
+    public static partial void MergeFailed(ILogger logger, long window, double seconds, Exception failure);
+
+    [LoggerMessage(1240, LogLevel.Warning, "Writes are held back: {Reason}, window {Window}")]
+    public static partial void StallBegan(ILogger logger, Engine.StallReason reason, long? window);
+
+    [LoggerMessage(1241, LogLevel.Information, "Writes are held back no longer: {Reason}, window {Window}; it took {Seconds:F3} s, {Delayed} writes waited {Waited:F3} s in all, {Refused} were told to come again")]
+    public static partial void StallEnded(
+        ILogger logger, Engine.StallReason reason, long? window, double seconds, long delayed, double waited, long refused);
 
     [LoggerMessage(1250, LogLevel.Information, "Converted the window of {Window} ms into block {Ulid}: {Tables} tables, {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
     public static partial void Converted(ILogger logger, long window, string ulid, int tables, long samples, long series, long bytes, double seconds);

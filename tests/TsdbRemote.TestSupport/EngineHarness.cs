@@ -98,11 +98,25 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
-    /// <summary>Flushes all that was written and converts all that is closed, by steps.</summary>
+    /// <summary>Flushes all that was written, merges all that is due and converts all that is closed, by steps.</summary>
     public void CompactByStep()
     {
         FlushByStep();
+        TablesByStep();
         BlocksByStep();
+    }
+
+    /// <summary>Does all merges of tables that are due now, by steps.</summary>
+    public void TablesByStep()
+    {
+        Task done = Engine.CompactTablesAsync(CancellationToken.None);
+        for (int step = 0; !done.IsCompleted; step++)
+        {
+            if (step == 10_000) throw new InvalidOperationException("the merges wait for something that does not come by stepping");
+            Engine.StepCompaction();
+        }
+
+        done.GetAwaiter().GetResult();
     }
 
     /// <summary>Does all that can be done to blocks now, by steps: adopts, deletes, converts.</summary>

@@ -60,7 +60,8 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     /// <summary>True if a MemTable holds some of a window that is closed: flushed, the window could be converted.</summary>
     public bool HoldsClosed(TimeRange memTable, long nowMs) => IsClosed(new TimeRange(memTable.MinMs, TimeWindow.EndOf(memTable.MinMs, WindowMs)), nowMs);
 
-    private bool IsClosed(TimeRange window, long nowMs) => window.MaxMs < nowMs - BlockDelayMs;
+    /// <summary>True if a window is closed.</summary>
+    public bool IsClosed(TimeRange window, long nowMs) => window.MaxMs < nowMs - BlockDelayMs;
 
     private bool IsQuiet(ImmutableArray<LevelTable> tables, long start, Func<long, long> sinceAddedMs) =>
         tables.All(table => sinceAddedMs(table.Entry.Id) >= LateDelayMs) || tables.Sum(table => table.BytesIn(start)) >= LateBytes;

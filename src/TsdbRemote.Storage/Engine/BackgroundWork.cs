@@ -68,14 +68,16 @@ internal sealed class BackgroundWork : IDisposable
     /// <summary>Log bytes that no table holds yet.</summary>
     public long UnflushedLogBytes => _ledger.Bytes + _wal.SegmentBytes;
 
-    /// <summary>True while a write would have to wait: no MemTable or no log may grow further.</summary>
-    public bool IsFull
+    /// <summary>What MemTables and log come to now.</summary>
+    public FlushPressure Pressure
     {
         get
         {
             MemTableSet memTables = _state.Peek.MemTables;
-            if (memTables.Waiting.Length >= _maxWaiting && memTables.Active.Bytes >= _policy.SizeFor(memTables.Active.SeriesCount)) return true;
-            return UnflushedLogBytes >= _policy.LogBytes && memTables.Active.SampleCount > 0;
+            MemTable active = memTables.Active;
+            long size = _policy.SizeFor(active.SeriesCount);
+            return new FlushPressure(
+                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, _policy.LogBytes, size);
         }
     }
 
@@ -127,9 +129,9 @@ internal sealed class BackgroundWork : IDisposable
             if (flushed is { } segment)
             {
                 _flushed(segment);
-                _stall.Pulse();
             }
 
+            _stall.Refresh();
             CompleteRequests();
             return flushed is not null;
         }

@@ -33,18 +33,18 @@ internal sealed class ConversionWork
     private readonly BlockConverter _converter;
     private readonly ConversionPicker _picker;
     private readonly TimeClaims _claims;
+    private readonly TableAges _ages;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
 
-    // When each table was first seen here; windows that could not be read, left alone until the next start.
-    private readonly Dictionary<long, long> _seen = [];
+    // Windows that could not be read, left alone until the next start.
     private readonly HashSet<long> _passedOver = [];
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        TimeClaims claims, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        TimeClaims claims, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -54,6 +54,7 @@ internal sealed class ConversionWork
         _converter = converter;
         _picker = picker;
         _claims = claims;
+        _ages = ages;
         _counters = counters;
         _damaged = damaged;
         _time = time;
@@ -110,23 +111,15 @@ internal sealed class ConversionWork
 
     private ConversionJob? Pick(EngineState state)
     {
-        long now = _time.GetTimestamp();
-        foreach (LevelTable table in state.Levels.Tables) _seen.TryAdd(table.Entry.Id, now);
-        if (_seen.Count > 2 * state.Levels.Tables.Length + 16) Forget(state.Levels);
+        _ages.Note(state.Levels);
         return _picker.Next(
             state.Levels,
             state.Blocks,
             [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
-            table => (long)_time.GetElapsedTime(_seen[table], now).TotalMilliseconds,
+            _ages.SinceAddedMs,
             _passedOver,
             _claims.IsClaimed);
-    }
-
-    private void Forget(LevelSet levels)
-    {
-        HashSet<long> there = [.. levels.Tables.Select(static table => table.Entry.Id)];
-        foreach (long gone in _seen.Keys.Where(table => !there.Contains(table)).ToArray()) _seen.Remove(gone);
     }
 
     private void Convert(ConversionJob job, long started, CancellationToken cancel)

@@ -16,6 +16,9 @@ internal static class EngineSettings
     /// <summary>What evaluated matchers of all blocks may take together, in bytes.</summary>
     public const long MatcherCacheBytes = 32 << 20;
 
+    // Runs that make a level of a window full. With fewer every byte is written more often, with more every read looks into more tables.
+    private const int Fanout = 4;
+
     private const int SmallestPreallocation = 64 << 10;
 
     public static IngestSettings Ingest(StorageOptions options)
@@ -64,6 +67,13 @@ internal static class EngineSettings
 
     public static BlockCompactionPicker BlockCompaction(StorageOptions options) => new(
         options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Retention.Time?.Milliseconds);
+
+    public static CompactionSettings Compaction(StorageOptions options) => new(
+        options.Lsm.CompactionStrategy, options.BlockDuration.Milliseconds, options.Lsm.SstableLevels, Fanout, options.Compaction.CompactionThreshold,
+        options.Compaction.TargetFileSize.Bytes, options.Compaction.MaxFileSize.Bytes);
+
+    /// <summary>Merges at one time: one processor is left to ingestion, where there is more than one.</summary>
+    public static int CompactionWorkers(StorageOptions options, int processors) => Math.Min(options.Compaction.MaxConcurrent, Math.Max(1, processors - 1));
 
     public static Retention Retention(StorageOptions options) => new(options.Retention.Time?.Milliseconds, options.Retention.Size?.Bytes);
 }

@@ -36,8 +36,7 @@ internal sealed class EngineCounters
     public long BlocksAdopted;
     public long BlocksQuarantined;
     public long BlocksDeleted;
-    public long StallTicks;
-    public long StallsRefused;
+    public long CompactionSleepTicks;
     public long Reads;
     public long TornTails;
     public long TornTailBytes;
@@ -46,6 +45,9 @@ internal sealed class EngineCounters
     public long RecordsReplayed;
     public long SamplesReplayed;
     public long RecordsUndecodable;
+    public readonly LevelCounters[] Compactions = [.. Enumerable.Range(0, Options.LsmOptions.MaxLevels).Select(static _ => new LevelCounters())];
+    public readonly long[] StallTicks = new long[Enum.GetValues<StallReason>().Length];
+    public readonly long[] StallsRefused = new long[Enum.GetValues<StallReason>().Length];
     public readonly long[] Rejected = new long[Enum.GetValues<RejectionReason>().Length];
     public readonly long[] Rotations = new long[Enum.GetValues<MemTables.RotationReason>().Length];
 
@@ -54,6 +56,44 @@ internal sealed class EngineCounters
         if (value != 0) Interlocked.Add(ref counter, value);
     }
 }
+
+/// <summary>Running counts of the merges into one level.</summary>
+internal sealed class LevelCounters
+{
+    public long Count;
+    public long Errors;
+    public long Ticks;
+    public long TablesMerged;
+    public long TablesWritten;
+    public long BytesRead;
+    public long BytesWritten;
+    public long Samples;
+}
+
+/// <summary>Merges into one level, since the start.</summary>
+/// <param name="Level">The level.</param>
+/// <param name="Count">Merges committed.</param>
+/// <param name="Errors">Attempts that failed.</param>
+/// <param name="Seconds">Time in merges that were committed, sleep included.</param>
+/// <param name="TablesMerged">Tables that went into them.</param>
+/// <param name="TablesWritten">Tables that came out of them.</param>
+/// <param name="BytesRead">Bytes read.</param>
+/// <param name="BytesWritten">Bytes of the tables that came out.</param>
+/// <param name="Samples">Samples in them.</param>
+public sealed record LevelCompactions(
+    int Level, long Count, long Errors, double Seconds, long TablesMerged, long TablesWritten, long BytesRead, long BytesWritten, long Samples);
+
+/// <summary>A level of a window, for people.</summary>
+/// <param name="Level">The level.</param>
+/// <param name="Runs">Sorted runs, each of one table or of several with disjoint series: what a read of one series looks into.</param>
+/// <param name="Tables">Tables.</param>
+/// <param name="Bytes">Bytes of the window in them.</param>
+public sealed record WindowLevelStats(int Level, int Runs, int Tables, long Bytes);
+
+/// <summary>The tables of a window, for people.</summary>
+/// <param name="StartMs">Start of the window, ms.</param>
+/// <param name="Levels">Its levels that hold something, ascending.</param>
+public sealed record WindowStats(long StartMs, ImmutableArray<WindowLevelStats> Levels);
 
 /// <summary>One MemTable, for people.</summary>
 /// <param name="Segment">Its log segment.</param>
@@ -161,11 +201,48 @@ public sealed record EngineStats
     /// <summary>Older versions of a sample dropped by flushes.</summary>
     public required long MergedConflicts { get; init; }
 
-    /// <summary>Time that writers waited for a flush, seconds.</summary>
-    public required double StallSeconds { get; init; }
+    /// <summary>Time that writers were held back, by reason, seconds.</summary>
+    public required IReadOnlyDictionary<StallReason, double> StallSecondsBy { get; init; }
+
+    /// <summary>Writers that waited too long and were told to come again, by reason.</summary>
+    public required IReadOnlyDictionary<StallReason, long> StallsRefusedBy { get; init; }
+
+    /// <summary>The signals that hold writers back, with their thresholds.</summary>
+    public required ImmutableArray<StallSignal> StallSignals { get; init; }
+
+    /// <summary>What held writers back: what does now, then the last ones, newest first.</summary>
+    public required ImmutableArray<WriteStallEpisode> Stalls { get; init; }
+
+    /// <summary>Time that writers were held back, seconds.</summary>
+    public double StallSeconds => StallSecondsBy.Values.Sum();
 
     /// <summary>Writers that waited too long and were told to come again.</summary>
-    public required long StallsRefused { get; init; }
+    public long StallsRefused => StallsRefusedBy.Values.Sum();
+
+    /// <summary>Merges of tables by the level they go into, from level 1 on.</summary>
+    public required ImmutableArray<LevelCompactions> Compactions { get; init; }
+
+    /// <summary>Merges under way.</summary>
+    public required ImmutableArray<RunningCompaction> CompactionsRunning { get; init; }
+
+    /// <summary>Windows for which a merge is due, those under way counted.</summary>
+    public required int CompactionsDue { get; init; }
+
+    /// <summary>Bytes of the tables that those merges take.</summary>
+    public required long CompactionDebtBytes { get; init; }
+
+    /// <summary>Time that merges slept so that ingestion and reads go first, seconds.</summary>
+    public required double CompactionSleepSeconds { get; init; }
+
+    /// <summary>Part of its time that a merge would work now, from 0.2 to 1.</summary>
+    public required double CompactionDuty { get; init; }
+
+    /// <summary>Windows for which a merge is due and none is under way.</summary>
+    public int CompactionsWaiting => Math.Max(0, CompactionsDue - CompactionsRunning.Length);
+
+    /// <summary>Bytes written by flushes, merges and conversions for each byte that flushes wrote; 0 before the first flush.</summary>
+    public double WriteAmplification =>
+        FlushBytes == 0 ? 0 : (double)(FlushBytes + Compactions.Sum(static level => level.BytesWritten) + ConversionBytes) / FlushBytes;
 
     /// <summary>Snapshots taken by reads.</summary>
     public required long Reads { get; init; }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
@@ -13,8 +14,9 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages, SeriesDictionary dictionary,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies)
+        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels)
     {
+        CompactionPressure pressure = compaction.Measure();
         EngineState state = current.Acquire();
         try
         {
@@ -46,8 +48,16 @@ internal static class EngineStatsReader
                 LastFlushMs = Interlocked.Read(ref counters.LastFlushMs),
                 MergedDuplicates = Interlocked.Read(ref counters.MergedDuplicates),
                 MergedConflicts = Interlocked.Read(ref counters.MergedConflicts),
-                StallSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.StallTicks)).TotalSeconds,
-                StallsRefused = Interlocked.Read(ref counters.StallsRefused),
+                StallSecondsBy = ByKey<StallReason>(counters.StallTicks).ToDictionary(static pair => pair.Key, static pair => TimeSpan.FromTicks(pair.Value).TotalSeconds),
+                StallsRefusedBy = ByKey<StallReason>(counters.StallsRefused),
+                StallSignals = stall.Signals(pressure),
+                Stalls = stall.Episodes,
+                Compactions = [.. Enumerable.Range(1, Math.Max(levels - 1, state.Levels.Levels.LastOrDefault())).Select(level => Of(level, counters.Compactions[level]))],
+                CompactionsRunning = compaction.Running,
+                CompactionsDue = pressure.Jobs,
+                CompactionDebtBytes = pressure.DebtBytes,
+                CompactionSleepSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.CompactionSleepTicks)).TotalSeconds,
+                CompactionDuty = CompactionPace.DutyOf(pace),
                 Reads = Interlocked.Read(ref counters.Reads),
                 Tables = [.. state.Levels.Tables.Select(static table => table.Entry)],
                 Blocks = [.. state.Blocks.Blocks.Select(Of)],
@@ -89,8 +99,18 @@ internal static class EngineStatsReader
         }
     }
 
+    /// <summary>The tables of each window by level, oldest window first.</summary>
+    public static ImmutableArray<WindowStats> Windows(LevelSet levels) =>
+        [.. levels.Windows.Select(start => new WindowStats(start, [.. levels.Runs(start).GroupBy(static run => run.Level).OrderBy(static level => level.Key).Select(level =>
+            new WindowLevelStats(level.Key, level.Count(), level.Sum(static run => run.Tables.Length), level.Sum(run => run.BytesIn(start))))]))];
+
     private static MemTableStats Of(MemTable memTable, bool active) => new(
         memTable.Segment, active, memTable.Bytes, memTable.SeriesCount, memTable.SampleCount, memTable.MinTimeMs, memTable.MaxTimeMs);
+
+    private static LevelCompactions Of(int level, LevelCounters counters) => new(
+        level, Interlocked.Read(ref counters.Count), Interlocked.Read(ref counters.Errors), TimeSpan.FromTicks(Interlocked.Read(ref counters.Ticks)).TotalSeconds,
+        Interlocked.Read(ref counters.TablesMerged), Interlocked.Read(ref counters.TablesWritten), Interlocked.Read(ref counters.BytesRead),
+        Interlocked.Read(ref counters.BytesWritten), Interlocked.Read(ref counters.Samples));
 
     private static StoredBlockStats Of(StoredBlock block)
     {

@@ -31,19 +31,16 @@ internal sealed class FlushWork
     private readonly EngineCounters _counters;
     private readonly EngineFailure _failure;
     private readonly MemTableFlush _flush;
-    private readonly bool _mmap;
-    private readonly bool _cacheMetadata;
-    private readonly int _readBufferBytes;
-    private readonly long _windowMs;
+    private readonly FlushSettings _settings;
+    private readonly TableIds _ids;
     private readonly TimeProvider _time;
     private readonly ILogger _log;
     private readonly List<string> _undeleted = [];
     private readonly Backoff _backoff;
-    private long _nextTableId;
 
     public FlushWork(
         IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, StateCommits commits, SegmentLedger ledger,
-        EngineCounters counters, EngineFailure failure, FlushSettings settings, long nextTableId, TimeProvider time, ILogger log)
+        EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -54,11 +51,8 @@ internal sealed class FlushWork
         _counters = counters;
         _failure = failure;
         _flush = new MemTableFlush(files, paths, dictionary, settings.BloomBitsPerKey);
-        _mmap = settings.Mmap;
-        _cacheMetadata = settings.CacheMetadata;
-        _readBufferBytes = settings.ReadBufferBytes;
-        _windowMs = settings.WindowMs;
-        _nextTableId = nextTableId;
+        _settings = settings;
+        _ids = ids;
         _time = time;
         _log = log;
         _backoff = new Backoff(time);
@@ -96,19 +90,17 @@ internal sealed class FlushWork
     {
         long started = Stopwatch.GetTimestamp();
         LedgerSegment segment = _ledger[memTable.Segment];
-        long tableId = _nextTableId++;
-        FlushResult result = _flush.Write(memTable, segment.LastSequence, _state.Peek.Manifest, tableId, _windowMs);
+        long tableId = _ids.Take();
+        FlushResult result = _flush.Write(memTable, segment.LastSequence, _state.Peek.Manifest, tableId, _settings.WindowMs);
         LevelTable? table = null;
         try
         {
-            if (result.Table is { } entry)
-                table = new LevelTable(entry, SSTableReader.Open(_files, _paths.Table(tableId), tableId, entry.Size, _mmap, _cacheMetadata, entry.Crc, _readBufferBytes));
+            if (result.Table is { } entry) table = _settings.Open(_files, _paths, entry);
             _commits.Commit(
                 manifest => manifest with
                 {
                     Tables = result.Table is null ? manifest.Tables : manifest.Tables.Add(result.Table),
                     Dictionaries = result.Dictionary is null ? manifest.Dictionaries : [result.Dictionary],
-                    NextTableId = _nextTableId,
                 },
                 (state, manifest) => state.With(
                     manifest, state.MemTables.Without(memTable), table is null ? state.Levels : state.Levels.With(table)),
@@ -180,4 +172,9 @@ internal sealed class FlushWork
 /// <param name="Mmap">Whether tables are mapped or read.</param>
 /// <param name="CacheMetadata">Whether sparse indexes and bloom filters stay in memory.</param>
 /// <param name="ReadBufferBytes">Bytes read at a time from tables that are not mapped.</param>
-internal sealed record FlushSettings(long WindowMs, int BloomBitsPerKey, bool Mmap, bool CacheMetadata, int ReadBufferBytes);
+internal sealed record FlushSettings(long WindowMs, int BloomBitsPerKey, bool Mmap, bool CacheMetadata, int ReadBufferBytes)
+{
+    /// <summary>Opens a table that was just written; the caller releases its reader.</summary>
+    public LevelTable Open(IFileSystem files, DataLayout paths, TableEntry entry) =>
+        new(entry, SSTableReader.Open(files, paths.Table(entry), entry.Id, entry.Size, Mmap, CacheMetadata, entry.Crc, ReadBufferBytes));
+}

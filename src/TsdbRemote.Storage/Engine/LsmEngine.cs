@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
@@ -19,7 +20,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Use:       <c>Open</c>, then any thread calls <see cref="WriteAsync"/> and <see cref="AcquireSnapshot"/>; <see cref="StopAsync"/> at the end.
 /// Promise:   a write answered <see cref="WriteStatus.Written"/> is durable as configured and seen by every snapshot taken after the answer, once
 ///            <see cref="WhenReady"/> is complete; before that, reads are refused rather than answered in part.
-/// Threads:   one for the log, one for switching and flushing, some for replay, all of this class. Nothing below starts any.
+/// Threads:   one for the log, one for switching and flushing, some for merges, one for blocks, some for replay, all of this class. Nothing below starts any.
 /// Invariant: a writer holds the gate (shared) from its decision to its last append; a switch of MemTable and segment holds it alone.
 /// Not here:  HTTP, decoding, file formats.
 /// </remarks>
@@ -54,10 +55,15 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly CurrentState _state;
     private readonly BackgroundWork _background;
     private readonly BlockWork _blocks;
+    private readonly CompactionWork _compaction;
+    private readonly WriteStall _stall;
+    private readonly TableAges _ages;
+    private readonly CommitLag _lag;
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
     private readonly bool _threaded;
     private readonly long _started;
+    private int _reads;
     private int _replayersLeft;
     private int _stopped;
 
@@ -71,6 +77,8 @@ public sealed class LsmEngine : IAsyncDisposable
         _lock = directoryLock;
         _threaded = threaded;
         _started = time.GetTimestamp();
+        _ages = new TableAges(time);
+        _lag = new CommitLag(time);
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
@@ -93,16 +101,20 @@ public sealed class LsmEngine : IAsyncDisposable
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
-        var commits = new StateCommits(files, _paths, _dictionary, _state, _ledger, _failure, log);
+        var ids = new TableIds(recovered.NextTableId);
+        var commits = new StateCommits(files, _paths, _dictionary, ids, _state, _ledger, _failure, log);
         var flush = new FlushWork(
-            files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
-        var stall = new WriteStall(() => _background!.IsFull, time, _counters);
+            files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, time, log);
+        long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on
+        _stall = new WriteStall(
+            () => _background!.Pressure, () => _compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, _counters, log);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, _replay.Flushed,
-            _failure, _counters, stall, time, log);
+            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
+            _failure, _counters, _stall, time, log);
+        _compaction = NewCompactionWork(commits, ids);
         _blocks = NewBlockWork(commits, store);
         _writes = new WritePath(
-            options, ingest, _state, _wal, _gate, _background, stall, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
+            options, ingest, _state, _wal, _gate, _background, _stall, _lag, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
 
     /// <summary>Completes when reads are whole: the log is replayed and the postings are built. Faults if replay had to stop.</summary>
@@ -173,7 +185,8 @@ public sealed class LsmEngine : IAsyncDisposable
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
         var sources = new ReadSources([.. state.MemTables.NewestFirst], state.Levels.Tables, state.Blocks.Blocks);
-        return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, state.Release);
+        Interlocked.Increment(ref _reads);
+        return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, () => Done(state));
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
@@ -181,13 +194,26 @@ public sealed class LsmEngine : IAsyncDisposable
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
-    /// <summary>Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and blocks are compacted.</summary>
+    /// <summary>
+    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and no merge of tables or blocks is
+    /// due.
+    /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
     {
         await FlushAsync(cancel).ConfigureAwait(false);
-        await CompactBlocksAsync(cancel).ConfigureAwait(false);
+
+        // A merge that began while blocks were made may have kept a window from them. Not for ever: what is written to without a pause never rests.
+        for (int round = 0; round < 3; round++)
+        {
+            await CompactTablesAsync(cancel).ConfigureAwait(false);
+            await CompactBlocksAsync(cancel).ConfigureAwait(false);
+            if (_compaction.Running.IsEmpty) return;
+        }
     }
+
+    /// <summary>Only the merges of tables, for tests without threads.</summary>
+    internal Task CompactTablesAsync(CancellationToken cancel) => _compaction.CompactAsync(cancel);
 
     /// <summary>The same without the flush, for tests without threads, which flush by steps.</summary>
     internal Task CompactBlocksAsync(CancellationToken cancel) => _blocks.CompactAsync(cancel);
@@ -195,7 +221,23 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
-        _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
+        _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
+        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels);
+
+    /// <summary>The tables of each window by level, oldest window first.</summary>
+    /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
+    public ImmutableArray<WindowStats> Windows()
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            return EngineStatsReader.Windows(state.Levels);
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
 
     /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
@@ -207,6 +249,7 @@ public sealed class LsmEngine : IAsyncDisposable
         while (_writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _blocks.Stop();
+        _compaction.Stop();
         _background.Hurry();
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
@@ -224,6 +267,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _wal.Dispose();
         _background.Dispose();
         _blocks.Dispose();
+        _compaction.Dispose();
         _replay.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
@@ -249,6 +293,9 @@ public sealed class LsmEngine : IAsyncDisposable
         return _background.Step(flush);
     }
 
+    /// <summary>One merge of tables, for tests without threads.</summary>
+    internal bool StepCompaction() => _compaction.Step();
+
     /// <summary>One round of work on blocks, for tests without threads.</summary>
     internal bool StepBlocks() => _blocks.Step();
 
@@ -259,7 +306,7 @@ public sealed class LsmEngine : IAsyncDisposable
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
-            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _counters, Damaged, _time, _log)
+            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _ages, _counters, Damaged, _time, _log)
             : null;
         BlockCompactionWork? compaction = _options.Integration.BlockCompaction
             ? new BlockCompactionWork(
@@ -267,6 +314,50 @@ public sealed class LsmEngine : IAsyncDisposable
                 EngineSettings.BlockCompaction(_options), _claims, state => conversion?.Waiting(state) ?? [], _counters, Damaged, _time, _log)
             : null;
         return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
+    }
+
+    private CompactionWork NewCompactionWork(StateCommits commits, TableIds ids)
+    {
+        FlushSettings tables = EngineSettings.Flush(_options);
+        CompactionSettings settings = EngineSettings.Compaction(_options);
+        var compactor = new TableCompactor(
+            _files, _paths, new CompactionOutput(_state.Peek.Manifest.DirectoryId, tables.BloomBitsPerKey, settings.TargetFileBytes, settings.MaxFileBytes));
+        var merge = new MergeWork(_files, _paths, commits, compactor, tables, ids, _ages, _counters, Damaged, _log);
+        return new CompactionWork(
+            _files, _paths, _state, merge, settings, _claims, _ages, IsLeftToConversion, _options.Integration.AdaptiveCompaction ? Busyness : null, Sleep,
+            _stall.Refresh, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, Damaged, _time, _log);
+    }
+
+    /// <summary>
+    /// A closed window becomes a block of all its tables soon: a merge before would write its bytes once more for nothing. If it does not, because some of
+    /// it keeps arriving or cannot be read, its tables are merged once they are so many that its writers would be held back.
+    /// </summary>
+    private bool IsLeftToConversion(EngineState state, TimeRange window) =>
+        _options.Integration.SstableToBlockConversion
+        && EngineSettings.Conversion(_options).IsClosed(window, NowMs)
+        && state.Levels.At(0, window.MinMs).Count() < StallRules.SlowTables
+        && !state.Blocks.IsConverted(window);
+
+    private PaceSignals Busyness() => new(
+        Environment.ProcessorCount, _writes.InFlight, Volatile.Read(ref _reads), _wal.WaitingRecords, _state.Peek.MemTables.Waiting.Length,
+        _options.Lsm.MaxImmutableMemTables, _lag.Mean, _stall.IsCompactionBehind);
+
+    /// <summary>Between two slices of a merge. Without threads of its own the engine has nobody to make way for, and a clock that a test holds would never ring.</summary>
+    private void Sleep(TimeSpan pause, CancellationToken cancel)
+    {
+        if (_threaded) Task.Delay(pause, _time, cancel).GetAwaiter().GetResult();
+    }
+
+    private void Flushed(long segment)
+    {
+        _replay.Flushed(segment);
+        _compaction.Wake();
+    }
+
+    private void Done(EngineState state)
+    {
+        Interlocked.Decrement(ref _reads);
+        state.Release();
     }
 
     private bool HoldsClosedWindow(MemTable memTable) =>
@@ -294,6 +385,7 @@ public sealed class LsmEngine : IAsyncDisposable
         StartThread("log", _wal.Run);
         StartThread("flush", _background.Run);
         StartThread("blocks", _blocks.Run);
+        for (int i = 0; i < EngineSettings.CompactionWorkers(_options, Environment.ProcessorCount); i++) StartThread($"merge {i}", _compaction.Run);
         int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));

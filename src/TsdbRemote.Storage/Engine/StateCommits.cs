@@ -8,7 +8,7 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Replaces the manifest and publishes what it then says, one change at a time.</summary>
 /// <remarks>
-/// Flushes, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
+/// Flushes, merges, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
 /// come, so that no two of them undo each other. Thread-safe.
 /// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once.
 /// </remarks>
@@ -18,17 +18,20 @@ internal sealed class StateCommits
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly SeriesDictionary _dictionary;
+    private readonly TableIds _tableIds;
     private readonly CurrentState _state;
     private readonly SegmentLedger _ledger;
     private readonly EngineFailure _failure;
     private readonly ILogger _log;
 
     public StateCommits(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, SegmentLedger ledger, EngineFailure failure, ILogger log)
+        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, TableIds tableIds, CurrentState state, SegmentLedger ledger, EngineFailure failure,
+        ILogger log)
     {
         _files = files;
         _paths = paths;
         _dictionary = dictionary;
+        _tableIds = tableIds;
         _state = state;
         _ledger = ledger;
         _failure = failure;
@@ -70,6 +73,9 @@ internal sealed class StateCommits
         {
             Generation = _state.Peek.Manifest.Generation + 1,
             NextSeriesId = _dictionary.NextSeriesId,
+
+            // Above numbers that other jobs have taken and not committed, too: until then what they write is garbage, and their inputs are all named.
+            NextTableId = Math.Max(next.NextTableId, _tableIds.Next),
             Segments =
             [
                 .. segments.Where(segment => segment.HasFile && segment.Number != flushedSegment).Select(static segment => segment.Entry),

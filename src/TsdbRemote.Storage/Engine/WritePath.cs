@@ -9,7 +9,7 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>The life of one write request: admission, decompression, decoding, decision and append under the gate, commit, answer.</summary>
 /// <remarks>
-/// Order of refusals: stopping or failed, full MemTables or log, bytes in flight; only then is memory taken. Once the log has the body nothing cancels.
+/// Order of refusals: stopping or failed, full MemTables or log or merges far behind, bytes in flight; only then is memory taken, and a crowded window found. Once the log has the body nothing cancels.
 /// Everything between entering and leaving the gate is synchronous. Thread-safe.
 /// </remarks>
 internal sealed class WritePath
@@ -21,6 +21,7 @@ internal sealed class WritePath
     private readonly ReaderWriterLockSlim _gate;
     private readonly BackgroundWork _background;
     private readonly WriteStall _stall;
+    private readonly CommitLag _lag;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
     private readonly MetricMetadata _metadata;
@@ -32,7 +33,7 @@ internal sealed class WritePath
 
     public WritePath(
         StorageOptions options, Ingest ingest, CurrentState state, WriteAheadLog wal, ReaderWriterLockSlim gate, BackgroundWork background,
-        WriteStall stall, EngineFailure failure, EngineCounters counters, MetricMetadata metadata, WriteScratchPool scratches, TimeProvider time,
+        WriteStall stall, CommitLag lag, EngineFailure failure, EngineCounters counters, MetricMetadata metadata, WriteScratchPool scratches, TimeProvider time,
         ILogger log, CancellationToken stopping)
     {
         _options = options;
@@ -42,6 +43,7 @@ internal sealed class WritePath
         _gate = gate;
         _background = background;
         _stall = stall;
+        _lag = lag;
         _failure = failure;
         _counters = counters;
         _metadata = metadata;
@@ -91,37 +93,47 @@ internal sealed class WritePath
             return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
         }
 
-        long reserved = await Budget.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None).ConfigureAwait(false);
-        if (reserved < 0)
+        for (bool mayBeHeld = true; ; mayBeHeld = false)
         {
-            body.Dispose();
-            return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
-        }
+            long reserved = await Budget.TryAcquireAsync(declared, WriteStall.Patience, CancellationToken.None).ConfigureAwait(false);
+            if (reserved < 0)
+            {
+                body.Dispose();
+                return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
+            }
 
-        PendingWrite pending;
-        try
-        {
-            pending = Apply(protocol, body);
-        }
-        catch (Exception failed) when (failed is LogFailedException or LogFullException)
-        {
-            return LogFailed(failed);
-        }
-        catch (EngineUnavailableException closed)
-        {
-            body.Dispose();
-            return WriteReport.Nothing(WriteStatus.Unavailable, closed.Message, 5);
-        }
-        finally
-        {
-            Budget.Release(reserved);
-        }
+            PendingWrite pending;
+            CrowdedWindow? crowd;
+            try
+            {
+                crowd = Apply(protocol, body, mayBeHeld, out pending);
+            }
+            catch (Exception failed) when (failed is LogFailedException or LogFullException)
+            {
+                return LogFailed(failed);
+            }
+            catch (EngineUnavailableException closed)
+            {
+                body.Dispose();
+                return WriteReport.Nothing(WriteStatus.Unavailable, closed.Message, 5);
+            }
+            finally
+            {
+                Budget.Release(reserved);
+            }
 
-        return await CommittedAsync(pending).ConfigureAwait(false);
+            if (crowd is null) return await CommittedAsync(pending).ConfigureAwait(false);
+
+            // Only what the sender's connection holds is kept meanwhile; decoded once more, it costs this writer, and not those who wait for nothing.
+            if (await _stall.WaitForAsync(crowd, body.Length).ConfigureAwait(false) is not { } inTheWay) continue;
+            body.Dispose();
+            return WriteReport.Nothing(WriteStatus.Unavailable, inTheWay, 2);
+        }
     }
 
     private async ValueTask<WriteReport> CommittedAsync(PendingWrite pending)
     {
+        long queued = _time.GetTimestamp();
         try
         {
             if (!_options.Wal.Async)
@@ -130,23 +142,36 @@ internal sealed class WritePath
             }
 
             await pending.Committed.ConfigureAwait(false);
+            _lag.Note(queued);
         }
         catch (Exception failed) when (failed is LogFailedException or LogFullException)
         {
             return LogFailed(failed);
         }
 
-        if (_background.RotationIsDue) _background.Wake();
+        if (_background.RotationIsDue)
+        {
+            _background.Wake();
+            _stall.Refresh(); // what is due may be late already
+        }
+
         return pending.Report;
     }
 
-    private PendingWrite Apply(WriteProtocol protocol, PooledBuffer body)
+    /// <summary>Decodes, decides, logs and appends.</summary>
+    /// <param name="protocol">Which message the body is.</param>
+    /// <param name="body">Taken over, unless a window is returned.</param>
+    /// <param name="mayBeHeld">False once it has waited.</param>
+    /// <param name="pending">Its answer, once the log has committed.</param>
+    /// <returns>Null, or a window to wait for: nothing has been done then.</returns>
+    private CrowdedWindow? Apply(WriteProtocol protocol, PooledBuffer body, bool mayBeHeld, out PendingWrite pending)
     {
         SnappyStatus status = SnappyBlock.TryDecompress(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
         if (status != SnappyStatus.Ok || raw is null)
         {
             body.Dispose();
-            return new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
+            pending = new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
+            return null;
         }
 
         WriteScratch scratch = _scratches.Rent();
@@ -157,7 +182,15 @@ internal sealed class WritePath
                 if (_ingest.Decode(scratch, protocol, raw) is { } refused)
                 {
                     body.Dispose();
-                    return new PendingWrite(refused, Task.CompletedTask);
+                    pending = new PendingWrite(refused, Task.CompletedTask);
+                    return null;
+                }
+
+                WriteBatch batch = scratch.Batch;
+                if (mayBeHeld && _stall.CrowdOf(batch.MinTimeMs, batch.MaxTimeMs, batch.Samples) is { } crowd)
+                {
+                    pending = default;
+                    return crowd;
                 }
 
                 Ingest.Observe(scratch.Batch, _metadata);
@@ -168,7 +201,8 @@ internal sealed class WritePath
                     // Held, because a decision may look into MemTables that a flush lets go meanwhile.
                     state = _state.Acquire();
                     WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
-                    return _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
+                    pending = _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
+                    return null;
                 }
                 finally
                 {
@@ -193,8 +227,8 @@ internal sealed class WritePath
 
     private async ValueTask<WriteReport?> RefusalAfterWaitAsync()
     {
-        if (await _stall.WaitAsync().ConfigureAwait(false)) return null;
-        return WriteReport.Nothing(WriteStatus.Unavailable, "MemTables or the log are full and wait for a flush", 2);
+        string? inTheWay = await _stall.WaitAsync().ConfigureAwait(false);
+        return inTheWay is null ? null : WriteReport.Nothing(WriteStatus.Unavailable, inTheWay, 2);
     }
 
     private WriteReport LogFailed(Exception failed)

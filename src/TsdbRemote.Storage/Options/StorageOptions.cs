@@ -39,6 +39,9 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>The write-ahead log.</summary>
     public WalOptions Wal { get; init; } = new();
 
+    /// <summary>Merging of tables.</summary>
+    public CompactionOptions Compaction { get; init; } = new();
+
     /// <summary>Reads.</summary>
     public ReadOptions Read { get; init; } = new();
 
@@ -60,6 +63,7 @@ public sealed record StorageOptions : IOptionsSection
         .. OptionProblem.Range(path, "shutdown_flush_timeout", ShutdownFlushTimeout, Duration.Seconds(0), Duration.Hours(24)),
         .. Lsm.Problems($"{path}.lsm"),
         .. Wal.Problems($"{path}.wal"),
+        .. Compaction.Problems($"{path}.compaction"),
         .. Read.Problems($"{path}.read"),
         .. Retention.Problems($"{path}.retention"),
         .. Integration.Problems($"{path}.integration"),
@@ -76,6 +80,9 @@ public sealed record StorageOptions : IOptionsSection
 /// <summary>MemTables and tables. Keys: <c>storage.lsm</c>.</summary>
 public sealed record LsmOptions : IOptionsSection
 {
+    /// <summary>Most levels that <see cref="SstableLevels"/> may ask for.</summary>
+    public const int MaxLevels = 16;
+
     /// <summary>Bytes of chunks and per-series state in one MemTable. Null: grows with the active series, from 64 MB to 1/16 of memory.</summary>
     [OptionKey("memtable_size"), NullWord("auto")]
     public ByteSize? MemTableSize { get; init; }
@@ -91,6 +98,12 @@ public sealed record LsmOptions : IOptionsSection
     /// <summary>Locks of a MemTable; a power of two. More: fewer waits among many cores, a few KB each.</summary>
     public int Stripes { get; init; } = 64;
 
+    /// <summary>Levels of tables, level 0 counted. Fewer: the deepest is rewritten more often, and reads look into fewer tables.</summary>
+    public int SstableLevels { get; init; } = 7;
+
+    /// <summary>How tables are chosen for a merge.</summary>
+    public CompactionStrategy CompactionStrategy { get; init; } = CompactionStrategy.SizeTiered;
+
     /// <summary>Bits a series in a table's bloom filter. More: fewer useless look-ups in narrow reads, memory and disk.</summary>
     public int BloomFilterBits { get; init; } = 10;
 
@@ -104,6 +117,7 @@ public sealed record LsmOptions : IOptionsSection
         [
             .. OptionProblem.Range(path, "max_immutable_memtables", MaxImmutableMemTables, 1, 64),
             .. OptionProblem.Range(path, "stripes", Stripes, 1, 1024),
+            .. OptionProblem.Range(path, "sstable_levels", SstableLevels, 2, MaxLevels),
             .. OptionProblem.Range(path, "bloom_filter_bits", BloomFilterBits, 1, 32),
             .. OptionProblem.Range(path, "write_buffer_size", WriteBufferSize, ByteSize.Mebibytes(1), ByteSize.Gibibytes(64)),
         ];

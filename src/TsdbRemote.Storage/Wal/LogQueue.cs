@@ -105,6 +105,15 @@ internal sealed class LogQueue
     /// <summary>Bytes of the frames queued for this segment, written or not.</summary>
     public long SegmentBytes => Volatile.Read(ref _segmentBytes);
 
+    /// <summary>Records that the consumer has not taken yet.</summary>
+    public int Waiting
+    {
+        get
+        {
+            lock (_gate) return _incoming.Count;
+        }
+    }
+
     public LogFailedException? Failed => Volatile.Read(ref _failed);
 
     /// <summary>Records are refused until the next segment begins.</summary>

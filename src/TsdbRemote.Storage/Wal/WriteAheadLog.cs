@@ -68,6 +68,9 @@ public sealed class WriteAheadLog : IDisposable
     /// </summary>
     public bool NeedsSegment => _queue.NeedsSegment;
 
+    /// <summary>Records that wait for the next group commit.</summary>
+    public int WaitingRecords => _queue.Waiting;
+
     /// <summary>What stopped the log, or null.</summary>
     public Exception? Failure => _queue.Failed;
 

@@ -14,7 +14,7 @@ internal static class AdminEndpoints
         endpoints.MapPost("/api/v1/admin/compact", static context => DoAsync(context, "Compaction", static (engine, cancel) => engine.CompactAsync(cancel)));
     }
 
-    /// <summary>Answers 204 once it is done: for a flush, everything acknowledged before is in tables; for a compaction, every closed window in a block.</summary>
+    /// <summary>Answers 204 once it is done: for a flush, everything acknowledged before is in tables; for a compaction, no merge is due and every closed window is in a block.</summary>
     private static async Task DoAsync(HttpContext context, string what, Func<LsmEngine, CancellationToken, Task> work)
     {
         IServiceProvider services = context.RequestServices;

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text.Json;
 using TsdbRemote.Storage.Engine;
 
@@ -7,7 +8,7 @@ namespace TsdbRemote.Endpoints;
 internal static class LsmStatus
 {
     /// <summary>Arranges the figures.</summary>
-    public static object Of(EngineStats stats, ReplayProgress replay) => new
+    public static object Of(EngineStats stats, ImmutableArray<WindowStats> windows, ReplayProgress replay) => new
     {
         Phase = Name(stats.Phase),
         stats.Failure,
@@ -72,7 +73,7 @@ internal static class LsmStatus
             table.MaxTimeMs,
             table.Size,
         }),
-        Windows = Windows(stats),
+        Windows = Windows(stats, windows),
         stats.Blocks,
         Conversions = new
         {
@@ -98,17 +99,53 @@ internal static class LsmStatus
         MatcherCache = new { Hits = stats.MatcherCacheHits, Misses = stats.MatcherCacheMisses },
         stats.ManifestGeneration,
         Bloom = new { Hits = stats.BloomHits, Misses = stats.BloomMisses },
-        Stalls = new { Seconds = stats.StallSeconds, Refused = stats.StallsRefused },
+        Compactions = new
+        {
+            Running = stats.CompactionsRunning.Select(static merge => new
+            {
+                merge.WindowStartMs,
+                merge.OutputLevel,
+                Reason = Name(merge.Reason),
+                merge.Tables,
+                merge.Bytes,
+                merge.BytesRead,
+                merge.Seconds,
+            }),
+            Waiting = stats.CompactionsWaiting,
+            DebtBytes = stats.CompactionDebtBytes,
+            Duty = stats.CompactionDuty,
+            SleepSeconds = stats.CompactionSleepSeconds,
+            Levels = stats.Compactions,
+            stats.WriteAmplification,
+        },
+        Stalls = new
+        {
+            Seconds = stats.StallSeconds,
+            Refused = stats.StallsRefused,
+            SecondsByReason = stats.StallSecondsBy.ToDictionary(static pair => Name(pair.Key), static pair => pair.Value),
+            Signals = stats.StallSignals.Select(static signal => new { Reason = Name(signal.Reason), signal.Value, signal.SlowAt, signal.StopAt }),
+            Episodes = stats.Stalls.Select(static stall => new
+            {
+                Reason = Name(stall.Reason),
+                stall.WindowStartMs,
+                stall.BeganMs,
+                stall.EndedMs,
+                stall.Delayed,
+                stall.Refused,
+                stall.WaitedSeconds,
+            }),
+        },
         stats.InFlightBytes,
     };
 
-    /// <summary>For each window of time that tables hold, which; and for each range that blocks hold, which. Oldest first.</summary>
-    private static IEnumerable<object> Windows(EngineStats stats)
+    /// <summary>For each window of time that tables hold, which, and how they stand by level; and for each range that blocks hold, which. Oldest first.</summary>
+    private static IEnumerable<object> Windows(EngineStats stats, ImmutableArray<WindowStats> windows)
     {
+        Dictionary<long, ImmutableArray<WindowLevelStats>> levels = windows.ToDictionary(static window => window.StartMs, static window => window.Levels);
         var tables = stats.Tables.SelectMany(static table => table.Windows, static (table, window) => (window, table.Id)).ToLookup(static pair => pair.window, static pair => pair.Id);
         var blocks = stats.Blocks.ToLookup(static block => block.MinTimeMs, static block => block.Ulid);
         return tables.Select(static window => window.Key).Concat(blocks.Select(static block => block.Key)).Distinct().Order()
-            .Select(start => new { StartMs = start, Tables = tables[start], Blocks = blocks[start] });
+            .Select(start => new { StartMs = start, Tables = tables[start], Levels = levels.GetValueOrDefault(start, []), Blocks = blocks[start] });
     }
 
     private static string Name(Enum value) => JsonNamingPolicy.SnakeCaseLower.ConvertName(value.ToString());

@@ -17,8 +17,7 @@ internal static class StatusEndpoints
         endpoints.MapGet("/api/v1/status/buildinfo", static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
         endpoints.MapGet("/api/v1/status/walreplay", static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
         endpoints.MapGet("/api/v1/status/tsdb", TsdbAsync);
-        endpoints.MapGet("/api/v1/status/lsm", static (HttpContext context) =>
-            ApiJson.SendAsync(context, LsmStatus.Of(EngineOf(context).Stats(), EngineOf(context).ReplayProgress)));
+        endpoints.MapGet("/api/v1/status/lsm", LsmAsync);
     }
 
     private static LsmEngine EngineOf(HttpContext context) => context.RequestServices.GetRequiredService<EngineHost>().Engine;
@@ -40,6 +39,27 @@ internal static class StatusEndpoints
         ReplayProgress progress = engine.ReplayProgress;
         return new { progress.Min, progress.Max, progress.Current };
     }
+
+    private static async Task LsmAsync(HttpContext context)
+    {
+        string? format = context.Request.Query["format"];
+        LsmEngine engine = EngineOf(context);
+        if (format is "text")
+        {
+            context.Response.ContentType = "text/plain; charset=utf-8";
+            await context.Response.WriteAsync(LsmText.Of(engine.Stats(), engine.Windows(), engine.ReplayProgress, TimeOf(context)), context.RequestAborted);
+        }
+        else if (format is null or "" or "json")
+        {
+            await ApiJson.SendAsync(context, LsmStatus.Of(engine.Stats(), engine.Windows(), engine.ReplayProgress));
+        }
+        else
+        {
+            await ApiJson.RefuseAsync(context, StatusCodes.Status400BadRequest, ApiJson.BadData, "format must be json or text");
+        }
+    }
+
+    private static DateTimeOffset TimeOf(HttpContext context) => context.RequestServices.GetRequiredService<TimeProvider>().GetUtcNow();
 
     private static async Task TsdbAsync(HttpContext context)
     {

@@ -23,9 +23,8 @@ internal static class OptionsChecks
     /// <summary>Keys of the design whose effect is still to come. A key that is silently ignored would be a promise broken.</summary>
     private static readonly string[] LaterKeys =
     [
-        "storage.compaction", "storage.integration.hybrid_mode", "storage.integration.adaptive_compaction", "storage.integration.write_path",
-        "storage.integration.read_path", "storage.integration.max_block_size", "storage.integration.max_block_records", "storage.lsm.enabled",
-        "storage.lsm.sstable_levels", "storage.lsm.compaction_strategy", "storage.read.parallel_sstable_reads",
+        "storage.integration.hybrid_mode", "storage.integration.write_path", "storage.integration.read_path", "storage.integration.max_block_size",
+        "storage.integration.max_block_records", "storage.lsm.enabled", "storage.read.parallel_sstable_reads",
     ];
 
     /// <summary>Reads the options.</summary>

@@ -22,6 +22,8 @@ internal sealed class Metrics
         AddLog();
         AddMemTables();
         AddFlushes();
+        AddStalls();
+        AddCompactions();
         AddBlocks();
         AddReads();
         AddOpening();
@@ -42,8 +44,6 @@ internal sealed class Metrics
         CountEach("tsdb_remote_samples_rejected_total", "Samples refused, by reason.", "reason", static stats => stats.SamplesRejected);
         Count("tsdb_remote_write_requests_unavailable_total", "Write requests told to come again.", static stats => stats.WriteRequestsFailed);
         Show("tsdb_remote_write_inflight_bytes", "Decompressed request bytes in flight.", static stats => stats.InFlightBytes);
-        Count("tsdb_remote_write_stall_seconds_total", "Time that writers waited for a flush.", static stats => stats.StallSeconds);
-        Count("tsdb_remote_write_stalls_refused_total", "Writers that waited too long for a flush and were told to come again.", static stats => stats.StallsRefused);
         Show("tsdb_remote_series", "Series in the dictionary.", static stats => stats.Series);
         Count("tsdb_remote_series_created_total", "Series created.", static stats => stats.SeriesCreated);
         Show("tsdb_remote_dictionary_bytes", "Memory of the series dictionary and its postings.", static stats => stats.DictionaryBytes);
@@ -82,19 +82,63 @@ internal sealed class Metrics
         Count("tsdb_remote_flush_bytes_total", "Bytes of tables written by flushes.", static stats => stats.FlushBytes);
         Count("tsdb_remote_flush_samples_total", "Samples in tables written by flushes.", static stats => stats.FlushSamples);
         Show("tsdb_remote_flush_last_timestamp_seconds", "When the last flush was committed; 0 if none was.", static stats => stats.LastFlushMs / 1000.0);
-        Count("tsdb_remote_merged_duplicates_total", "Exact repetitions dropped by flushes.", static stats => stats.MergedDuplicates);
-        Count("tsdb_remote_merged_conflicts_total", "Older versions of a sample dropped by flushes.", static stats => stats.MergedConflicts);
+        Count("tsdb_remote_merged_duplicates_total", "Exact repetitions dropped by flushes, merges and conversions.", static stats => stats.MergedDuplicates);
+        Count("tsdb_remote_merged_conflicts_total", "Older versions of a sample dropped by flushes, merges and conversions.", static stats => stats.MergedConflicts);
         Gauge tables = _factory.CreateGauge("tsdb_remote_tables", "Tables, by level.", "level");
         Gauge bytes = _factory.CreateGauge("tsdb_remote_table_bytes", "Bytes of tables, by level.", "level");
         _updates.Add(stats =>
         {
-            foreach (IGrouping<int, Storage.Levels.TableEntry> level in stats.Tables.GroupBy(static table => table.Level))
+            ILookup<int, Storage.Levels.TableEntry> levels = stats.Tables.ToLookup(static table => table.Level);
+            for (int level = 0; level <= stats.Compactions.Length; level++)
             {
-                string name = level.Key.ToString(System.Globalization.CultureInfo.InvariantCulture);
-                tables.WithLabels(name).Set(level.Count());
-                bytes.WithLabels(name).Set(level.Sum(static table => table.Size));
+                // Also those that are empty again: a gauge keeps its last value.
+                string name = level.ToString(System.Globalization.CultureInfo.InvariantCulture);
+                tables.WithLabels(name).Set(levels[level].Count());
+                bytes.WithLabels(name).Set(levels[level].Sum(static table => table.Size));
             }
         });
+    }
+
+    private void AddStalls()
+    {
+        Counter seconds = _factory.CreateCounter("tsdb_remote_write_stall_seconds_total", "Time that writers were held back, by reason.", "reason");
+        _updates.Add(stats =>
+        {
+            foreach ((StallReason reason, double value) in stats.StallSecondsBy) seconds.WithLabels(Name(reason)).IncTo(value);
+        });
+        CountEach("tsdb_remote_write_stalls_refused_total", "Writers that were held back too long and told to come again, by reason.", "reason",
+            static stats => stats.StallsRefusedBy);
+        Gauge signals = _factory.CreateGauge("tsdb_remote_write_stall_signal", "What may hold writers back: MemTables, bytes, or tables of a window.", "reason");
+        Gauge thresholds = _factory.CreateGauge(
+            "tsdb_remote_write_stall_threshold", "Where a signal delays writers (at=\"slow\") and where it stops them (at=\"stop\").", "reason", "at");
+        _updates.Add(stats =>
+        {
+            foreach (StallSignal signal in stats.StallSignals)
+            {
+                string reason = Name(signal.Reason);
+                signals.WithLabels(reason).Set(signal.Value);
+                thresholds.WithLabels(reason, "slow").Set(signal.SlowAt);
+                thresholds.WithLabels(reason, "stop").Set(signal.StopAt);
+            }
+        });
+    }
+
+    private void AddCompactions()
+    {
+        CountLevels("tsdb_remote_compactions_total", "Merges of tables, by the level they go into.", static level => level.Count);
+        CountLevels("tsdb_remote_compaction_errors_total", "Merges that failed.", static level => level.Errors);
+        CountLevels("tsdb_remote_compaction_seconds_total", "Time in merges, sleep included.", static level => level.Seconds);
+        CountLevels("tsdb_remote_compaction_tables_merged_total", "Tables that went into merges.", static level => level.TablesMerged);
+        CountLevels("tsdb_remote_compaction_tables_written_total", "Tables that came out of merges.", static level => level.TablesWritten);
+        CountLevels("tsdb_remote_compaction_read_bytes_total", "Bytes that merges read.", static level => level.BytesRead);
+        CountLevels("tsdb_remote_compaction_written_bytes_total", "Bytes of tables that merges wrote.", static level => level.BytesWritten);
+        CountLevels("tsdb_remote_compaction_samples_total", "Samples in tables that merges wrote.", static level => level.Samples);
+        Show("tsdb_remote_compactions_running", "Merges under way.", static stats => stats.CompactionsRunning.Length);
+        Show("tsdb_remote_compactions_waiting", "Windows for which a merge is due and none is under way.", static stats => stats.CompactionsWaiting);
+        Show("tsdb_remote_compaction_debt_bytes", "Bytes of tables that wait to be merged.", static stats => stats.CompactionDebtBytes);
+        Show("tsdb_remote_compaction_duty_ratio", "Part of its time that a merge works now; the rest it makes way.", static stats => stats.CompactionDuty);
+        Count("tsdb_remote_compaction_sleep_seconds_total", "Time that merges slept to make way.", static stats => stats.CompactionSleepSeconds);
+        Show("tsdb_remote_write_amplification_ratio", "Bytes written by flushes, merges and conversions for each byte that flushes wrote.", static stats => stats.WriteAmplification);
     }
 
     private void AddBlocks()
@@ -175,6 +219,18 @@ internal sealed class Metrics
         _updates.Add(stats => gauge.Set(value(stats)));
     }
 
+    private void CountLevels(string name, string help, Func<LevelCompactions, double> value)
+    {
+        Counter counter = _factory.CreateCounter(name, help, "level");
+        _updates.Add(stats =>
+        {
+            foreach (LevelCompactions level in stats.Compactions)
+                counter.WithLabels(level.Level.ToString(System.Globalization.CultureInfo.InvariantCulture)).IncTo(value(level));
+        });
+    }
+
+    private static string Name(Enum key) => JsonNamingPolicy.SnakeCaseLower.ConvertName(key.ToString());
+
     private void CountEach<TKey>(string name, string help, string label, Func<EngineStats, IEnumerable<KeyValuePair<TKey, long>>> values)
         where TKey : struct, Enum
     {
@@ -182,7 +238,7 @@ internal sealed class Metrics
         _updates.Add(stats =>
         {
             foreach ((TKey key, long value) in values(stats))
-                counter.WithLabels(JsonNamingPolicy.SnakeCaseLower.ConvertName(key.ToString())).IncTo(value);
+                counter.WithLabels(Name(key)).IncTo(value);
         });
     }
 }

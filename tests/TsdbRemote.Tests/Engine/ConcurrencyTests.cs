@@ -16,12 +16,17 @@ public sealed class ConcurrencyTests
     private const int Flushes = 6;
     private static readonly byte[] Shared = Labels.Encode(("__name__", "c"), ("of", "both"));
 
-    [Fact]
-    public async Task A_read_sees_each_sample_acknowledged_before_it_began_once_in_order_and_none_that_was_not_sent()
+    [Theory]
+    [InlineData(null)]
+    [InlineData(CompactionStrategy.SizeTiered)]
+    [InlineData(CompactionStrategy.TimeTiered)]
+    [InlineData(CompactionStrategy.Leveled)]
+    public async Task A_read_sees_each_sample_acknowledged_before_it_began_once_in_order_and_none_that_was_not_sent(CompactionStrategy? merged)
     {
         using var directory = new TempDirectory();
         var ledger = new Ledger();
-        await using (EngineHarness engine = await EngineHarness.OpenAsync(new LocalFileSystem(), OptionsOf(directory)))
+        StorageOptions options = merged is { } strategy ? MergedOften(OptionsOf(directory), strategy) : OptionsOf(directory);
+        await using (EngineHarness engine = await EngineHarness.OpenAsync(new LocalFileSystem(), options))
         {
             using var stop = new CancellationTokenSource();
             Task flushes = Task.Run(() => FlushThenStopAsync(engine, stop));
@@ -32,10 +37,12 @@ public sealed class ConcurrencyTests
             ledger.Check(engine.ReadAll(), ledger.Acknowledged);
             EngineStats stats = engine.Engine.Stats();
             Assert.True(stats.SamplesDuplicate > 0 && stats.SamplesReplaced > 0 && stats.SamplesOutOfOrder > 0, $"not all kinds of samples were written: {stats}");
+            if (merged is not null) Assert.True(stats.Compactions.Sum(static level => level.Count) > 0, "nothing was merged meanwhile");
+            Assert.Equal([], stats.Damages);
             await engine.StopWithoutFlushAsync();
         }
 
-        await using EngineHarness again = await EngineHarness.OpenAsync(new LocalFileSystem(), OptionsOf(directory));
+        await using EngineHarness again = await EngineHarness.OpenAsync(new LocalFileSystem(), options);
         ledger.Check(again.ReadAll(), ledger.Acknowledged);
     }
 
@@ -144,6 +151,13 @@ public sealed class ConcurrencyTests
     {
         DataDir = directory["data"],
         Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
+    };
+
+    private static StorageOptions MergedOften(StorageOptions options, CompactionStrategy strategy) => options with
+    {
+        Lsm = options.Lsm with { CompactionStrategy = strategy, SstableLevels = 3 },
+        Compaction = new CompactionOptions { CompactionThreshold = 0.1, TargetFileSize = ByteSize.Kibibytes(16), MaxFileSize = ByteSize.Kibibytes(32) },
+        Integration = new IntegrationOptions { SstableToBlockConversion = false, AdaptiveCompaction = false },
     };
 
     private static Sample[] SamplesOf(int series, int from, int to) =>

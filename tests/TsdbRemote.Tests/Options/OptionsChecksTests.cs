@@ -65,16 +65,14 @@ public sealed class OptionsChecksTests
 
     [Theory]
     [InlineData("storage:lsm:enabled", "true")]
-    [InlineData("storage:lsm:sstable_levels", "7")]
-    [InlineData("storage:lsm:compaction_strategy", "size_tiered")]
     [InlineData("storage:read:parallel_sstable_reads", "true")]
     [InlineData("storage:integration:hybrid_mode", "true")]
     public void A_key_whose_effect_is_still_to_come_stops_the_start_and_says_so(string key, string value) =>
         AssertProblems([$"{key.Replace(':', '.')}: \"{value}\" given, not in this version yet; leave it out"], (key, value));
 
     [Fact]
-    public void A_section_whose_effect_is_still_to_come_is_told_once() =>
-        AssertProblems(["storage.compaction: a section given, not in this version yet; leave it out"], ("storage:compaction:max_concurrent", "1"));
+    public void A_largest_file_below_the_target_is_no_largest_file() => AssertProblems(
+        ["storage.compaction.max_file_size: 1MB given, target_file_size (64MB) or more allowed"], ("storage:compaction:max_file_size", "1MB"));
 
     [Fact]
     public void Keys_of_the_framework_are_none_of_ours() =>
