@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace TsdbRemote.Storage;
 
-/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1249 flush, 1250-1299 blocks, 1300-1399 failures.</summary>
+/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1239 flush, 1240-1249 dictionary, 1250-1299 blocks, 1300-1399 failures.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1000, LogLevel.Information, "Created data directory {Root} with id {DirectoryId}")]
@@ -58,6 +58,15 @@ internal static partial class Log
 
     [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
     public static partial void SegmentNotCreated(ILogger logger, Exception failure);
+
+    [LoggerMessage(1240, LogLevel.Information, "Collected the dictionary: {Dropped} of {Before} series dropped, file {Number} holds {Entries}, {Bytes} bytes; {Seconds:F3} s")]
+    public static partial void DictionaryCollected(ILogger logger, int dropped, int before, long number, long entries, long bytes, double seconds);
+
+    [LoggerMessage(1241, LogLevel.Error, "A collection of the dictionary failed; the dictionary stays as it is; next try in {Seconds:F0} s")]
+    public static partial void CollectionFailed(ILogger logger, double seconds, Exception failure);
+
+    [LoggerMessage(1242, LogLevel.Information, "A collection of the dictionary was dropped: {Returned} series that had no data got some meanwhile")]
+    public static partial void CollectionOvertaken(ILogger logger, int returned);
 
     [LoggerMessage(1250, LogLevel.Information, "Converted the window of {Window} ms into block {Ulid}: {Tables} tables, {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
     public static partial void Converted(ILogger logger, long window, string ulid, int tables, long samples, long series, long bytes, double seconds);

@@ -5,7 +5,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Engine;
@@ -24,7 +23,6 @@ internal sealed class FlushWork
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly CurrentState _state;
     private readonly StateCommits _commits;
     private readonly SegmentLedger _ledger;
@@ -42,18 +40,17 @@ internal sealed class FlushWork
     private long _nextTableId;
 
     public FlushWork(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, StateCommits commits, SegmentLedger ledger,
+        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, SegmentLedger ledger,
         EngineCounters counters, EngineFailure failure, FlushSettings settings, long nextTableId, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _state = state;
         _commits = commits;
         _ledger = ledger;
         _counters = counters;
         _failure = failure;
-        _flush = new MemTableFlush(files, paths, dictionary, settings.BloomBitsPerKey);
+        _flush = new MemTableFlush(files, paths, settings.BloomBitsPerKey);
         _mmap = settings.Mmap;
         _cacheMetadata = settings.CacheMetadata;
         _readBufferBytes = settings.ReadBufferBytes;
@@ -97,7 +94,8 @@ internal sealed class FlushWork
         long started = Stopwatch.GetTimestamp();
         LedgerSegment segment = _ledger[memTable.Segment];
         long tableId = _nextTableId++;
-        FlushResult result = _flush.Write(memTable, segment.LastSequence, _state.Peek.Manifest, tableId, _windowMs);
+        EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
+        FlushResult result = _flush.Write(memTable, before.Dictionary, segment.LastSequence, before.Manifest, tableId, _windowMs);
         LevelTable? table = null;
         try
         {
@@ -124,7 +122,7 @@ internal sealed class FlushWork
 
         memTable.Release();
         table?.Reader.Release(); // the state holds it now
-        _dictionary.MarkPersisted(result.NewSeries);
+        before.Dictionary.MarkPersisted(result.NewSeries);
         if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
         Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
     }

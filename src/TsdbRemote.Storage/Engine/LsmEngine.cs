@@ -48,10 +48,10 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly ConcurrentQueue<string> _damages = new();
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
-    private readonly SeriesDictionary _dictionary;
     private readonly WriteAheadLog _wal;
     private readonly CurrentState _state;
     private readonly BackgroundWork _background;
+    private readonly DictionaryWork _dictionaries;
     private readonly BlockWork _blocks;
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
@@ -60,7 +60,8 @@ public sealed class LsmEngine : IAsyncDisposable
     private int _replayersLeft;
     private int _stopped;
 
-    private LsmEngine(StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded)
+    private LsmEngine(
+        StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded, DictionarySettings dictionaries)
     {
         _options = options;
         _files = files;
@@ -75,16 +76,16 @@ public sealed class LsmEngine : IAsyncDisposable
         RecoveredDirectory recovered =
             new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
-        _dictionary = recovered.Dictionary;
-        var ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
+        var ingest = new Ingest(EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
         _wal.Start(recovered.NextSegment);
-        MemTable active = NewMemTable(recovered.NextSegment);
+        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
         bool logged = options.Wal.Durability != WalDurability.None;
         _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Blocks, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
         recovered.Blocks.Release();
+        recovered.Dictionary.Dispose();
         foreach (InheritedSegment segment in recovered.Segments)
             _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed, HasFile: true));
 
@@ -92,13 +93,16 @@ public sealed class LsmEngine : IAsyncDisposable
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
-        var commits = new StateCommits(files, _paths, _dictionary, _state, _ledger, _failure, log);
+        var commits = new StateCommits(files, _paths, _state, _ledger, _failure, log);
         var flush = new FlushWork(
-            files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
+            files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), recovered.NextTableId, time, log);
         var stall = new WriteStall(() => _background!.IsFull, time, _counters);
+        _dictionaries = new DictionaryWork(
+            files, _paths, _state, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => _ready.Task.IsCompletedSuccessfully,
+            () => _background!.Wake(), _failure, _counters, time, log);
         _background = new BackgroundWork(
             _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, _replay.Flushed,
-            _failure, _counters, stall, time, log);
+            _dictionaries, _failure, _counters, stall, time, log);
         _blocks = NewBlockWork(commits, store);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, stall, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
@@ -140,14 +144,15 @@ public sealed class LsmEngine : IAsyncDisposable
         Open(options, files, time, loggers, threaded: true);
 
     /// <summary>The same, optionally without any thread: tests then drive log, replay and flush step by step.</summary>
-    internal static LsmEngine Open(StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded)
+    internal static LsmEngine Open(
+        StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded, DictionarySettings? dictionaries = null)
     {
         Recovery.MakeRoot(files, options.DataDir);
         string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
         IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
         try
         {
-            var engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded);
+            var engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded, dictionaries ?? DictionarySettings.Default);
             engine.Begin();
             return engine;
         }
@@ -172,7 +177,7 @@ public sealed class LsmEngine : IAsyncDisposable
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
         var sources = new ReadSources([.. state.MemTables.NewestFirst], state.Levels.Tables, state.Blocks.Blocks);
-        return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, state.Release);
+        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, state.Release);
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
@@ -180,12 +185,13 @@ public sealed class LsmEngine : IAsyncDisposable
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
-    /// <summary>Completes when everything acknowledged before the call is in tables, and every window that is closed is in a block.</summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and series without data elsewhere have left the dictionary.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
     {
         await FlushAsync(cancel).ConfigureAwait(false);
         await CompactBlocksAsync(cancel).ConfigureAwait(false);
+        await _dictionaries.CollectAsync(cancel).ConfigureAwait(false);
     }
 
     /// <summary>The same without the flush, for tests without threads, which flush by steps.</summary>
@@ -194,7 +200,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
-        _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
+        _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
 
     /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
@@ -206,6 +212,7 @@ public sealed class LsmEngine : IAsyncDisposable
         while (_writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _blocks.Stop();
+        _dictionaries.Stop();
         _background.Hurry();
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
@@ -223,6 +230,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _wal.Dispose();
         _background.Dispose();
         _blocks.Dispose();
+        _dictionaries.Dispose();
         _replay.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
@@ -251,12 +259,15 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>One round of work on blocks, for tests without threads.</summary>
     internal bool StepBlocks() => _blocks.Step();
 
+    /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
+    internal bool StepDictionary() => _dictionaries.Step();
+
     private BlockWork NewBlockWork(StateCommits commits, BlockStore store)
     {
         var clock = new TrustedClock(_time);
         long OtherBytes() => _state.Peek.Levels.Bytes + _background.UnflushedLogBytes + store.QuarantineBytes;
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
-        var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
+        var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _counters, Damaged, _time, _log)
             : null;
@@ -274,11 +285,12 @@ public sealed class LsmEngine : IAsyncDisposable
 
     private void Begin()
     {
+        SeriesDictionary dictionary = _state.Peek.Dictionary; // stays until replay has ended
         _openSeconds["writes_accepted"] = Elapsed();
-        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, _dictionary.Count, _replay.Left, Elapsed());
+        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, dictionary.Count, _replay.Left, Elapsed());
         if (!_threaded)
         {
-            _dictionary.BuildPostings(CancellationToken.None, progress: null);
+            dictionary.BuildPostings(CancellationToken.None, progress: null);
             _replay.All(FlushAll, CancellationToken.None);
             BecomeReady();
             return;
@@ -288,9 +300,10 @@ public sealed class LsmEngine : IAsyncDisposable
         StartThread("log", _wal.Run);
         StartThread("flush", _background.Run);
         StartThread("blocks", _blocks.Run);
+        StartThread("dictionary", _dictionaries.Run);
         int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
-        StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));
+        StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_stopping.Token, progress: null)));
         for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _replay.All(_background.Wake, _stopping.Token)));
     }
 
@@ -372,9 +385,9 @@ public sealed class LsmEngine : IAsyncDisposable
 
     private double Elapsed() => _time.GetElapsedTime(_started).TotalSeconds;
 
-    private MemTable NewMemTable(long segment) => new(new MemTableOptions(
-        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, _options.Conflicts == ConflictPolicy.Reject));
+    private MemTable NewMemTable(long segment, SeriesDictionary dictionary) => new(
+        new MemTableOptions(segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, _options.Conflicts == ConflictPolicy.Reject), dictionary);
 
-    private MemTable NewReplayMemTable(long segment) => new(new MemTableOptions(
-        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, RejectConflicts: false));
+    private MemTable NewReplayMemTable(long segment) => new(
+        new MemTableOptions(segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, RejectConflicts: false), _state.Peek.Dictionary);
 }

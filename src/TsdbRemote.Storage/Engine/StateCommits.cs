@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -17,18 +16,16 @@ internal sealed class StateCommits
     private readonly Lock _turn = new();
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly CurrentState _state;
     private readonly SegmentLedger _ledger;
     private readonly EngineFailure _failure;
     private readonly ILogger _log;
 
     public StateCommits(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, SegmentLedger ledger, EngineFailure failure, ILogger log)
+        IFileSystem files, DataLayout paths, CurrentState state, SegmentLedger ledger, EngineFailure failure, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _state = state;
         _ledger = ledger;
         _failure = failure;
@@ -69,7 +66,7 @@ internal sealed class StateCommits
         return next with
         {
             Generation = _state.Peek.Manifest.Generation + 1,
-            NextSeriesId = _dictionary.NextSeriesId,
+            NextSeriesId = _state.Peek.Dictionary.NextSeriesId,
             Segments =
             [
                 .. segments.Where(segment => segment.HasFile && segment.Number != flushedSegment).Select(static segment => segment.Entry),
