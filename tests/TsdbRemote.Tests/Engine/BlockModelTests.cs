@@ -40,6 +40,7 @@ public sealed class BlockModelTests
         (3, Gen.OneOf(Gen.Const(1), Gen.Int[10, 90], Gen.Int[120, 300]).Select(static minutes => new Operation(OperationKind.Wait, [], minutes))),
         (1, Gen.Const(new Operation(OperationKind.Restart, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Kill, [], 0))),
+        (3, Gen.Const(new Operation(OperationKind.Prepare, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Read, [], 0))));
 
     private enum OperationKind
@@ -51,6 +52,9 @@ public sealed class BlockModelTests
         Wait,
         Restart,
         Kill,
+
+        /// <summary>A successor of the dictionary is made, and takes over in some later step.</summary>
+        Prepare,
         Read,
     }
 
@@ -58,7 +62,7 @@ public sealed class BlockModelTests
     public void Any_history_with_late_data_and_foreign_blocks_reads_like_its_layers() => Sample(
         new RetentionOptions(),
         static seen => Assert.True(
-            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0 }, $"the histories did not come to what they are for: {seen}"));
+            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0, Collections: > 8, Dropped: > 30 }, $"the histories did not come to what they are for: {seen}"));
 
     [Fact]
     public void Any_history_under_retention_by_time_forgets_whole_blocks_and_nothing_else() => Sample(
@@ -88,6 +92,12 @@ public sealed class BlockModelTests
         private long _adopted;
         private long _quarantined;
         private long _deleted;
+        private long _collections;
+        private long _dropped;
+
+        public long Collections => _collections;
+
+        public long Dropped => _dropped;
 
         public long Conversions => _conversions;
 
@@ -106,10 +116,12 @@ public sealed class BlockModelTests
             Interlocked.Add(ref _adopted, stats.BlocksAdopted);
             Interlocked.Add(ref _quarantined, stats.BlocksQuarantined);
             Interlocked.Add(ref _deleted, stats.BlocksDeleted);
+            Interlocked.Add(ref _collections, stats.DictionaryCollections);
+            Interlocked.Add(ref _dropped, stats.SeriesDropped);
         }
 
         public override string ToString() =>
-            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted";
+            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted, {Collections} collections, {Dropped} series dropped";
     }
 
     private sealed class History
@@ -176,6 +188,9 @@ public sealed class BlockModelTests
                     _files = _files.CrashClone(CrashPolicy.OnlySynced, seed: 1);
                     Open();
                     break;
+                case OperationKind.Prepare:
+                    _engine.Engine.StepDictionary();
+                    break;
                 default:
                     Check();
                     break;
@@ -184,7 +199,7 @@ public sealed class BlockModelTests
 
         private void Open()
         {
-            _engine = EngineHarness.OpenStepwise(_files, _options, _time);
+            _engine = EngineHarness.OpenStepwise(_files, _options, _time, collectFrom: 1);
             _openedMs = NowMs;
             Assert.Empty(_engine.Engine.Stats().Damages);
         }
