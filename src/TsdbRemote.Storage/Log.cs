@@ -2,7 +2,7 @@ using Microsoft.Extensions.Logging;
 
 namespace TsdbRemote.Storage;
 
-/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1219 flush, 1220-1239 merges, 1240-1249 stalls, 1250-1299 blocks, 1300-1399 failures.</summary>
+/// <summary>Everything the engine logs; ids 1000-1099 open, 1100-1199 log replay, 1200-1219 flush, 1220-1239 merges, 1240-1244 stalls, 1245-1249 dictionary, 1250-1299 blocks, 1300-1399 failures.</summary>
 internal static partial class Log
 {
     [LoggerMessage(1000, LogLevel.Information, "Created data directory {Root} with id {DirectoryId}")]
@@ -72,6 +72,15 @@ internal static partial class Log
     [LoggerMessage(1241, LogLevel.Information, "Writes are held back no longer: {Reason}, window {Window}; it took {Seconds:F3} s, {Delayed} writes waited {Waited:F3} s in all, {Refused} were told to come again")]
     public static partial void StallEnded(
         ILogger logger, Engine.StallReason reason, long? window, double seconds, long delayed, double waited, long refused);
+
+    [LoggerMessage(1245, LogLevel.Information, "Collected the dictionary: {Dropped} of {Before} series dropped, file {Number} holds {Entries}, {Bytes} bytes; {Seconds:F3} s")]
+    public static partial void DictionaryCollected(ILogger logger, int dropped, int before, long number, long entries, long bytes, double seconds);
+
+    [LoggerMessage(1246, LogLevel.Error, "A collection of the dictionary failed; the dictionary stays as it is; next try in {Seconds:F0} s")]
+    public static partial void CollectionFailed(ILogger logger, double seconds, Exception failure);
+
+    [LoggerMessage(1247, LogLevel.Information, "A collection of the dictionary was dropped: {Returned} series that had no data got some meanwhile")]
+    public static partial void CollectionOvertaken(ILogger logger, int returned);
 
     [LoggerMessage(1250, LogLevel.Information, "Converted the window of {Window} ms into block {Ulid}: {Tables} tables, {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
     public static partial void Converted(ILogger logger, long window, string ulid, int tables, long samples, long series, long bytes, double seconds);

@@ -19,7 +19,7 @@ public class FlushBenchmarks
     private const int Scrapes = MemTable.SamplesPerChunk;
     private const int Samples = Scrapes * Inputs.Series;
 
-    private readonly MemTable _memTable = Inputs.NewMemTable(1);
+    private MemTable _memTable = null!;
     private StoreInput _store = null!;
     private TableEntry? _written;
 
@@ -30,6 +30,7 @@ public class FlushBenchmarks
     public void Prepare()
     {
         _store = new StoreInput();
+        _memTable = Inputs.NewMemTable(1, _store.Dictionary);
         Inputs.Fill(_memTable, Input == Input.Worst ? Inputs.EverySecondLate(Scrapes) : Enumerable.Range(0, Scrapes));
         if (Input == Input.Small) _store.MarkAllPersisted();
     }

@@ -64,7 +64,10 @@ internal static class Inputs
     ];
 
     /// <summary>An empty MemTable with the default options.</summary>
-    public static MemTable NewMemTable(long segment) => new(new MemTableOptions(segment, WindowMs, Stripes: 64, RejectConflicts: false));
+    /// <param name="segment">Its log segment.</param>
+    /// <param name="dictionary">Names its series; without one they have ordinals only.</param>
+    public static MemTable NewMemTable(long segment, SeriesDictionary? dictionary = null) =>
+        new(new MemTableOptions(segment, WindowMs, Stripes: 64, RejectConflicts: false), dictionary ?? new SeriesDictionary());
 
     /// <summary>Appends whole scrapes in the order given, a request of 2,000 series at a time.</summary>
     public static void Fill(MemTable memTable, params IEnumerable<int> scrapes)

@@ -55,7 +55,7 @@ public class ReadBenchmarks
     {
         _store = new StoreInput();
         _store.MarkAllPersisted();
-        _memTables = [.. Enumerable.Range(0, Sources).Select(source => Inputs.NewMemTable(source + 1))];
+        _memTables = [.. Enumerable.Range(0, Sources).Select(source => Inputs.NewMemTable(source + 1, _store.Dictionary))];
         for (int source = 0; source < Sources; source++) Inputs.Fill(_memTables[source], ScrapesOf(source));
         if (From == ReadFrom.Tables) FlushAll();
         _queries = Input == Input.Small ? [.. Enumerable.Range(0, SeriesRead).Select(OneSeries)] : [ATenthOfAll()];

@@ -30,7 +30,7 @@ internal sealed class StoreInput : IDisposable
     {
         _paths = new DataLayout(_directory.Path);
         _paths.MakeDirectories(Files);
-        _flush = new MemTableFlush(Files, _paths, Dictionary, bloomBitsPerKey: 10);
+        _flush = new MemTableFlush(Files, _paths, bloomBitsPerKey: 10);
     }
 
     public LocalFileSystem Files { get; } = new();
@@ -44,7 +44,7 @@ internal sealed class StoreInput : IDisposable
     public TableEntry Flush(MemTable memTable)
     {
         ulong lastSequence = ((ulong)memTable.Segment << 40) + (1UL << 39);
-        FlushResult result = _flush.Write(memTable, lastSequence, _manifest, _nextTableId++, Inputs.WindowMs);
+        FlushResult result = _flush.Write(memTable, Dictionary, lastSequence, _manifest, _nextTableId++, Inputs.WindowMs);
         return result.Table ?? throw new InvalidOperationException("an empty MemTable was flushed");
     }
 

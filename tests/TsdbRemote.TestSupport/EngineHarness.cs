@@ -28,17 +28,24 @@ public sealed class EngineHarness : IAsyncDisposable
     };
 
     /// <summary>Opens without threads: log, replay and flush run inside the calls.</summary>
-    public static EngineHarness OpenStepwise(IFileSystem files, StorageOptions? options = null, TimeProvider? time = null, ILoggerFactory? loggers = null) =>
-        new(LsmEngine.Open(options ?? SmallOptions, files, time ?? TimeProvider.System, loggers ?? NullLoggerFactory.Instance, threaded: false));
+    /// <param name="files">The disk.</param>
+    /// <param name="options">Options; small ones by default.</param>
+    /// <param name="time">The clock; the system's by default.</param>
+    /// <param name="loggers">Where events go; nowhere by default.</param>
+    /// <param name="collectFrom">Least series at which the dictionary is collected, and at each look; null for what the program does.</param>
+    public static EngineHarness OpenStepwise(
+        IFileSystem files, StorageOptions? options = null, TimeProvider? time = null, ILoggerFactory? loggers = null, int? collectFrom = null) =>
+        new(LsmEngine.Open(
+            options ?? SmallOptions, files, time ?? TimeProvider.System, loggers ?? NullLoggerFactory.Instance, threaded: false, Settings(collectFrom)));
 
     /// <summary>Opens as the program does: the log may still be replayed when this returns.</summary>
-    public static EngineHarness Open(IFileSystem files, StorageOptions options, TimeProvider? time = null) =>
-        new(LsmEngine.Open(options, files, time ?? TimeProvider.System, NullLoggerFactory.Instance));
+    public static EngineHarness Open(IFileSystem files, StorageOptions options, TimeProvider? time = null, int? collectFrom = null) =>
+        new(LsmEngine.Open(options, files, time ?? TimeProvider.System, NullLoggerFactory.Instance, threaded: true, Settings(collectFrom)));
 
     /// <summary>Opens as the program does, and waits until reads are whole.</summary>
-    public static async Task<EngineHarness> OpenAsync(IFileSystem files, StorageOptions options, TimeProvider? time = null)
+    public static async Task<EngineHarness> OpenAsync(IFileSystem files, StorageOptions options, TimeProvider? time = null, int? collectFrom = null)
     {
-        EngineHarness harness = Open(files, options, time);
+        EngineHarness harness = Open(files, options, time, collectFrom);
         await harness.Engine.WhenReady;
         return harness;
     }
@@ -98,12 +105,23 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
-    /// <summary>Flushes all that was written, merges all that is due and converts all that is closed, by steps.</summary>
+    /// <summary>Flushes all that was written, merges all that is due, converts all that is closed and collects the dictionary, by steps.</summary>
     public void CompactByStep()
     {
         FlushByStep();
         TablesByStep();
         BlocksByStep();
+        CollectByStep();
+    }
+
+    /// <summary>Collects the dictionary if that is due, by steps.</summary>
+    /// <returns>True if it was.</returns>
+    public bool CollectByStep()
+    {
+        if (!Engine.StepDictionary()) return false;
+        int epoch = Engine.Stats().DictionaryEpoch;
+        Engine.Step();
+        return Engine.Stats().DictionaryEpoch > epoch;
     }
 
     /// <summary>Does all merges of tables that are due now, by steps.</summary>
@@ -136,4 +154,6 @@ public sealed class EngineHarness : IAsyncDisposable
     public Task StopWithoutFlushAsync() => Engine.StopAsync(new CancellationToken(canceled: true));
 
     public ValueTask DisposeAsync() => Engine.DisposeAsync();
+
+    private static DictionarySettings? Settings(int? collectFrom) => collectFrom is { } least ? new DictionarySettings(least, TimeSpan.Zero) : null;
 }

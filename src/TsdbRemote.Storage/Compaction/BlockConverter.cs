@@ -35,39 +35,38 @@ public sealed class BlockConverter
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly ChunkEncodingChoice _encoding;
     private readonly long _windowMs;
 
     /// <summary>A converter into this data directory.</summary>
-    public BlockConverter(IFileSystem files, DataLayout paths, SeriesDictionary dictionary, ChunkEncodingChoice encoding, long windowMs)
+    public BlockConverter(IFileSystem files, DataLayout paths, ChunkEncodingChoice encoding, long windowMs)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _encoding = encoding;
         _windowMs = windowMs;
     }
 
     /// <summary>Writes all of a block but what makes it one.</summary>
     /// <param name="job">The window and its tables; the caller holds them.</param>
+    /// <param name="dictionary">Knows the series of the tables; the caller holds it.</param>
     /// <param name="ulid">Name of the block, never used before.</param>
     /// <param name="cancel">Stops the work between two series.</param>
     /// <returns>The block, or null if nothing of the window could be read.</returns>
     /// <exception cref="CorruptFileException">An index block of a table is damaged: the window cannot be converted.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public PreparedBlock? Write(ConversionJob job, Ulid ulid, CancellationToken cancel)
+    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
     {
         var damage = new DamageReport(job.Tables, "the block");
-        uint[] ordinals = SelectSeries(job, damage, cancel);
+        uint[] ordinals = SelectSeries(job, dictionary, damage, cancel);
         while (ordinals.Length > 0)
         {
             var writer = new BlockWriter(_files, _paths.Blocks, ulid);
             try
             {
                 List<uint> empty = [];
-                MergeCounts merged = WriteSeries(writer, job, ordinals, damage, empty, cancel);
+                MergeCounts merged = WriteSeries(writer, job, dictionary, ordinals, damage, empty, cancel);
                 if (empty.Count == 0)
                 {
                     writer.FinishData();
@@ -88,7 +87,7 @@ public sealed class BlockConverter
         return null;
     }
 
-    private uint[] SelectSeries(ConversionJob job, DamageReport damage, CancellationToken cancel)
+    private static uint[] SelectSeries(ConversionJob job, SeriesDictionary dictionary, DamageReport damage, CancellationToken cancel)
     {
         List<ulong> ids = [];
         foreach (LevelTable table in job.Tables)
@@ -102,28 +101,29 @@ public sealed class BlockConverter
         for (int i = 0; i < ids.Count; i++)
         {
             if (i > 0 && ids[i] == ids[i - 1]) continue;
-            if (_dictionary.TryOrdinalOf(ids[i], out uint ordinal)) ordinals.Add(ordinal);
+            if (dictionary.TryOrdinalOf(ids[i], out uint ordinal)) ordinals.Add(ordinal);
             else damage.SeriesUnknown(ids[i]);
         }
 
         uint[] sorted = [.. ordinals];
-        _dictionary.SortByLabels(sorted);
+        dictionary.SortByLabels(sorted);
         return sorted;
     }
 
     private MergeCounts WriteSeries(
-        BlockWriter writer, ConversionJob job, uint[] ordinals, DamageReport damage, List<uint> empty, CancellationToken cancel)
+        BlockWriter writer, ConversionJob job, SeriesDictionary dictionary, uint[] ordinals, DamageReport damage, List<uint> empty,
+        CancellationToken cancel)
     {
-        foreach (uint ordinal in ordinals) writer.Declare(_dictionary.LabelsOf(ordinal));
+        foreach (uint ordinal in ordinals) writer.Declare(dictionary.LabelsOf(ordinal));
         var sources = new ReadSources([], job.Tables, []);
-        var source = new DictionarySource(sources, _dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
+        var source = new DictionarySource(sources, dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
         using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel);
         using var packer = new ChunkPacker(_encoding, _windowMs);
         int next = 0;
         while (merge.MoveNext())
         {
-            while (!_dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) empty.Add(ordinals[next++]);
-            while (next < ordinals.Length && _dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) next++;
+            while (!dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) empty.Add(ordinals[next++]);
+            while (next < ordinals.Length && dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) next++;
             if (empty.Count == 0) writer.Add(merge.Labels, packer.Pack(merge.Chunks));
         }
 

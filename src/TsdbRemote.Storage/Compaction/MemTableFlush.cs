@@ -13,7 +13,7 @@ namespace TsdbRemote.Storage.Compaction;
 /// <summary>What a flush left on disk, not yet named by the manifest.</summary>
 /// <param name="Table">The table, or null if the MemTable held no sample.</param>
 /// <param name="Dictionary">The dictionary file with the new series behind its old end, or null if there were none.</param>
-/// <param name="NewSeries">Series that the dictionary file has now and lacked before.</param>
+/// <param name="NewSeries">Series that the dictionary file has now and lacked before, as ordinals of the dictionary that stands.</param>
 /// <param name="Merged">Samples dropped because the same instant came again: equal ones and older versions.</param>
 public sealed record FlushResult(TableEntry? Table, DictionaryEntry? Dictionary, uint[] NewSeries, MergeCounts Merged);
 
@@ -27,48 +27,62 @@ public sealed class MemTableFlush
 {
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly int _bloomBitsPerKey;
 
     /// <summary>A flush into this data directory.</summary>
-    public MemTableFlush(IFileSystem files, DataLayout paths, SeriesDictionary dictionary, int bloomBitsPerKey)
+    public MemTableFlush(IFileSystem files, DataLayout paths, int bloomBitsPerKey)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _bloomBitsPerKey = bloomBitsPerKey;
     }
 
     /// <summary>Writes the dictionary's new entries and the table.</summary>
     /// <param name="memTable">Takes no more writes.</param>
+    /// <param name="dictionary">The dictionary that stands: knows what the file holds. The MemTable may belong to one before it.</param>
     /// <param name="lastSequence">Sequence of the last record of its segment.</param>
     /// <param name="manifest">The committed state.</param>
     /// <param name="tableId">Id of the new table, never used before.</param>
     /// <param name="windowMs">Length of a window in ms.</param>
     /// <exception cref="DiskException">The disk refused; nothing is committed.</exception>
-    public FlushResult Write(MemTable memTable, ulong lastSequence, ManifestState manifest, long tableId, long windowMs)
+    public FlushResult Write(MemTable memTable, SeriesDictionary dictionary, ulong lastSequence, ManifestState manifest, long tableId, long windowMs)
     {
         uint[] ordinals = memTable.OrdinalsSorted();
         if (memTable.SampleCount == 0 || ordinals.Length == 0) return new FlushResult(null, null, [], default);
-        uint[] newSeries = [.. ordinals.Where(ordinal => !_dictionary.IsPersisted(ordinal))];
-        DictionaryEntry? dictionary = newSeries.Length == 0 ? null : AppendDictionary(newSeries, manifest);
+        memTable.Dictionary.SortById(ordinals);
+        uint[] newSeries = NewSeries(memTable, ordinals, dictionary);
+        DictionaryEntry? file = newSeries.Length == 0 ? null : AppendDictionary(dictionary, newSeries, manifest);
         using var arena = new NativeArena();
         MergeCounts merged = default;
         SortedDictionary<long, WindowChunks> windows = GatherWindows(memTable, ordinals, windowMs, arena, ref merged);
         TableEntry table = WriteTable(memTable, windows, lastSequence, tableId, manifest.DirectoryId);
-        return new FlushResult(table, dictionary, newSeries, merged);
+        return new FlushResult(table, file, newSeries, merged);
     }
 
-    private DictionaryEntry AppendDictionary(uint[] newSeries, ManifestState manifest)
+    private static uint[] NewSeries(MemTable memTable, uint[] ordinals, SeriesDictionary dictionary)
+    {
+        List<uint> lacking = [];
+        foreach (uint ordinal in ordinals)
+        {
+            uint current = ordinal;
+            if (!ReferenceEquals(memTable.Dictionary, dictionary))
+                Invariant.Check(dictionary.TryOrdinalOf(memTable.Dictionary.IdOf(ordinal), out current), "a collection keeps what a MemTable holds");
+            if (!dictionary.IsPersisted(current)) lacking.Add(current);
+        }
+
+        return [.. lacking];
+    }
+
+    private DictionaryEntry AppendDictionary(SeriesDictionary dictionary, uint[] newSeries, ManifestState manifest)
     {
         DictionaryEntry committed = manifest.Dictionaries.IsEmpty ? new DictionaryEntry(1, 0, 0, 0) : manifest.Dictionaries[^1];
         SeriesFileEnd end = SeriesFile.Append(
-            _files, _paths.Dictionary(committed.Number), manifest.DirectoryId, committed.Number, committed.Length, committed.Crc, _dictionary, newSeries);
+            _files, _paths.Dictionary(committed.Number), manifest.DirectoryId, committed.Number, committed.Length, committed.Crc, dictionary, newSeries);
         if (end.Created) _files.SyncDir(_paths.Series);
         return new DictionaryEntry(committed.Number, end.Length, end.Crc, committed.Entries + newSeries.Length);
     }
 
-    /// <summary>All chunks by window, each window's in order of id: ordinals ascend as ids do, so appending keeps the order.</summary>
+    /// <summary>All chunks by window, each window's in order of id, in which the ordinals come.</summary>
     private static SortedDictionary<long, WindowChunks> GatherWindows(
         MemTable memTable, uint[] ordinals, long windowMs, NativeArena arena, ref MergeCounts merged)
     {
@@ -103,7 +117,7 @@ public sealed class MemTableFlush
         var options = new SSTableWriterOptions { TableId = tableId, DirectoryId = directoryId, Level = 0, BloomBitsPerKey = _bloomBitsPerKey };
         return TableEntry.Of(SSTableFiles.Write(_files, _paths.Table(tableId), options, writer =>
         {
-            foreach (WindowChunks window in windows.Values) window.WriteTo(writer, _dictionary);
+            foreach (WindowChunks window in windows.Values) window.WriteTo(writer, memTable.Dictionary);
             ulong firstSequence = (ulong)memTable.Segment << SourceRank.IndexBits;
             return writer.Finish(firstSequence, lastSequence, parents: []);
         }));

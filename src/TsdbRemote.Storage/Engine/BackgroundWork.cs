@@ -1,11 +1,12 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>The only scheduler: switches MemTables when they are due and flushes what waits, on one thread.</summary>
+/// <summary>Switches MemTables when they are due and flushes what waits, on one thread; has successors of the dictionary take over in between.</summary>
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="Wake"/> when a MemTable may be full, or <see cref="FlushAsync"/> to have everything on
 /// disk. <see cref="Step"/> is one round of it, for tests that run without threads.
@@ -24,10 +25,11 @@ internal sealed class BackgroundWork : IDisposable
     private readonly RotationPolicy _policy;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
-    private readonly Func<long, MemTable> _newMemTable;
+    private readonly Func<long, SeriesDictionary, MemTable> _newMemTable;
     private readonly Func<MemTable, bool> _holdsClosedWindow;
     private readonly Func<long> _replayedBelow;
     private readonly Action<long> _flushed;
+    private readonly DictionaryWork _dictionaries;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
     private readonly WriteStall _stall;
@@ -44,8 +46,8 @@ internal sealed class BackgroundWork : IDisposable
 
     public BackgroundWork(
         CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
-        Func<long, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time,
-        ILogger log)
+        Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
+        DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
         _state = state;
         _ledger = ledger;
@@ -58,6 +60,7 @@ internal sealed class BackgroundWork : IDisposable
         _holdsClosedWindow = holdsClosedWindow;
         _replayedBelow = replayedBelow;
         _flushed = flushed;
+        _dictionaries = dictionaries;
         _failure = failure;
         _counters = counters;
         _stall = stall;
@@ -125,6 +128,7 @@ internal sealed class BackgroundWork : IDisposable
         try
         {
             Rotate();
+            if (_dictionaries.IsPrepared) Succeed();
             long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
             if (flushed is { } segment)
             {
@@ -228,15 +232,25 @@ internal sealed class BackgroundWork : IDisposable
         if (helps && memTables.Waiting.Length < _maxWaiting) Switch(memTables.Active, RotationReason.LogFailed, isLogged: false);
     }
 
+    /// <summary>Has the dictionary's successor take over, if a MemTable may be switched now: the next one belongs to it.</summary>
+    private void Succeed()
+    {
+        MemTableSet memTables = _state.Peek.MemTables;
+        if (_failure.IsSet || memTables.Waiting.Length >= _maxWaiting || !TryPrepare() || !_dictionaries.TryCommit()) return;
+        Switch(memTables.Active, RotationReason.DictionaryCollected, isLogged: true, () => _dictionaries.Finish(memTables.Active));
+        _dictionaries.TookOver();
+    }
+
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
-    private void Switch(MemTable full, RotationReason reason, bool isLogged)
+    private void Switch(MemTable full, RotationReason reason, bool isLogged, Func<SeriesDictionary>? successor = null)
     {
         MemTable? next = null;
         _gate.EnterWriteLock();
         try
         {
             LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
-            next = _newMemTable(isLogged ? _wal.SwitchSegment() : full.Segment + 1);
+            SeriesDictionary dictionary = successor is null ? full.Dictionary : successor();
+            next = _newMemTable(isLogged ? _wal.SwitchSegment() : full.Segment + 1, dictionary);
             _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
             _ledger.Set(old);
             _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));

@@ -8,6 +8,7 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
@@ -79,7 +80,7 @@ internal sealed class ConversionWork
             long started = Stopwatch.GetTimestamp();
             try
             {
-                Convert(job, started, cancel);
+                Convert(job, state.Dictionary, started, cancel);
             }
             catch (Exception unfit) when (unfit is CorruptFileException or CorruptChunkException or ReadLimitException)
             {
@@ -122,10 +123,10 @@ internal sealed class ConversionWork
             _claims.IsClaimed);
     }
 
-    private void Convert(ConversionJob job, long started, CancellationToken cancel)
+    private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
     {
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using PreparedBlock? block = _converter.Write(job, ulid, cancel);
+        using PreparedBlock? block = _converter.Write(job, dictionary, ulid, cancel);
         if (block is null)
         {
             _passedOver.Add(job.Window.MinMs);

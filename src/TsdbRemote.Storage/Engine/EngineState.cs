@@ -2,12 +2,14 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>All that exists at one instant: MemTables, tables, blocks and the manifest that names the last two. Immutable; counted by its readers.</summary>
+/// <summary>All that exists at one instant: MemTables, tables, blocks, the manifest that names the last two, the dictionary. Immutable; counted by its readers.</summary>
 /// <remarks>
-/// Holds one reference on each MemTable, table and block in it, from construction until its own last reference goes: a reader that holds
+/// Invariant: the dictionary is that of the active MemTable, and knows every series of every MemTable and table here, by its id.
+/// Holds one reference on the dictionary and on each MemTable, table and block in it, from construction until its own last reference goes: a reader that holds
 /// the state can use everything in it, whatever is flushed or deleted meanwhile.
 /// </remarks>
 public sealed class EngineState
@@ -17,13 +19,18 @@ public sealed class EngineState
     /// <summary>A state of these parts; the caller holds a reference on each of them while this runs.</summary>
     public EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest)
     {
+        Dictionary = memTables.Active.Dictionary;
         MemTables = memTables;
         Levels = levels;
         Blocks = blocks;
         Manifest = manifest;
+        Invariant.Check(Dictionary.TryAcquire());
         foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
         Invariant.Check(levels.TryAcquire() && blocks.TryAcquire());
     }
+
+    /// <summary>The series.</summary>
+    public SeriesDictionary Dictionary { get; }
 
     /// <summary>What is in memory.</summary>
     public MemTableSet MemTables { get; }
@@ -51,6 +58,7 @@ public sealed class EngineState
         foreach (MemTable memTable in MemTables.NewestFirst) memTable.Release();
         Levels.Release();
         Blocks.Release();
+        Dictionary.Release();
     }
 }
 

@@ -37,6 +37,10 @@ internal sealed class EngineCounters
     public long BlocksQuarantined;
     public long BlocksDeleted;
     public long CompactionSleepTicks;
+    public long Collections;
+    public long CollectionErrors;
+    public long CollectionTicks;
+    public long SeriesDropped;
     public long Reads;
     public long TornTails;
     public long TornTailBytes;
@@ -161,6 +165,27 @@ public sealed record EngineStats
 
     /// <summary>Bytes of the dictionary in memory.</summary>
     public required long DictionaryBytes { get; init; }
+
+    /// <summary>Counts the dictionaries of this process, from 1: each collection makes the next.</summary>
+    public required int DictionaryEpoch { get; init; }
+
+    /// <summary>Committed bytes of the dictionary file.</summary>
+    public required long DictionaryFileBytes { get; init; }
+
+    /// <summary>Series in the dictionary file.</summary>
+    public required long DictionaryFileSeries { get; init; }
+
+    /// <summary>Collections of the dictionary: series without data in MemTables and tables left memory and file.</summary>
+    public required long DictionaryCollections { get; init; }
+
+    /// <summary>Attempts of collections that failed.</summary>
+    public required long DictionaryCollectionErrors { get; init; }
+
+    /// <summary>Time spent in collections and in looking whether one is due, seconds.</summary>
+    public required double DictionaryCollectionSeconds { get; init; }
+
+    /// <summary>Series dropped by collections.</summary>
+    public required long SeriesDropped { get; init; }
 
     /// <summary>MemTables, newest first.</summary>
     public required ImmutableArray<MemTableStats> MemTables { get; init; }

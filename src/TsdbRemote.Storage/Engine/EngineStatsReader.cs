@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Format;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
@@ -12,7 +11,7 @@ namespace TsdbRemote.Storage.Engine;
 internal static class EngineStatsReader
 {
     public static EngineStats Read(
-        EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages, SeriesDictionary dictionary,
+        EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
         int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels)
     {
@@ -33,8 +32,15 @@ internal static class EngineStatsReader
                 SamplesOutOfOrder = Interlocked.Read(ref counters.SamplesOutOfOrder),
                 SamplesRejected = ByKey<RejectionReason>(counters.Rejected),
                 SeriesCreated = Interlocked.Read(ref counters.SeriesCreated),
-                Series = dictionary.Count,
-                DictionaryBytes = dictionary.MemoryBytes,
+                Series = state.Dictionary.Count,
+                DictionaryBytes = state.Dictionary.MemoryBytes,
+                DictionaryEpoch = state.Dictionary.Epoch,
+                DictionaryFileBytes = state.Manifest.Dictionaries.Sum(static file => file.Length),
+                DictionaryFileSeries = state.Manifest.Dictionaries.Sum(static file => file.Entries),
+                DictionaryCollections = Interlocked.Read(ref counters.Collections),
+                DictionaryCollectionErrors = Interlocked.Read(ref counters.CollectionErrors),
+                DictionaryCollectionSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.CollectionTicks)).TotalSeconds,
+                SeriesDropped = Interlocked.Read(ref counters.SeriesDropped),
                 MemTables = [.. state.MemTables.NewestFirst.Select(memTable => Of(memTable, memTable == state.MemTables.Active))],
                 Rotations = ByKey<RotationReason>(counters.Rotations),
                 Wal = wal.Stats,

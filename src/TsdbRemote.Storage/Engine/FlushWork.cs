@@ -5,7 +5,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Engine;
@@ -24,7 +23,6 @@ internal sealed class FlushWork
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly CurrentState _state;
     private readonly StateCommits _commits;
     private readonly SegmentLedger _ledger;
@@ -39,18 +37,17 @@ internal sealed class FlushWork
     private readonly Backoff _backoff;
 
     public FlushWork(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, CurrentState state, StateCommits commits, SegmentLedger ledger,
+        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, SegmentLedger ledger,
         EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _state = state;
         _commits = commits;
         _ledger = ledger;
         _counters = counters;
         _failure = failure;
-        _flush = new MemTableFlush(files, paths, dictionary, settings.BloomBitsPerKey);
+        _flush = new MemTableFlush(files, paths, settings.BloomBitsPerKey);
         _settings = settings;
         _ids = ids;
         _time = time;
@@ -91,7 +88,8 @@ internal sealed class FlushWork
         long started = Stopwatch.GetTimestamp();
         LedgerSegment segment = _ledger[memTable.Segment];
         long tableId = _ids.Take();
-        FlushResult result = _flush.Write(memTable, segment.LastSequence, _state.Peek.Manifest, tableId, _settings.WindowMs);
+        EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
+        FlushResult result = _flush.Write(memTable, before.Dictionary, segment.LastSequence, before.Manifest, tableId, _settings.WindowMs);
         LevelTable? table = null;
         try
         {
@@ -116,7 +114,7 @@ internal sealed class FlushWork
 
         memTable.Release();
         table?.Reader.Release(); // the state holds it now
-        _dictionary.MarkPersisted(result.NewSeries);
+        before.Dictionary.MarkPersisted(result.NewSeries);
         if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
         Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
     }

@@ -28,12 +28,12 @@ internal readonly record struct PendingWrite(WriteReport Report, Task Committed)
 /// what was acknowledged. If nothing was refused, the body is logged as it came; else what was accepted is logged, written as a 1.0 body, so that
 /// a refused sample is not in the log at all. The log is given the record first and works while the samples are appended.
 /// With <c>conflicts: reject</c> the append itself decides, so it goes first.
+/// Series:    are numbered by the dictionary of the MemTable that takes the samples; a collection gives the next MemTable another.
 /// Invariant: all of it runs between entering and leaving the rotation gate (shared), so record and samples land in a segment and the
 /// MemTable of that segment. Thread-safe.
 /// </remarks>
 internal sealed class Ingest
 {
-    private readonly SeriesDictionary _dictionary;
     private readonly SeriesResolver _resolver;
     private readonly SampleFilter _filter;
     private readonly IngestSettings _settings;
@@ -42,13 +42,12 @@ internal sealed class Ingest
     // What the log holds was within the limits of its day.
     private static readonly DecodeLimits Unlimited = new(int.MaxValue, int.MaxValue, int.MaxValue, long.MaxValue, 0);
 
-    public Ingest(SeriesDictionary dictionary, IngestSettings settings, EngineCounters counters)
+    public Ingest(IngestSettings settings, EngineCounters counters)
     {
-        _dictionary = dictionary;
         _settings = settings;
         _counters = counters;
-        _resolver = new SeriesResolver(dictionary, settings.Labels, settings.MaxSeries, counters);
-        _filter = new SampleFilter(dictionary, settings.OutOfOrderWindowMs, settings.RejectConflicts);
+        _resolver = new SeriesResolver(settings.Labels, settings.MaxSeries, counters);
+        _filter = new SampleFilter(settings.OutOfOrderWindowMs, settings.RejectConflicts);
     }
 
     /// <summary>Decodes a body.</summary>
@@ -75,16 +74,17 @@ internal sealed class Ingest
     {
         WriteBatch batch = scratch.Batch;
         long latestMs = nowMs > long.MaxValue - _settings.MaxFutureMs ? long.MaxValue : nowMs + _settings.MaxFutureMs;
-        _resolver.Resolve(scratch, latestMs);
+        SeriesDictionary dictionary = memTables.Active.Dictionary;
+        _resolver.Resolve(scratch, dictionary, latestMs);
         ReadOnlySpan<Sample> samples = batch.Samples;
         if (_filter.LooksAtHistory || (batch.SampleCount > 0 && batch.MaxTimeMs > latestMs))
-            samples = _filter.Filter(scratch, latestMs, memTables.NewestFirst);
+            samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
 
-        var winners = new WinnerLog(_dictionary, wal, nowMs);
+        var winners = new WinnerLog(dictionary, wal, nowMs);
         Task committed = _settings.RejectConflicts
             ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out AppendCounts counts)
             : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
-        if (_filter.LooksAtHistory) _filter.Remember(scratch);
+        if (_filter.LooksAtHistory) SampleFilter.Remember(scratch, dictionary);
         Count(scratch, counts);
         return new PendingWrite(Report(scratch, counts), winners.WithRecords(committed));
     }
@@ -105,7 +105,7 @@ internal sealed class Ingest
             for (int i = 0; i < entries.Length; i++)
             {
                 bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount > 0;
-                uint ordinal = stored ? _resolver.ResolveAccepted(scratch, batch.LabelsOf(entries[i])) : ResolvedSeries.Skip;
+                uint ordinal = stored ? _resolver.ResolveAccepted(scratch, memTable.Dictionary, batch.LabelsOf(entries[i])) : ResolvedSeries.Skip;
                 resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entries[i].FirstSample, SampleCount = entries[i].SampleCount };
             }
 
@@ -139,7 +139,7 @@ internal sealed class Ingest
         return ticket.Value.Committed;
     }
 
-    private Task AppendThenLog(
+    private static Task AppendThenLog(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
         WriteAheadLog wal, WinnerLog winners, out AppendCounts counts)
     {
@@ -169,7 +169,7 @@ internal sealed class Ingest
         return accepted.Length == 0 ? null : wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(accepted.Span), nowMs);
     }
 
-    private ReadOnlySpan<Sample> WithoutConflicts(
+    private static ReadOnlySpan<Sample> WithoutConflicts(
         WriteScratch scratch, Span<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, ReadOnlySpan<AppendOutcome> outcomes, MemTable active)
     {
         var kept = new List<Sample>(samples.Length);
@@ -184,7 +184,7 @@ internal sealed class Ingest
                 {
                     ulong? existing = active.Find(series.Ordinal, samples[i].TimeMs)?.ValueBits;
                     scratch.Rejections.Explain(
-                        SampleErrors.Conflict(_dictionary.LabelsOf(series.Ordinal), samples[i].TimeMs, existing, samples[i].ValueBits), 1);
+                        SampleErrors.Conflict(active.Dictionary.LabelsOf(series.Ordinal), samples[i].TimeMs, existing, samples[i].ValueBits), 1);
                 }
             }
 

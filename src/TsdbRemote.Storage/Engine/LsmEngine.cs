@@ -50,10 +50,10 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly ConcurrentQueue<string> _damages = new();
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
-    private readonly SeriesDictionary _dictionary;
     private readonly WriteAheadLog _wal;
     private readonly CurrentState _state;
     private readonly BackgroundWork _background;
+    private readonly DictionaryWork _dictionaries;
     private readonly BlockWork _blocks;
     private readonly CompactionWork _compaction;
     private readonly WriteStall _stall;
@@ -67,7 +67,8 @@ public sealed class LsmEngine : IAsyncDisposable
     private int _replayersLeft;
     private int _stopped;
 
-    private LsmEngine(StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded)
+    private LsmEngine(
+        StorageOptions options, IFileSystem files, TimeProvider time, ILogger log, IDisposable directoryLock, bool threaded, DictionarySettings dictionaries)
     {
         _options = options;
         _files = files;
@@ -84,16 +85,16 @@ public sealed class LsmEngine : IAsyncDisposable
         RecoveredDirectory recovered =
             new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
-        _dictionary = recovered.Dictionary;
-        var ingest = new Ingest(_dictionary, EngineSettings.Ingest(options), _counters);
+        var ingest = new Ingest(EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
         _wal.Start(recovered.NextSegment);
-        MemTable active = NewMemTable(recovered.NextSegment);
+        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
         bool logged = options.Wal.Durability != WalDurability.None;
         _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Blocks, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
         recovered.Blocks.Release();
+        recovered.Dictionary.Dispose();
         foreach (InheritedSegment segment in recovered.Segments)
             _ledger.Set(new LedgerSegment(segment.Number, NowMs, segment.Bytes, 0, segment.AcceptedEnd, Inherited: !segment.MustBeSealed, HasFile: true));
 
@@ -102,15 +103,17 @@ public sealed class LsmEngine : IAsyncDisposable
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var ids = new TableIds(recovered.NextTableId);
-        var commits = new StateCommits(files, _paths, _dictionary, ids, _state, _ledger, _failure, log);
-        var flush = new FlushWork(
-            files, _paths, _dictionary, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, time, log);
+        var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
+        var flush = new FlushWork(files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, time, log);
         long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on
         _stall = new WriteStall(
             () => _background!.Pressure, () => _compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, _counters, log);
+        _dictionaries = new DictionaryWork(
+            files, _paths, _state, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => _ready.Task.IsCompletedSuccessfully,
+            () => _background!.Wake(), _failure, _counters, time, log);
         _background = new BackgroundWork(
             _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
-            _failure, _counters, _stall, time, log);
+            _dictionaries, _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
         _blocks = NewBlockWork(commits, store);
         _writes = new WritePath(
@@ -153,14 +156,15 @@ public sealed class LsmEngine : IAsyncDisposable
         Open(options, files, time, loggers, threaded: true);
 
     /// <summary>The same, optionally without any thread: tests then drive log, replay and flush step by step.</summary>
-    internal static LsmEngine Open(StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded)
+    internal static LsmEngine Open(
+        StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded, DictionarySettings? dictionaries = null)
     {
         Recovery.MakeRoot(files, options.DataDir);
         string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
         IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
         try
         {
-            var engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded);
+            var engine = new LsmEngine(options, files, time, loggers.CreateLogger<LsmEngine>(), directoryLock, threaded, dictionaries ?? DictionarySettings.Default);
             engine.Begin();
             return engine;
         }
@@ -186,7 +190,7 @@ public sealed class LsmEngine : IAsyncDisposable
         EngineState state = _state.Acquire();
         var sources = new ReadSources([.. state.MemTables.NewestFirst], state.Levels.Tables, state.Blocks.Blocks);
         Interlocked.Increment(ref _reads);
-        return new ReadSnapshot(sources, _dictionary, _options.Read.Memory.Bytes, () => Done(state));
+        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state));
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
@@ -195,8 +199,8 @@ public sealed class LsmEngine : IAsyncDisposable
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
     /// <summary>
-    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and no merge of tables or blocks is
-    /// due.
+    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, no merge of tables or blocks is
+    /// due, and series without data elsewhere have left the dictionary.
     /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
@@ -208,8 +212,10 @@ public sealed class LsmEngine : IAsyncDisposable
         {
             await CompactTablesAsync(cancel).ConfigureAwait(false);
             await CompactBlocksAsync(cancel).ConfigureAwait(false);
-            if (_compaction.Running.IsEmpty) return;
+            if (_compaction.Running.IsEmpty) break;
         }
+
+        await _dictionaries.CollectAsync(cancel).ConfigureAwait(false);
     }
 
     /// <summary>Only the merges of tables, for tests without threads.</summary>
@@ -221,7 +227,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
-        _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
+        _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
         _compaction, Busyness(), _stall, _options.Lsm.SstableLevels);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
@@ -250,6 +256,7 @@ public sealed class LsmEngine : IAsyncDisposable
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _blocks.Stop();
         _compaction.Stop();
+        _dictionaries.Stop();
         _background.Hurry();
         bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
         _background.Stop();
@@ -268,6 +275,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _background.Dispose();
         _blocks.Dispose();
         _compaction.Dispose();
+        _dictionaries.Dispose();
         _replay.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
@@ -299,12 +307,15 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>One round of work on blocks, for tests without threads.</summary>
     internal bool StepBlocks() => _blocks.Step();
 
+    /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
+    internal bool StepDictionary() => _dictionaries.Step();
+
     private BlockWork NewBlockWork(StateCommits commits, BlockStore store)
     {
         var clock = new TrustedClock(_time);
         long OtherBytes() => _state.Peek.Levels.Bytes + _background.UnflushedLogBytes + store.QuarantineBytes;
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
-        var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
+        var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _ages, _counters, Damaged, _time, _log)
             : null;
@@ -371,11 +382,12 @@ public sealed class LsmEngine : IAsyncDisposable
 
     private void Begin()
     {
+        SeriesDictionary dictionary = _state.Peek.Dictionary; // stays until replay has ended
         _openSeconds["writes_accepted"] = Elapsed();
-        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, _dictionary.Count, _replay.Left, Elapsed());
+        Log.Opened(_log, _paths.Root, _state.Peek.Levels.Tables.Length, dictionary.Count, _replay.Left, Elapsed());
         if (!_threaded)
         {
-            _dictionary.BuildPostings(CancellationToken.None, progress: null);
+            dictionary.BuildPostings(CancellationToken.None, progress: null);
             _replay.All(FlushAll, CancellationToken.None);
             BecomeReady();
             return;
@@ -386,9 +398,10 @@ public sealed class LsmEngine : IAsyncDisposable
         StartThread("flush", _background.Run);
         StartThread("blocks", _blocks.Run);
         for (int i = 0; i < EngineSettings.CompactionWorkers(_options, Environment.ProcessorCount); i++) StartThread($"merge {i}", _compaction.Run);
+        StartThread("dictionary", _dictionaries.Run);
         int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
-        StartThread("postings", () => Replayer(() => _dictionary.BuildPostings(_stopping.Token, progress: null)));
+        StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_stopping.Token, progress: null)));
         for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _replay.All(_background.Wake, _stopping.Token)));
     }
 
@@ -470,9 +483,9 @@ public sealed class LsmEngine : IAsyncDisposable
 
     private double Elapsed() => _time.GetElapsedTime(_started).TotalSeconds;
 
-    private MemTable NewMemTable(long segment) => new(new MemTableOptions(
-        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, _options.Conflicts == ConflictPolicy.Reject));
+    private MemTable NewMemTable(long segment, SeriesDictionary dictionary) => new(
+        new MemTableOptions(segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, _options.Conflicts == ConflictPolicy.Reject), dictionary);
 
-    private MemTable NewReplayMemTable(long segment) => new(new MemTableOptions(
-        segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, RejectConflicts: false));
+    private MemTable NewReplayMemTable(long segment) => new(
+        new MemTableOptions(segment, _options.BlockDuration.Milliseconds, _options.Lsm.Stripes, RejectConflicts: false), _state.Peek.Dictionary);
 }

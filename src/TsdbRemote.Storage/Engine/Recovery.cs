@@ -18,10 +18,12 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="Segments">Log segments to replay, oldest first.</param>
 /// <param name="NextSegment">First number that no segment ever had.</param>
 /// <param name="NextTableId">First id that no table ever had.</param>
+/// <param name="NextDictionary">First number, above 1, that no dictionary file had when the directory was opened.</param>
+/// <param name="IsDictionaryDamaged">Some of the dictionary file could not be read.</param>
 /// <param name="Damages">What was found damaged and taken out of service.</param>
 internal sealed record RecoveredDirectory(
     ManifestState Manifest, LevelSet Levels, BlockSet Blocks, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
-    long NextTableId, ImmutableArray<string> Damages);
+    long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> Damages);
 
 /// <summary>A log segment that an earlier process left.</summary>
 /// <param name="Number">Its number.</param>
@@ -79,7 +81,10 @@ internal sealed class Recovery
         (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
         ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
         if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
+        int damagesBefore = _damages.Count;
         SeriesDictionary dictionary = LoadDictionary(manifest);
+        bool isDictionaryDamaged = _damages.Count > damagesBefore;
+        long nextDictionary = FindNextDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
 
@@ -95,8 +100,11 @@ internal sealed class Recovery
             _store.RemoveRests(manifest);
         }
 
+        // Labels last: a table that was quarantined just now may need one of them.
+        if (_damages.Count == 0) RemoveUnnamedDictionaries(manifest);
+
         manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
-        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, _damages.ToImmutable());
+        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, _damages.ToImmutable());
     }
 
     private ManifestState LoadManifest()
@@ -331,6 +339,30 @@ internal sealed class Recovery
 
         dictionary.CompleteLoad();
         return dictionary;
+    }
+
+    /// <summary>Above every number that is named or there, so that no name is used twice; 1 is the first flush's.</summary>
+    private long FindNextDictionary(ManifestState manifest)
+    {
+        long last = manifest.Dictionaries.Select(static entry => entry.Number).Append(1).Max();
+        foreach (DirectoryEntry entry in _files.List(_paths.Series))
+            last = Math.Max(last, DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) ?? 0);
+        return last + 1;
+    }
+
+    /// <summary>
+    /// Those that a collection replaced, and those of a collection, or a first flush, that was not committed: every series of it is in a file that is
+    /// named, or in a log segment.
+    /// </summary>
+    private void RemoveUnnamedDictionaries(ManifestState manifest)
+    {
+        foreach (DirectoryEntry entry in _files.List(_paths.Series))
+        {
+            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) is not { } number) continue;
+            if (manifest.Dictionaries.Any(named => named.Number == number)) continue;
+            _files.Unlink(_paths.Dictionary(number));
+            Log.RestRemoved(_log, _paths.Dictionary(number));
+        }
     }
 
     private LevelSet OpenTables(ManifestState manifest)

@@ -8,21 +8,19 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Decides which samples of resolved series are taken, where times or existing values matter. The default options hardly ever need it.</summary>
 /// <remarks>
-/// A series' newest time is what the dictionary remembers of this process' life; unknown after a restart means accept. Two requests that race on one
+/// A series' newest time is what the dictionary remembers of this process' life; unknown after a restart, or after a collection dropped the series, means
+/// accept. Two requests that race on one
 /// series may both pass: the bound is kept within a race's width, and never lets a sample through that a serial order would not.
 /// </remarks>
 internal sealed class SampleFilter
 {
-    private readonly SeriesDictionary _dictionary;
     private readonly long? _windowMs;
     private readonly bool _rejectConflicts;
 
-    /// <param name="dictionary">Remembers newest times.</param>
     /// <param name="windowMs">Out-of-order window in ms; null for no bound.</param>
     /// <param name="rejectConflicts">Whether the first value at a time stays.</param>
-    public SampleFilter(SeriesDictionary dictionary, long? windowMs, bool rejectConflicts)
+    public SampleFilter(long? windowMs, bool rejectConflicts)
     {
-        _dictionary = dictionary;
         _windowMs = windowMs;
         _rejectConflicts = rejectConflicts;
     }
@@ -32,10 +30,11 @@ internal sealed class SampleFilter
 
     /// <summary>Copies the samples that pass into the scratch's <see cref="WriteScratch.Kept"/> and points the resolved series there.</summary>
     /// <param name="scratch">Resolved; refusals go into its log.</param>
+    /// <param name="dictionary">By which it was resolved; remembers newest times.</param>
     /// <param name="latestMs">Newest time allowed, ms.</param>
     /// <param name="memTables">Where existing values are looked for, newest first.</param>
     /// <returns>The samples to store.</returns>
-    public ReadOnlySpan<Sample> Filter(WriteScratch scratch, long latestMs, IEnumerable<MemTable> memTables)
+    public ReadOnlySpan<Sample> Filter(WriteScratch scratch, SeriesDictionary dictionary, long latestMs, IEnumerable<MemTable> memTables)
     {
         WriteBatch batch = scratch.Batch;
         Span<ResolvedSeries> resolved = scratch.Resolved(batch.Series.Length);
@@ -46,7 +45,7 @@ internal sealed class SampleFilter
             int first = scratch.Kept.Count;
             foreach (Sample sample in batch.Samples.Slice(series.FirstSample, series.SampleCount))
             {
-                if (Passes(scratch, series.Ordinal, sample, latestMs, memTables)) scratch.Kept.Add(sample);
+                if (Passes(scratch, dictionary, series.Ordinal, sample, latestMs, memTables)) scratch.Kept.Add(sample);
             }
 
             series.FirstSample = first;
@@ -58,35 +57,35 @@ internal sealed class SampleFilter
     }
 
     /// <summary>Remembers the newest times of a request, once the log has it: one that was turned away must find its series as it was when it comes again.</summary>
-    public void Remember(WriteScratch scratch)
+    public static void Remember(WriteScratch scratch, SeriesDictionary dictionary)
     {
-        foreach ((uint ordinal, long timeMs) in scratch.Newest) _dictionary.ObserveTime(ordinal, timeMs);
+        foreach ((uint ordinal, long timeMs) in scratch.Newest) dictionary.ObserveTime(ordinal, timeMs);
     }
 
-    private bool Passes(WriteScratch scratch, uint ordinal, Sample sample, long latestMs, IEnumerable<MemTable> memTables)
+    private bool Passes(WriteScratch scratch, SeriesDictionary dictionary, uint ordinal, Sample sample, long latestMs, IEnumerable<MemTable> memTables)
     {
         RejectionLog log = scratch.Rejections;
         if (sample.TimeMs > latestMs)
         {
-            if (log.Add(RejectionReason.Future, 1)) log.Explain(SampleErrors.Future(_dictionary.LabelsOf(ordinal)), 1);
+            if (log.Add(RejectionReason.Future, 1)) log.Explain(SampleErrors.Future(dictionary.LabelsOf(ordinal)), 1);
             return false;
         }
 
         if (!LooksAtHistory) return true;
-        if (!scratch.Newest.TryGetValue(ordinal, out long newest)) newest = _dictionary.NewestTimeMs(ordinal);
+        if (!scratch.Newest.TryGetValue(ordinal, out long newest)) newest = dictionary.NewestTimeMs(ordinal);
         if (newest == long.MinValue || sample.TimeMs > newest)
         {
             scratch.Newest[ordinal] = sample.TimeMs;
             return true;
         }
 
-        Sample? existing = Find(ordinal, sample.TimeMs, memTables);
+        Sample? existing = Find(dictionary, ordinal, sample.TimeMs, memTables);
         if (existing == sample) return true;
         if (sample.TimeMs < newest && IsTooOld(sample.TimeMs, newest))
         {
             if (log.Add(RejectionReason.OutOfOrder, 1))
             {
-                ReadOnlySpan<byte> labels = _dictionary.LabelsOf(ordinal);
+                ReadOnlySpan<byte> labels = dictionary.LabelsOf(ordinal);
                 log.Explain(_windowMs == 0 ? SampleErrors.OutOfOrder(labels) : SampleErrors.TooOld(labels), 1);
             }
 
@@ -95,18 +94,18 @@ internal sealed class SampleFilter
 
         if (!_rejectConflicts || existing is null) return true;
         if (log.Add(RejectionReason.Conflict, 1))
-            log.Explain(SampleErrors.Conflict(_dictionary.LabelsOf(ordinal), sample.TimeMs, existing.Value.ValueBits, sample.ValueBits), 1);
+            log.Explain(SampleErrors.Conflict(dictionary.LabelsOf(ordinal), sample.TimeMs, existing.Value.ValueBits, sample.ValueBits), 1);
         return false;
     }
 
     // Int128 instead of a subtraction that could overflow at the ends of time.
     private bool IsTooOld(long timeMs, long newestMs) => _windowMs is { } window && (Int128)timeMs < (Int128)newestMs - window;
 
-    private static Sample? Find(uint ordinal, long timeMs, IEnumerable<MemTable> memTables)
+    private static Sample? Find(SeriesDictionary dictionary, uint ordinal, long timeMs, IEnumerable<MemTable> memTables)
     {
         foreach (MemTable memTable in memTables)
         {
-            if (memTable.Find(ordinal, timeMs) is { } found) return found;
+            if (memTable.TryTranslate(dictionary, ordinal, out uint own) && memTable.Find(own, timeMs) is { } found) return found;
         }
 
         return null;

@@ -14,23 +14,22 @@ internal sealed class SeriesResolver
 {
     private const int HashesAhead = 16;
 
-    private readonly SeriesDictionary _dictionary;
     private readonly LabelLimits _labelLimits;
     private readonly int _maxSeries;
     private readonly EngineCounters _counters;
 
-    public SeriesResolver(SeriesDictionary dictionary, LabelLimits labelLimits, int maxSeries, EngineCounters counters)
+    public SeriesResolver(LabelLimits labelLimits, int maxSeries, EngineCounters counters)
     {
         _counters = counters;
-        _dictionary = dictionary;
         _labelLimits = labelLimits;
         _maxSeries = maxSeries;
     }
 
     /// <summary>Resolves all series of the batch.</summary>
     /// <param name="scratch">Holds the decoded batch; refusals go into its log.</param>
+    /// <param name="dictionary">That of the MemTable that takes the samples.</param>
     /// <param name="latestMs">Newest time allowed; a new series with only later samples is not created. ms.</param>
-    public void Resolve(WriteScratch scratch, long latestMs)
+    public void Resolve(WriteScratch scratch, SeriesDictionary dictionary, long latestMs)
     {
         WriteBatch batch = scratch.Batch;
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
@@ -39,7 +38,7 @@ internal sealed class SeriesResolver
         Span<ulong> hashes = stackalloc ulong[HashesAhead];
         for (int i = 0; i < entries.Length; i++)
         {
-            if (i % HashesAhead == 0) HashAhead(batch, entries[i..], hashes);
+            if (i % HashesAhead == 0) HashAhead(batch, dictionary, entries[i..], hashes);
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = ResolvedSeries.Skip;
             if (entry.Problem != SeriesProblem.None || entry.HistogramCount > 0 || entry.BadExemplarCount > 0) Refuse(scratch, entry);
@@ -47,8 +46,8 @@ internal sealed class SeriesResolver
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
                 ulong hash = hashes[i % HashesAhead];
-                if (!_dictionary.TryFind(run, hash, out ordinal))
-                    ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, entry, run, hash);
+                if (!dictionary.TryFind(run, hash, out ordinal))
+                    ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
             }
 
             resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entry.FirstSample, SampleCount = entry.SampleCount };
@@ -57,28 +56,28 @@ internal sealed class SeriesResolver
 
     /// <summary>The ordinal of a run that was accepted once, whatever the limits are now: for replay.</summary>
     /// <returns><see cref="ResolvedSeries.Skip"/> if the run breaks a rule that no option moves.</returns>
-    public uint ResolveAccepted(WriteScratch scratch, ReadOnlySpan<byte> run)
+    public uint ResolveAccepted(WriteScratch scratch, SeriesDictionary dictionary, ReadOnlySpan<byte> run)
     {
         ulong hash = Labels.Hash(run);
-        if (_dictionary.TryFind(run, hash, out uint ordinal)) return ordinal;
+        if (dictionary.TryFind(run, hash, out uint ordinal)) return ordinal;
         var unlimited = new LabelLimits(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
         if (LabelNormalizer.Normalize(run, unlimited, scratch.Canonical, out _) != LabelProblem.None) return ResolvedSeries.Skip;
-        return Add(scratch.Canonical.Span, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
+        return Add(dictionary, scratch.Canonical.Span, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
     }
 
     /// <summary>Hashes the next runs and has the processor fetch their slots meanwhile: at 100,000 series each would be a cache miss of its own.</summary>
-    private void HashAhead(WriteBatch batch, ReadOnlySpan<SeriesEntry> entries, Span<ulong> hashes)
+    private static void HashAhead(WriteBatch batch, SeriesDictionary dictionary, ReadOnlySpan<SeriesEntry> entries, Span<ulong> hashes)
     {
         int count = Math.Min(entries.Length, hashes.Length);
         for (int i = 0; i < count; i++)
         {
             if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount == 0) continue;
             hashes[i] = Labels.Hash(batch.LabelsOf(entries[i]));
-            _dictionary.PrefetchFind(hashes[i]);
+            dictionary.PrefetchFind(hashes[i]);
         }
     }
 
-    private uint ResolveNew(WriteScratch scratch, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
+    private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
     {
         LabelProblem problem = LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out string? detail);
         if (problem != LabelProblem.None)
@@ -88,19 +87,19 @@ internal sealed class SeriesResolver
             return ResolvedSeries.Skip;
         }
 
-        if (Add(scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
+        if (Add(dictionary, scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
         if (scratch.Rejections.Add(RejectionReason.SeriesLimit, entry.SampleCount))
             scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", entry.SampleCount);
         return ResolvedSeries.Skip;
     }
 
-    private bool Add(ReadOnlySpan<byte> canonical, ReadOnlySpan<byte> run, ulong hash, int maxSeries, out uint ordinal)
+    private bool Add(SeriesDictionary dictionary, ReadOnlySpan<byte> canonical, ReadOnlySpan<byte> run, ulong hash, int maxSeries, out uint ordinal)
     {
         bool asSent = canonical.SequenceEqual(run);
         ulong canonicalHash = asSent ? hash : Labels.Hash(canonical);
-        if (!_dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out bool added)) return false;
+        if (!dictionary.TryAdd(canonical, canonicalHash, maxSeries, out ordinal, out bool added)) return false;
         if (added) EngineCounters.Add(ref _counters.SeriesCreated, 1);
-        if (!asSent) _dictionary.AddAlias(run, hash, ordinal);
+        if (!asSent) dictionary.AddAlias(run, hash, ordinal);
         return true;
     }
 

@@ -2,7 +2,6 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -17,7 +16,6 @@ internal sealed class StateCommits
     private readonly Lock _turn = new();
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
-    private readonly SeriesDictionary _dictionary;
     private readonly TableIds _tableIds;
     private readonly CurrentState _state;
     private readonly SegmentLedger _ledger;
@@ -25,12 +23,10 @@ internal sealed class StateCommits
     private readonly ILogger _log;
 
     public StateCommits(
-        IFileSystem files, DataLayout paths, SeriesDictionary dictionary, TableIds tableIds, CurrentState state, SegmentLedger ledger, EngineFailure failure,
-        ILogger log)
+        IFileSystem files, DataLayout paths, TableIds tableIds, CurrentState state, SegmentLedger ledger, EngineFailure failure, ILogger log)
     {
         _files = files;
         _paths = paths;
-        _dictionary = dictionary;
         _tableIds = tableIds;
         _state = state;
         _ledger = ledger;
@@ -72,7 +68,7 @@ internal sealed class StateCommits
         return next with
         {
             Generation = _state.Peek.Manifest.Generation + 1,
-            NextSeriesId = _dictionary.NextSeriesId,
+            NextSeriesId = _state.Peek.Dictionary.NextSeriesId,
 
             // Above numbers that other jobs have taken and not committed, too: until then what they write is garbage, and their inputs are all named.
             NextTableId = Math.Max(next.NextTableId, _tableIds.Next),

@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.MemTables;
 
@@ -17,7 +18,8 @@ namespace TsdbRemote.Storage.MemTables;
 /// Layout:    series are dealt over stripes by ordinal, 16 neighbours together; each stripe has a lock, slots, states and a slab of
 ///            native memory. The garbage collector knows of no series, chunk or sample, and appending allocates nothing on its heap.
 /// Threads:   everything may be called from any thread. A call after the last release throws <see cref="ObjectDisposedException"/>.
-/// Not here:  labels and ids (SeriesDictionary), the log, deciding what is too old or too new, when to rotate (Engine).
+/// Names:     series are ordinals of one <see cref="SeriesDictionary"/>, on which it holds a reference as long as its memory lives.
+/// Not here:  labels and ids, the log, deciding what is too old or too new, when to rotate (Engine).
 /// </remarks>
 public sealed class MemTable : IDisposable
 {
@@ -32,8 +34,10 @@ public sealed class MemTable : IDisposable
     private int _disposed;
 
     /// <summary>An empty MemTable; its memory grows with its contents.</summary>
+    /// <param name="options">Fixed for its life.</param>
+    /// <param name="dictionary">Gives the ordinals; held by the caller while this runs.</param>
     /// <exception cref="ArgumentOutOfRangeException">A window below 1 ms, or stripes that are no power of two from 1 to 65,536.</exception>
-    public MemTable(MemTableOptions options)
+    public MemTable(MemTableOptions options, SeriesDictionary dictionary)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(options.WindowMs, 1, nameof(options));
         ArgumentOutOfRangeException.ThrowIfGreaterThan(options.Stripes, 1 << 16, nameof(options));
@@ -42,7 +46,12 @@ public sealed class MemTable : IDisposable
         _layout = new StripeLayout(options.Stripes);
         _stripes = new MemTableStripe[options.Stripes];
         for (int i = 0; i < _stripes.Length; i++) _stripes[i] = new MemTableStripe((uint)i, _layout, in options, _reserved);
+        Invariant.Check(dictionary.TryAcquire());
+        Dictionary = dictionary;
     }
+
+    /// <summary>Knows its series by their ordinals.</summary>
+    public SeriesDictionary Dictionary { get; }
 
     /// <summary>Number of the log segment that holds the same samples.</summary>
     public long Segment => _options.Segment;
@@ -122,6 +131,7 @@ public sealed class MemTable : IDisposable
     {
         if (!_references.Release()) return;
         foreach (MemTableStripe stripe in _stripes) stripe.Dispose();
+        Dictionary.Release();
     }
 
     /// <summary>Lets the creator's reference go, once however often it is called. Readers keep theirs.</summary>
@@ -210,9 +220,28 @@ public sealed class MemTable : IDisposable
     public uint[] OrdinalsSorted()
     {
         var ordinals = new List<uint>(SeriesCount);
-        foreach (MemTableStripe stripe in _stripes) stripe.AddOrdinals(ordinals);
+        ForEachSeries(ordinals.Add);
         ordinals.Sort();
         return [.. ordinals];
+    }
+
+    /// <summary>Names every series with a sample, in no useful order.</summary>
+    /// <param name="visit">Called under a stripe's lock: do not call the MemTable.</param>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public void ForEachSeries(Action<uint> visit)
+    {
+        foreach (MemTableStripe stripe in _stripes) stripe.ForEachSeries(visit);
+    }
+
+    /// <summary>Translates an ordinal of any dictionary into one of this MemTable's own.</summary>
+    /// <param name="dictionary">The dictionary, mostly this one's.</param>
+    /// <param name="ordinal">A series of it.</param>
+    /// <param name="own">The series here.</param>
+    /// <returns>False if this one's dictionary does not know the series: then it has no sample of it.</returns>
+    public bool TryTranslate(SeriesDictionary dictionary, uint ordinal, out uint own)
+    {
+        own = ordinal;
+        return ReferenceEquals(dictionary, Dictionary) || Dictionary.TryOrdinalOf(dictionary.IdOf(ordinal), out own);
     }
 
     private int EndOfRun(ReadOnlySpan<ResolvedSeries> series, int first, out uint stripe)

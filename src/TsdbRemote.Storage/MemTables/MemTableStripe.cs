@@ -143,13 +143,13 @@ internal sealed unsafe class MemTableStripe : IDisposable
         }
     }
 
-    /// <summary>Appends the ordinals of all series with a sample, ascending within the stripe.</summary>
-    public void AddOrdinals(List<uint> output)
+    /// <summary>Names all series with a sample, ascending within the stripe; under the lock.</summary>
+    public void ForEachSeries(Action<uint> visit)
     {
         lock (_lock)
         {
             ThrowIfFreed();
-            _series.AddOrdinals(_layout, _index, output);
+            _series.ForEach(_layout, _index, visit);
         }
     }
 

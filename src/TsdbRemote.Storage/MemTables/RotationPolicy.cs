@@ -26,6 +26,9 @@ public enum RotationReason
 
     /// <summary>The log failed for good: what is in memory goes into new files.</summary>
     LogFailed,
+
+    /// <summary>The dictionary was collected: the next one has other ordinals.</summary>
+    DictionaryCollected,
 }
 
 /// <summary>When the active MemTable is switched. Pure: figures in, decision out.</summary>

@@ -78,8 +78,8 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
         *slot = ++_count;
     }
 
-    /// <summary>Appends the ordinals of all series here, ascending.</summary>
-    public void AddOrdinals(StripeLayout layout, uint stripe, List<uint> output)
+    /// <summary>Names the ordinals of all series here, ascending.</summary>
+    public void ForEach(StripeLayout layout, uint stripe, Action<uint> visit)
     {
         for (uint page = 0; page < (uint)_slotPages.Length; page++)
         {
@@ -87,7 +87,7 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
             if (slots == null) continue;
             for (uint i = 0; i <= SlotMask; i++)
             {
-                if (slots[i] != 0) output.Add(layout.OrdinalOf(stripe, (page << SlotShift) | i));
+                if (slots[i] != 0) visit(layout.OrdinalOf(stripe, (page << SlotShift) | i));
             }
         }
     }

@@ -50,7 +50,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
 
     /// <summary>A source over these series.</summary>
     /// <param name="sources">Held by the caller while this lives.</param>
-    /// <param name="dictionary">Knows labels and ids.</param>
+    /// <param name="dictionary">Knows labels and ids of all series in the sources; MemTables may belong to one before it.</param>
     /// <param name="ordinalsInLabelOrder">The series.</param>
     /// <param name="range">Closed range in ms; no sample outside it is answered.</param>
     /// <param name="memoryBytes">What matched ids, chunk references and copied chunk bytes may take at a time, in bytes.</param>
@@ -183,7 +183,9 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
             long rank = SourceRank.OfMemTable(memTable.Segment);
             for (int i = 0; i < batch.Length; i++)
             {
-                memTable.Collect(batch[i], _range, rank, _arena, _found);
+                // One that waits for its flush since before a collection has other ordinals; ids are the same.
+                if (!memTable.TryTranslate(_dictionary, batch[i], out uint own)) continue;
+                memTable.Collect(own, _range, rank, _arena, _found);
                 while (_owners.Count < _found.Count) _owners.Add(i);
             }
 

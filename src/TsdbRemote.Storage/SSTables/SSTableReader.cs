@@ -224,8 +224,19 @@ public sealed class SSTableReader : IDisposable
     /// <exception cref="DiskException">The disk refused.</exception>
     public List<ulong> SeriesIdsOf(long windowStartMs)
     {
-        SparseIndex sparse = Volatile.Read(ref _sparse) ?? LoadSparseIndex();
         List<ulong> ids = [];
+        ForEachSeriesOf(windowStartMs, ids.Add);
+        return ids;
+    }
+
+    /// <summary>As <see cref="SeriesIdsOf"/>, without a list of them.</summary>
+    /// <param name="windowStartMs">Start of the window in ms.</param>
+    /// <param name="visit">Gets the ids, ascending.</param>
+    /// <exception cref="CorruptFileException">An index block is damaged.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public void ForEachSeriesOf(long windowStartMs, Action<ulong> visit)
+    {
+        SparseIndex sparse = Volatile.Read(ref _sparse) ?? LoadSparseIndex();
         PooledBuffer? scratch = null;
         try
         {
@@ -235,7 +246,7 @@ public sealed class SSTableReader : IDisposable
                 ReadOnlySpan<byte> bytes = _source.Get(sparse.OffsetOf(block), sparse.LengthOf(block), ref scratch);
                 if (!SSTableFormat.HasValidChecksum(bytes)) throw _source.Corrupt(sparse.OffsetOf(block), $"index block {block} has another checksum");
                 IndexBlockReader reader = new(bytes[..^SSTableFormat.ChecksumBytes]);
-                while (reader.MoveNextSeries()) ids.Add(reader.SeriesId);
+                while (reader.MoveNextSeries()) visit(reader.SeriesId);
                 if (reader.IsCorrupt) throw _source.Corrupt(sparse.OffsetOf(block), $"index block {block} cannot be decoded");
             }
         }
@@ -243,8 +254,6 @@ public sealed class SSTableReader : IDisposable
         {
             scratch?.Dispose();
         }
-
-        return ids;
     }
 
     /// <summary>A cursor over all series of a window, by ascending id; over none if the table does not hold it.</summary>

@@ -56,6 +56,9 @@ internal sealed class LabelOrder
         return Labels.Compare(left[start..], right[start..]);
     }
 
+    /// <summary>Ranks all series that the postings hold, so that the first large sort need not.</summary>
+    public void Rank() => Extend();
+
     /// <summary>Sorts distinct, existing ordinals.</summary>
     public void Sort(Span<uint> ordinals)
     {

@@ -22,7 +22,11 @@ internal unsafe struct SeriesRecord
 }
 
 /// <summary>Label bytes and records of all series, by ordinal. Neither ever moves.</summary>
-/// <remarks>One writer at a time; an ordinal below <see cref="Count"/> may be read without a lock until <see cref="Dispose"/>.</remarks>
+/// <remarks>
+/// One writer at a time; an ordinal below <see cref="Count"/> may be read without a lock until <see cref="Dispose"/>.
+/// Ids ascend with ordinals, but for one stretch at most, whose ids ascend among themselves and are all below those behind it: series that came
+/// back while a successor was made (<see cref="SeriesCollection"/>).
+/// </remarks>
 internal sealed class LabelStorage : IDisposable
 {
     private const int RecordPageShift = 12;
@@ -30,9 +34,14 @@ internal sealed class LabelStorage : IDisposable
     private readonly NativeArena _bytes = new();
     private NativePages<SeriesRecord> _records = new(RecordPageShift);
     private int _count;
+    private int _lowerStart;
+    private int _lowerEnd;
 
     /// <summary>Series stored.</summary>
     public int Count => Volatile.Read(ref _count);
+
+    /// <summary>False if ids do not ascend with ordinals everywhere.</summary>
+    public bool IdsAscend => _lowerEnd == 0;
 
     /// <summary>Native bytes taken from the system.</summary>
     public long AllocatedBytes => _bytes.AllocatedBytes + _records.AllocatedBytes;
@@ -53,19 +62,50 @@ internal sealed class LabelStorage : IDisposable
         return ordinal;
     }
 
-    /// <summary>Finds the ordinal of an id; ids ascend with ordinals.</summary>
+    /// <summary>Notes that the series from this ordinal on are the stretch whose ids begin anew. Before anybody else knows this object.</summary>
+    public void BeginLower() => _lowerStart = _count;
+
+    /// <summary>Ends the stretch.</summary>
+    public void EndLower() => _lowerEnd = _count > _lowerStart ? _count : 0;
+
+    /// <summary>Finds the ordinal of an id.</summary>
     public bool TryOrdinalOf(ulong id, out uint ordinal)
     {
-        ordinal = 0;
         int count = Count;
-        if (count == 0) return false;
-        ulong first = _records[0].Id;
-        ulong last = _records[(uint)count - 1].Id;
+        if (_lowerEnd == 0) return TryFind(id, 0, count, out ordinal);
+        if (_lowerEnd < count && id >= _records[(uint)_lowerEnd].Id) return TryFind(id, _lowerEnd, count, out ordinal);
+        return TryFind(id, 0, _lowerStart, out ordinal) || TryFind(id, _lowerStart, _lowerEnd, out ordinal);
+    }
+
+    /// <summary>All ordinals below a limit in ascending order of their ids. The limit is not within the stretch whose ids begin anew.</summary>
+    public IEnumerable<uint> InOrderOfIds(int limit)
+    {
+        uint lower = (uint)_lowerStart;
+        uint lowerEnd = (uint)_lowerEnd;
+        for (uint ordinal = 0; ordinal < limit; ordinal++)
+        {
+            if (lower < lowerEnd && ordinal == _lowerStart)
+            {
+                while (lower < lowerEnd) yield return lower++;
+            }
+
+            if (ordinal >= _lowerStart && ordinal < lowerEnd) continue;
+            while (lower < lowerEnd && _records[lower].Id < _records[ordinal].Id) yield return lower++;
+            yield return ordinal;
+        }
+    }
+
+    private bool TryFind(ulong id, int from, int end, out uint ordinal)
+    {
+        ordinal = 0;
+        if (from == end) return false;
+        ulong first = _records[(uint)from].Id;
+        ulong last = _records[(uint)end - 1].Id;
         if (id < first || id > last) return false;
 
         // Ids are nearly dense, and a gap of g ids moves an ordinal by g at most: both bounds together leave as many places as there are gaps.
-        long low = Math.Max(0, count - 1 - (long)Math.Min(last - id, int.MaxValue));
-        long high = Math.Min(count - 1, (long)Math.Min(id - first, int.MaxValue));
+        long low = Math.Max(from, end - 1 - (long)Math.Min(last - id, int.MaxValue));
+        long high = Math.Min(end - 1, from + (long)Math.Min(id - first, int.MaxValue));
         while (low <= high)
         {
             long middle = (low + high) / 2;

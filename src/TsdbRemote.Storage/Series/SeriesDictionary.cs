@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Series;
@@ -6,14 +7,18 @@ namespace TsdbRemote.Storage.Series;
 /// <remarks>
 /// Open:      <see cref="Load"/> each persisted entry, then <see cref="CompleteLoad"/>: from then on the hash table answers and series may be added,
 ///            while one background thread runs <see cref="BuildPostings"/>. Without a load all is ready at once.
-/// Ordinals:  dense from 0, ascending with ids, given once; neither they nor label bytes ever move.
+/// Ordinals:  dense from 0, given once; neither they nor label bytes ever move. They ascend with ids, unless a collection met series that came back
+///            (<see cref="SortById"/>).
+/// Life:      nothing is ever removed. A collection makes a successor of the series that live (<see cref="SeriesCollection"/>), which keep their ids;
+///            each one is another <see cref="Epoch"/>.
 /// Publish:   a new series' bytes first, then its postings, then its hash entry. So whoever finds a series by its labels may rely on every
 ///            later selection finding it (once <see cref="PostingsReady"/>).
 /// Threads:   reads take no lock. Writers take one lock, which guards storage, hash table, aliases, postings (once ready) and the directories of
 ///            pages; nothing else is taken inside it. Growing the hash table copies it under the lock: some 10 ms at a million series.
 /// Memory:    a series takes its labels, 24 bytes of record, at most 16 of hash table, about 40 of postings, 1 bit; 8 if newest times are kept,
 ///            4 once a large read has asked for label order. Nothing of it is an object.
-/// Lifetime:  spans and lists handed out point into native memory of this object: hold it while using them; dispose it after the last reader.
+/// Lifetime:  spans and lists handed out point into native memory of this object. Its maker holds one reference and lets it go by
+///            <see cref="Dispose"/>; whoever else uses it holds one of his own. The memory goes with the last.
 /// </remarks>
 public sealed class SeriesDictionary : IDisposable
 {
@@ -34,6 +39,8 @@ public sealed class SeriesDictionary : IDisposable
     private bool _loading;
     private bool _postingsReady = true;
     private int _building;
+    private ReferenceCount _references;
+    private int _disposed;
 
     /// <summary>An empty dictionary.</summary>
     /// <param name="nextSeriesId">Id of the first series added, 1 or more; raised above every loaded id.</param>
@@ -46,6 +53,16 @@ public sealed class SeriesDictionary : IDisposable
         _aliases = new AliasTable(maxAliases, maxAliasBytes);
         _order = new LabelOrder(_storage, Postings);
     }
+
+    private SeriesDictionary(SeriesDictionary before, int expectedCount)
+        : this(before.NextSeriesId)
+    {
+        Epoch = before.Epoch + 1;
+        _table = new OrdinalTable(expectedCount);
+    }
+
+    /// <summary>Counts the dictionaries of a process, from 1: the one loaded at open and its successors.</summary>
+    public int Epoch { get; } = 1;
 
     /// <summary>Series held. Every ordinal below it may be asked about.</summary>
     public int Count => _storage.Count;
@@ -166,6 +183,16 @@ public sealed class SeriesDictionary : IDisposable
         return _storage[ordinal].Run;
     }
 
+    /// <summary>Sorts ordinals by the ids of their series.</summary>
+    /// <param name="ascendingOrdinals">Ordinals, ascending: mostly they are in that order already.</param>
+    public void SortById(uint[] ascendingOrdinals)
+    {
+        if (_storage.IdsAscend) return;
+        ulong[] ids = new ulong[ascendingOrdinals.Length];
+        for (int i = 0; i < ids.Length; i++) ids[i] = IdOf(ascendingOrdinals[i]);
+        Array.Sort(ids, ascendingOrdinals);
+    }
+
     /// <summary>The id of a series.</summary>
     public ulong IdOf(uint ordinal)
     {
@@ -262,8 +289,68 @@ public sealed class SeriesDictionary : IDisposable
         _order.Sort(ordinals);
     }
 
-    /// <inheritdoc/>
+    /// <summary>Takes a reference, unless the last one has already been let go.</summary>
+    public bool TryAcquire() => _references.TryAcquire();
+
+    /// <summary>Lets a reference go; with the last one the memory.</summary>
+    /// <exception cref="InvalidOperationException">More releases than references.</exception>
+    public void Release()
+    {
+        if (_references.Release()) Free();
+    }
+
+    /// <summary>Lets the maker's reference go, once however often it is called.</summary>
     public void Dispose()
+    {
+        if (Interlocked.Exchange(ref _disposed, 1) == 0) Release();
+    }
+
+    /// <summary>An empty dictionary that is to follow on this one.</summary>
+    /// <param name="expectedCount">Series that it will be given at once.</param>
+    internal SeriesDictionary NewSuccessor(int expectedCount) => new(this, expectedCount);
+
+    /// <summary>All ordinals below a count that this dictionary once had, in ascending order of ids.</summary>
+    internal IEnumerable<uint> InOrderOfIds(int count) => _storage.InOrderOfIds(count);
+
+    /// <summary>Copies a series of the dictionary before in, with its id and newest time. Only while nobody else knows this object.</summary>
+    internal void AddCopy(SeriesDictionary before, uint ordinal)
+    {
+        SeriesRecord record = before._storage[ordinal];
+        EnsurePersistedBits((uint)_storage.Count);
+        uint copy = _storage.Add(record.Run, record.Id, record.HashBits);
+        Postings.Add(copy, _storage[copy].Run);
+        _table.Add(record.HashBits, copy);
+    }
+
+    /// <summary>The next copies have ids that begin anew, below those of the series added after <see cref="EndLower"/>.</summary>
+    internal void BeginLower() => _storage.BeginLower();
+
+    /// <summary>Ends what <see cref="BeginLower"/> began.</summary>
+    internal void EndLower() => _storage.EndLower();
+
+    /// <summary>Takes the newest times of series over. Only while nobody else knows this object, and nobody writes to the one before.</summary>
+    /// <param name="before">The dictionary before.</param>
+    /// <param name="sources">For each ordinal here the one there.</param>
+    internal void TakeTimes(SeriesDictionary before, ReadOnlySpan<uint> sources)
+    {
+        if (!before._newestTimes.Covers(0)) return;
+        for (int i = 0; i < sources.Length; i++)
+        {
+            long newest = before.NewestTimeMs(sources[i]);
+            if (newest != long.MinValue) ObserveTime((uint)i, newest);
+        }
+    }
+
+    /// <summary>Goes on giving ids where the dictionary before ended. Only while nobody else knows this object, and nobody writes to the one before.</summary>
+    internal void TakeNextId(SeriesDictionary before) => _nextSeriesId = before.NextSeriesId;
+
+    /// <summary>Ranks all series by labels if the dictionary before had been asked to: the first large read of this one then need not wait for it.</summary>
+    internal void RankAs(SeriesDictionary before)
+    {
+        if (before._order.RankedCount > 0) _order.Rank();
+    }
+
+    private void Free()
     {
         _newestTimes.Dispose();
         _persisted.Dispose();

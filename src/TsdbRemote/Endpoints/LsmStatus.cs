@@ -13,7 +13,16 @@ internal static class LsmStatus
         Phase = Name(stats.Phase),
         stats.Failure,
         stats.Damages,
-        Series = new { stats.Series, Created = stats.SeriesCreated, stats.DictionaryBytes, stats.MetadataFamilies },
+        Series = new { stats.Series, Created = stats.SeriesCreated, Dropped = stats.SeriesDropped, stats.DictionaryBytes, stats.MetadataFamilies },
+        Dictionary = new
+        {
+            Epoch = stats.DictionaryEpoch,
+            FileBytes = stats.DictionaryFileBytes,
+            FileSeries = stats.DictionaryFileSeries,
+            Collections = stats.DictionaryCollections,
+            CollectionErrors = stats.DictionaryCollectionErrors,
+            CollectionSeconds = stats.DictionaryCollectionSeconds,
+        },
         stats.MemTables,
         Rotations = stats.Rotations.Where(static pair => pair.Key != Storage.MemTables.RotationReason.None)
             .ToDictionary(static pair => Name(pair.Key), static pair => pair.Value),

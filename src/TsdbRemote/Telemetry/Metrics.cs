@@ -47,6 +47,14 @@ internal sealed class Metrics
         Show("tsdb_remote_series", "Series in the dictionary.", static stats => stats.Series);
         Count("tsdb_remote_series_created_total", "Series created.", static stats => stats.SeriesCreated);
         Show("tsdb_remote_dictionary_bytes", "Memory of the series dictionary and its postings.", static stats => stats.DictionaryBytes);
+        Show("tsdb_remote_dictionary_epoch", "Dictionaries of this process so far: each collection makes the next.", static stats => stats.DictionaryEpoch);
+        Show("tsdb_remote_dictionary_file_bytes", "Committed bytes of the dictionary file.", static stats => stats.DictionaryFileBytes);
+        Show("tsdb_remote_dictionary_file_series", "Series in the dictionary file.", static stats => stats.DictionaryFileSeries);
+        Count("tsdb_remote_dictionary_collections_total", "Collections of the dictionary.", static stats => stats.DictionaryCollections);
+        Count("tsdb_remote_dictionary_collection_errors_total", "Collections of the dictionary that failed.", static stats => stats.DictionaryCollectionErrors);
+        Count("tsdb_remote_dictionary_collection_seconds_total", "Time spent in collections and in looking whether one is due.",
+            static stats => stats.DictionaryCollectionSeconds);
+        Count("tsdb_remote_series_dropped_total", "Series that left the dictionary: their data is all in blocks.", static stats => stats.SeriesDropped);
         Show("tsdb_remote_metadata_families", "Metric families whose metadata is known.", static stats => stats.MetadataFamilies);
     }
 

@@ -40,6 +40,7 @@ public sealed class BlockModelTests
         (3, Gen.OneOf(Gen.Const(1), Gen.Int[10, 90], Gen.Int[120, 300]).Select(static minutes => new Operation(OperationKind.Wait, [], minutes))),
         (1, Gen.Const(new Operation(OperationKind.Restart, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Kill, [], 0))),
+        (3, Gen.Const(new Operation(OperationKind.Prepare, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Read, [], 0))));
 
     private enum OperationKind
@@ -51,6 +52,9 @@ public sealed class BlockModelTests
         Wait,
         Restart,
         Kill,
+
+        /// <summary>A successor of the dictionary is made, and takes over in some later step.</summary>
+        Prepare,
         Read,
     }
 
@@ -58,7 +62,7 @@ public sealed class BlockModelTests
     public void Any_history_with_late_data_and_foreign_blocks_reads_like_its_layers() => Sample(
         new RetentionOptions(),
         static seen => Assert.True(
-            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0, Compactions: > 100 }, $"the histories did not come to what they are for: {seen}"));
+            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0, Compactions: > 100, Collections: > 8, Dropped: > 30 }, $"the histories did not come to what they are for: {seen}"));
 
     [Fact]
     public void Any_history_without_compaction_of_blocks_keeps_each_block_as_it_was_made_and_reads_the_same() => Sample(
@@ -96,6 +100,12 @@ public sealed class BlockModelTests
         private long _quarantined;
         private long _deleted;
         private long _compactions;
+        private long _collections;
+        private long _dropped;
+
+        public long Collections => _collections;
+
+        public long Dropped => _dropped;
 
         public long Conversions => _conversions;
 
@@ -117,10 +127,12 @@ public sealed class BlockModelTests
             Interlocked.Add(ref _quarantined, stats.BlocksQuarantined);
             Interlocked.Add(ref _deleted, stats.BlocksDeleted);
             Interlocked.Add(ref _compactions, stats.BlockCompactions);
+            Interlocked.Add(ref _collections, stats.DictionaryCollections);
+            Interlocked.Add(ref _dropped, stats.SeriesDropped);
         }
 
         public override string ToString() =>
-            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted, {Compactions} compactions";
+            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted, {Compactions} compactions, {Collections} collections, {Dropped} series dropped";
     }
 
     private sealed class History
@@ -185,6 +197,9 @@ public sealed class BlockModelTests
                     _files = _files.CrashClone(CrashPolicy.OnlySynced, seed: 1);
                     Open();
                     break;
+                case OperationKind.Prepare:
+                    _engine.Engine.StepDictionary();
+                    break;
                 default:
                     Check();
                     break;
@@ -193,7 +208,7 @@ public sealed class BlockModelTests
 
         private void Open()
         {
-            _engine = EngineHarness.OpenStepwise(_files, _options, _time);
+            _engine = EngineHarness.OpenStepwise(_files, _options, _time, collectFrom: 1);
             _openedMs = NowMs;
             Assert.Empty(_engine.Engine.Stats().Damages);
         }

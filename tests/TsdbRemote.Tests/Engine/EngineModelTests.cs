@@ -29,6 +29,7 @@ public sealed class EngineModelTests
         (2, Gen.Const(new Operation(OperationKind.Compact, []))),
         (1, Gen.Const(new Operation(OperationKind.Restart, []))),
         (1, Gen.Const(new Operation(OperationKind.Kill, []))),
+        (2, Gen.Const(new Operation(OperationKind.Prepare, []))),
         (3, Gen.Const(new Operation(OperationKind.Read, []))));
 
     private enum OperationKind
@@ -38,6 +39,9 @@ public sealed class EngineModelTests
         Compact,
         Restart,
         Kill,
+
+        /// <summary>A successor of the dictionary is made, and takes over in some later step.</summary>
+        Prepare,
         Read,
     }
 
@@ -48,6 +52,23 @@ public sealed class EngineModelTests
     public void Any_history_with_windows_converted_as_soon_as_they_can_be_reads_alike() => Step.Array[1, 40].Sample(
         static history => Run(history, EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } }),
         iter: 150);
+
+    [Fact]
+    public void Any_history_reads_alike_while_series_leave_the_dictionary_and_come_back()
+    {
+        long collections = 0;
+        long dropped = 0;
+        Step.Array[1, 40].Sample(
+            history =>
+            {
+                StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } };
+                EngineStats stats = Run(history, options, collectFrom: 1);
+                Interlocked.Add(ref collections, stats.DictionaryCollections);
+                Interlocked.Add(ref dropped, stats.SeriesDropped);
+            },
+            iter: 300);
+        Assert.True(collections > 100 && dropped > 200, $"the histories did not come to what they are for: {collections} collections, {dropped} series dropped");
+    }
 
     [Fact]
     public void Any_history_reads_alike_under_other_options() => Step.Array[1, 30].Sample(
@@ -64,11 +85,11 @@ public sealed class EngineModelTests
 
     private static void Run(Operation[] history) => Run(history, EngineHarness.SmallOptions);
 
-    private static void Run(Operation[] history, StorageOptions options)
+    private static EngineStats Run(Operation[] history, StorageOptions options, int? collectFrom = null)
     {
         var files = new CrashFileSystem("/disk");
         var model = new Dictionary<int, SortedDictionary<long, ulong>>();
-        EngineHarness engine = EngineHarness.OpenStepwise(files, options);
+        EngineHarness engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
         foreach (Operation operation in history)
         {
             switch (operation.Kind)
@@ -84,11 +105,14 @@ public sealed class EngineModelTests
                     break;
                 case OperationKind.Restart:
                     engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
-                    engine = EngineHarness.OpenStepwise(files, options);
+                    engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
                     break;
                 case OperationKind.Kill:
                     files = files.CrashClone(CrashPolicy.OnlySynced, seed: 1);
-                    engine = EngineHarness.OpenStepwise(files, options);
+                    engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
+                    break;
+                case OperationKind.Prepare:
+                    engine.Engine.StepDictionary();
                     break;
                 default:
                     Check(engine, model);
@@ -97,6 +121,10 @@ public sealed class EngineModelTests
         }
 
         Check(engine, model);
+        EngineStats stats = engine.Engine.Stats();
+        Assert.Null(stats.Failure);
+        Assert.Empty(stats.Damages);
+        return stats;
     }
 
     private static void Write(EngineHarness engine, (int Series, Sample[] Samples)[] request, Dictionary<int, SortedDictionary<long, ulong>> model)

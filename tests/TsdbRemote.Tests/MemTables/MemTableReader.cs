@@ -2,6 +2,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Tests.MemTables;
 
@@ -10,7 +11,7 @@ internal static class MemTableReader
 {
     public const long WindowMs = 1000;
 
-    public static MemTable Create(int stripes = 4, bool reject = false) => new(new MemTableOptions(7, WindowMs, stripes, reject));
+    public static MemTable Create(int stripes = 4, bool reject = false) => new(new MemTableOptions(7, WindowMs, stripes, reject), new SeriesDictionary());
 
     public static AppendCounts Append(this MemTable table, uint ordinal, ulong sequence, params ReadOnlySpan<Sample> samples) =>
         table.AppendLogging(null, ordinal, sequence, samples);

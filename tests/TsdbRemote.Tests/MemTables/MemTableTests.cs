@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
@@ -48,7 +49,7 @@ public sealed class MemTableTests
     [InlineData(1000, -4)]
     [InlineData(1000, 1 << 17)]
     public void Impossible_options_are_refused(long windowMs, int stripes) =>
-        Assert.Throws<ArgumentOutOfRangeException>(() => new MemTable(new MemTableOptions(1, windowMs, stripes, false)));
+        Assert.Throws<ArgumentOutOfRangeException>(() => new MemTable(new MemTableOptions(1, windowMs, stripes, false), new SeriesDictionary()));
 
     [Fact]
     public void Samples_in_order_are_cut_at_120_and_at_the_window()
