@@ -133,8 +133,7 @@ internal sealed class BlockCompactionWork
         List<BlockFigures> found = [];
         foreach (BlockEntry entry in state.Manifest.Blocks.ExceptBy(state.Blocks.Blocks.Select(static block => block.Entry), static entry => entry))
         {
-            if (!_outOfService.TryGetValue(entry.Ulid, out BlockFigures? figures)) _outOfService[entry.Ulid] = figures = ReadFigures(entry);
-            if (figures is null) continue;
+            if (ReadFigures(entry) is not { } figures) continue;
             _leftAlone.Add(entry.Ulid);
             found.Add(figures);
         }
@@ -144,18 +143,37 @@ internal sealed class BlockCompactionWork
 
     private BlockFigures? ReadFigures(BlockEntry entry)
     {
+        if (_outOfService.TryGetValue(entry.Ulid, out BlockFigures? known)) return known;
         try
         {
             BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(entry.Ulid), BlockMeta.FileName));
-            return new BlockFigures(entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, meta.Compaction.Sources.Count, entry.Adopted);
+            return _outOfService[entry.Ulid] = new BlockFigures(
+                entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, meta.Compaction.Sources.Count, entry.Adopted);
         }
-        catch (Exception unreadable) when (unreadable is CorruptFileException or DiskException)
+        catch (CorruptFileException)
         {
-            return null; // gone, most likely: it was named at the start
+            return _outOfService[entry.Ulid] = null; // or gone: it was named at the start
+        }
+        catch (DiskException)
+        {
+            return new BlockFigures(entry.Ulid, TimeRange.All, 0, 0, entry.Adopted); // any time may be its own until the disk tells
         }
     }
 
-    private bool IsLeftAlone(string ulid) => _leftAlone.Contains(ulid) || _files.FileSize(DataLayout.Join(_paths.Block(ulid), NoCompactFileName)) is not null;
+    private bool IsLeftAlone(string ulid)
+    {
+        if (_leftAlone.Contains(ulid)) return true;
+        try
+        {
+            return _files.FileSize(DataLayout.Join(_paths.Block(ulid), NoCompactFileName)) is not null;
+        }
+        catch (DiskException)
+        {
+            // What cannot be looked at cannot be read either. The next look may tell.
+            EngineCounters.Add(ref _counters.BlockCompactionErrors, 1);
+            return true;
+        }
+    }
 
     /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
     /// <returns>Null if the blocks of that time are no longer those of the job.</returns>

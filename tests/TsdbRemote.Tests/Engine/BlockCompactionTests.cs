@@ -240,6 +240,19 @@ public sealed class BlockCompactionTests
     }
 
     [Fact]
+    public void A_block_whose_directory_cannot_be_looked_at_is_left_alone_as_long_as_that_lasts()
+    {
+        ConvertWithoutCompaction(-6, -5, -4);
+        FaultRule blind = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.FileSize) { Path = "no-compact-mark.json", Sticky = true });
+        for (int i = 0; i < 5; i++) StepsLater();
+        Assert.True(blind.Injections >= 5);
+        Assert.Equal((EnginePhase.Ready, 0, 3), (_engine.Engine.Phase, _engine.Engine.Stats().BlockCompactions, Served().Length));
+        _files.Remove(blind);
+        StepsLater();
+        Assert.Single(Served());
+    }
+
+    [Fact]
     public void A_block_that_could_not_be_opened_keeps_its_range_from_being_compacted_around_it()
     {
         ConvertWithoutCompaction(-6, -5, -4);
