@@ -58,8 +58,7 @@ internal sealed class DictionaryWork : IDisposable
     private TaskCompletionSource? _requested;
     private TaskCompletionSource? _serving;
     private Prepared? _prepared;
-    private LevelSet? _lookedAt;
-    private SeriesDictionary? _lookedAtFor;
+    private (int Epoch, long ConversionCounter)? _lookedAt;
     private long _notBefore = long.MinValue;
     private long _nextNumber;
 
@@ -286,7 +285,7 @@ internal sealed class DictionaryWork : IDisposable
     {
         int count = state.Dictionary.Count;
         if (count < _settings.MinSeries || state.Manifest.Tables.Length != state.Levels.Tables.Length) return false;
-        if (ReferenceEquals(_lookedAtFor, state.Dictionary) && _lookedAt is { } before && !HasLostSome(before, state.Levels)) return false;
+        if (_lookedAt == LookOf(state)) return false;
         long most = 0;
         foreach (LevelTable table in state.Levels.Tables)
         {
@@ -297,12 +296,8 @@ internal sealed class DictionaryWork : IDisposable
         return most * 2 < count;
     }
 
-    private static bool HasLostSome(LevelSet before, LevelSet now)
-    {
-        if (ReferenceEquals(before, now)) return false;
-        Dictionary<long, int> windows = now.Tables.ToDictionary(static table => table.Entry.Id, static table => table.Entry.Windows.Length);
-        return before.Tables.Any(table => windows.GetValueOrDefault(table.Entry.Id) < table.Entry.Windows.Length);
-    }
+    /// <summary>What has to change before another look can find more dead series: only what goes into a block leaves MemTables and tables.</summary>
+    private static (int Epoch, long ConversionCounter) LookOf(EngineState state) => (state.Dictionary.Epoch, state.Manifest.ConversionCounter);
 
     private Prepared? TryPrepare(EngineState state, long started)
     {
@@ -312,8 +307,7 @@ internal sealed class DictionaryWork : IDisposable
         try
         {
             Mark(collection, state, static _ => true, _stop.Token);
-            _lookedAt = state.Levels;
-            _lookedAtFor = state.Dictionary;
+            _lookedAt = LookOf(state);
             if (collection.LiveCount * 2L >= collection.Before)
             {
                 collection.Dispose();
