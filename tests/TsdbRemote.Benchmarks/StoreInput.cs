@@ -51,6 +51,11 @@ internal sealed class StoreInput : IDisposable
     public LevelTable Open(TableEntry table) =>
         new(table, SSTableReader.Open(Files, _paths.Table(table), table.Id, table.Size, mmap: true, cacheMetadata: true, table.Crc));
 
+    /// <summary>Merges tables with the default sizes.</summary>
+    public CompactionResult Compact(CompactionJob job) =>
+        new TableCompactor(Files, _paths, new CompactionOutput(_manifest.DirectoryId, BloomBitsPerKey: 10, TargetFileBytes: 64 << 20, MaxFileBytes: 256 << 20))
+            .Write(job, () => _nextTableId++, static _ => { }, CancellationToken.None);
+
     public void Delete(TableEntry table) => Files.Unlink(_paths.Table(table));
 
     /// <summary>A file for whatever a baseline writes.</summary>

@@ -70,11 +70,12 @@ public sealed class TableCompactor
         var damage = new DamageReport(job.Inputs, "the merged table");
         var tables = ImmutableArray.CreateBuilder<TableEntry>();
         using var merge = new WindowMerge(job.Window, job.Inputs, damage.ChunkDamaged);
+        var pauses = new Pauses(pace);
         try
         {
             cancel.ThrowIfCancellationRequested();
             merge.MoveNext();
-            while (merge.HasSeries) tables.Add(WriteTable(job, nextTableId(), merge, pace, cancel));
+            while (merge.HasSeries) tables.Add(WriteTable(job, nextTableId(), merge, pauses, cancel));
         }
         catch (Exception failure)
         {
@@ -107,7 +108,7 @@ public sealed class TableCompactor
         }
     }
 
-    private TableEntry WriteTable(CompactionJob job, long tableId, WindowMerge merge, Action<long> pace, CancellationToken cancel)
+    private TableEntry WriteTable(CompactionJob job, long tableId, WindowMerge merge, Pauses pauses, CancellationToken cancel)
     {
         var options = new SSTableWriterOptions
         {
@@ -117,15 +118,11 @@ public sealed class TableCompactor
         string path = _paths.Table(tableId, job.OutputLevel, job.Window.MinMs);
         return TableEntry.Of(SSTableFiles.Write(_files, path, options, writer =>
         {
-            long paceAt = merge.BytesRead + PaceBytes;
             do
             {
                 cancel.ThrowIfCancellationRequested();
                 writer.Add(job.Window.MinMs, merge.SeriesId, merge.Chunks);
-                long read = merge.BytesRead;
-                if (read < paceAt) continue;
-                paceAt = read + PaceBytes;
-                pace(read);
+                pauses.At(merge.BytesRead);
             }
             while (merge.MoveNext() && Fits(writer, merge.Chunks, parents.Length));
             return writer.Finish(
@@ -135,4 +132,17 @@ public sealed class TableCompactor
 
     private bool Fits(SSTableWriter writer, ReadOnlySpan<SeriesChunk> next, int parents) =>
         writer.EstimatedBytes < _output.TargetFileBytes && writer.LargestBytesWith(next, parents) <= _output.MaxFileBytes;
+
+    /// <summary>Cuts the work in pieces, however many tables it makes.</summary>
+    private sealed class Pauses(Action<long> pace)
+    {
+        private long _next = PaceBytes;
+
+        public void At(long bytesRead)
+        {
+            if (bytesRead < _next) return;
+            _next = bytesRead + PaceBytes;
+            pace(bytesRead);
+        }
+    }
 }

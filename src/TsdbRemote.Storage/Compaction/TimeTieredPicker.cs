@@ -12,13 +12,13 @@ namespace TsdbRemote.Storage.Compaction;
 ///                open window is read from one run.
 /// Bad when:      data keeps coming late: each few late flushes have the whole closed window written anew. And reads of the newest two hours look into
 ///                up to 2 × fanout runs, and one more for each such merge.
-/// How we tell:   closed = the window's end lies behind the clock. Quiet = threshold × fanout late runs of level 0 have come, or none of its tables is
-///                younger than <see cref="QuietMs"/>. An open window counts as full at 2 × fanout runs of level 0.
+/// How we tell:   closed = the window's end lies behind the clock. Quiet = threshold × fanout late runs of level 0 have come, or none of them is younger
+///                than <see cref="QuietMs"/>: what another merge made is no arrival. An open window counts as full at 2 × fanout runs of level 0.
 /// Source: the time windows of Cassandra's TWCS, whose merges stop at the window's end because no read and no deletion crosses it for long.
 /// </remarks>
 internal static class TimeTieredPicker
 {
-    /// <summary>Time without a new table after which a closed window is merged, ms.</summary>
+    /// <summary>Time without a flush that holds some of it after which a closed window is merged, ms.</summary>
     public const long QuietMs = 10 * 60 * 1000;
 
     /// <summary>The merge that is due in a window, or null.</summary>
@@ -43,7 +43,7 @@ internal static class TimeTieredPicker
 
         if (runs < 2) return null;
         bool enough = fresh >= settings.RunsToStart;
-        bool quiet = oldestFirst.All(run => run.Tables.All(table => sinceAddedMs(table.Entry.Id) >= QuietMs));
+        bool quiet = oldestFirst.All(run => run.Level > 0 || run.Tables.All(table => sinceAddedMs(table.Entry.Id) >= QuietMs));
         if (!enough && !quiet) return null;
         return new DueMerge(
             FirstRun: 0, Math.Min(runs, CompactionPicker.MaxRuns), Math.Max(1, oldestFirst[0].Level), CompactionReason.WindowClosed, (double)runs / settings.Fanout);
