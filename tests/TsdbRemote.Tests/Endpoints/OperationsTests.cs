@@ -102,8 +102,41 @@ public sealed class OperationsTests
         Assert.Equal(2, lsm.GetProperty("tables")[0].GetProperty("samples").GetInt64());
         Assert.Equal(1, lsm.GetProperty("levels")[0].GetProperty("tables").GetInt32());
         Assert.Equal(1, lsm.GetProperty("flushes").GetProperty("count").GetInt64());
+        JsonElement window = lsm.GetProperty("windows")[0];
+        Assert.Equal("{\"level\":0,\"runs\":1,\"tables\":1", window.GetProperty("levels")[0].GetRawText()[..30]);
+        JsonElement merges = lsm.GetProperty("compactions");
+        Assert.Equal((0, 0), (merges.GetProperty("running").GetArrayLength(), merges.GetProperty("waiting").GetInt32()));
+        Assert.Equal(1, merges.GetProperty("writeAmplification").GetDouble());
+        Assert.Equal(6, merges.GetProperty("levels").GetArrayLength());
+        Assert.Equal(["mem_tables", "log_bytes", "compaction_debt", "l0_tables"], lsm.GetProperty("stalls").GetProperty("signals").EnumerateArray().Select(static signal => signal.GetProperty("reason").GetString()));
         JsonElement replay = await DataAsync(server, "/api/v1/status/walreplay");
         Assert.All(["min", "max", "current"], name => Assert.Equal(JsonValueKind.Number, replay.GetProperty(name).ValueKind));
+    }
+
+    [Fact]
+    public async Task The_status_page_can_be_had_as_text_for_people()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"), ("storage:compaction:compaction_threshold", "0.5"));
+        for (int i = 0; i < 2; i++)
+        {
+            await server.WriteAsync(V1(SeriesOf("__name__=up,job=a", (NowMs + i, 1))));
+            Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
+        }
+
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        Answer answer = await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=text");
+        Assert.Equal((HttpStatusCode.OK, "text/plain; charset=utf-8"), (answer.Status, answer["Content-Type"]));
+        string[] lines = answer.Text.Split('\n');
+        Assert.Equal("state        ready", lines[0]);
+        Assert.Contains("samples      2 stored, 0 repeated, 0 replaced, 0 late, 0 refused", lines);
+        Assert.Contains(lines, static line => line.StartsWith("L1           1 ", StringComparison.Ordinal)); // one table, and no longer two of level 0
+        Assert.DoesNotContain(lines, static line => line.StartsWith("L0 ", StringComparison.Ordinal));
+        Assert.Contains(lines, static line => line.Contains("Z   L1: 1 (1 table, ", StringComparison.Ordinal));
+        Assert.Contains(lines, static line => line.StartsWith("L1                1       0 ", StringComparison.Ordinal)); // one merge, no error
+        Assert.Contains("waiting      0 windows; debt 0 B", lines);
+        Assert.Contains(lines, static line => line.StartsWith("l0_tables ", StringComparison.Ordinal) && line.Contains(" 20 ", StringComparison.Ordinal) && line.Contains(" 36 ", StringComparison.Ordinal));
+        Assert.All(lines, static line => Assert.Equal(line.TrimEnd(), line));
+        Assert.Equal(HttpStatusCode.BadRequest, (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=xml")).Status);
     }
 
     [Theory]
@@ -156,6 +189,11 @@ public sealed class OperationsTests
         Assert.Contains("tsdb_remote_samples_rejected_total{reason=\"labels\"} 1", lines);
         Assert.Contains("tsdb_remote_flushes_total 1", lines);
         Assert.Contains("tsdb_remote_tables{level=\"0\"} 1", lines);
+        Assert.Contains("tsdb_remote_tables{level=\"1\"} 0", lines);
+        Assert.Contains("tsdb_remote_compactions_total{level=\"1\"} 0", lines);
+        Assert.Contains("tsdb_remote_write_amplification_ratio 1", lines);
+        Assert.Contains("tsdb_remote_write_stall_seconds_total{reason=\"mem_tables\"} 0", lines);
+        Assert.Contains("tsdb_remote_write_stall_threshold{reason=\"l0_tables\",at=\"stop\"} 36", lines);
         Assert.Contains("tsdb_remote_read_requests_total{type=\"samples\",code=\"200\"} 1", lines);
         Assert.Contains("tsdb_remote_read_samples_total{type=\"samples\"} 2", lines);
         Assert.Contains("tsdb_remote_read_series_total{type=\"samples\"} 1", lines);

@@ -56,6 +56,24 @@ public sealed class OptionEffectTests
         Assert.Single(await server.EverythingAsync());
     }
 
+    [Theory]
+    [InlineData("storage:compaction:compaction_threshold", "0.5", 1)]
+    [InlineData("storage:compaction:compaction_threshold", "1", 2)]
+    [InlineData("storage:lsm:compaction_strategy", "time_tiered", 2)]
+    public async Task Options_of_merges_decide_what_a_compaction_on_demand_makes_of_two_tables(string key, string value, int tables)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync((key, value), ("admin:enabled", "true"));
+        for (int i = 0; i < 2; i++)
+        {
+            Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (NowMs - i, 1))))).Status);
+            Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
+        }
+
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        Assert.Equal(tables, server.Engine.Stats().Tables.Length);
+        Assert.Single(await server.EverythingAsync());
+    }
+
     [Fact]
     public async Task Connections_beyond_max_connections_are_closed()
     {

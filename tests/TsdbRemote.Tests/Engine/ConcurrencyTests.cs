@@ -38,7 +38,7 @@ public sealed class ConcurrencyTests
             EngineStats stats = engine.Engine.Stats();
             Assert.True(stats.SamplesDuplicate > 0 && stats.SamplesReplaced > 0 && stats.SamplesOutOfOrder > 0, $"not all kinds of samples were written: {stats}");
             if (merged is not null) Assert.True(stats.Compactions.Sum(static level => level.Count) > 0, "nothing was merged meanwhile");
-            Assert.Equal([], stats.Damages);
+            Assert.Empty(stats.Damages);
             await engine.StopWithoutFlushAsync();
         }
 
