@@ -165,7 +165,7 @@ public sealed class CompactionModelTests
         private readonly Seen _seen;
         private readonly bool _sameBlocks;
         private readonly ManualTime _time = new();
-        private readonly StoreModel _model = new(WindowMs, Duration.Minutes(30).Milliseconds);
+        private readonly StoreModel _model;
         private readonly List<string> _answers = [];
         private CrashFileSystem _files = new("/disk");
         private EngineHarness _engine = null!;
@@ -180,6 +180,7 @@ public sealed class CompactionModelTests
             _options = options;
             _seen = seen;
             _sameBlocks = sameBlocks && options.Integration.SstableToBlockConversion;
+            _model = new StoreModel(WindowMs, options.Integration.BlockDelay.Milliseconds, options.Integration.BlockCompaction, hasRanges: options.Retention.Time is null);
             _time.Advance(Start);
             Open(_files);
         }
@@ -239,10 +240,14 @@ public sealed class CompactionModelTests
 
         private void Compact()
         {
+            long deletedBefore = _engine.Engine.Stats().BlocksDeleted;
             _engine.CompactByStep();
             if (!_sameBlocks) return;
+            EngineStats stats = _engine.Engine.Stats();
             bool isClockTrusted = NowMs - _openedMs >= 60_000;
-            _model.Compact(NowMs, isClockTrusted ? _options.Retention.Time?.Milliseconds : null, there: null);
+            _model.Compact(
+                NowMs, isClockTrusted ? _options.Retention.Time?.Milliseconds : null, bySize: false, stats.BlocksDeleted - deletedBefore,
+                [.. stats.Blocks.Select(static block => new ServedBlock(block.Adopted ? block.Ulid : null, new TimeRange(block.MinTimeMs, block.EndTimeMs - 1)))]);
         }
 
         /// <summary>The log is replayed, and the machine fails again before a certain operation of it.</summary>
