@@ -57,7 +57,9 @@ public sealed class TableCompactor
     /// <param name="nextTableId">Gives a number for a new table, never used before.</param>
     /// <param name="pace">Called between pieces of work with the bytes read so far: may sleep, or throw to give up.</param>
     /// <param name="cancel">Stops the work between two series.</param>
-    /// <exception cref="CorruptFileException">An index block of an input is damaged: the window cannot be merged.</exception>
+    /// <exception cref="CorruptFileException">
+    /// An index block of an input is damaged: the window cannot be merged. Or, if it names no input, what was read back is not what was written.
+    /// </exception>
     /// <exception cref="CorruptChunkException">A chunk is none although its checksum holds: the window cannot be merged.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind that the next open does not sweep.</exception>
@@ -80,7 +82,7 @@ public sealed class TableCompactor
         catch (Exception failure)
         {
             // After a failed sync nobody knows what the disk still does: then it is left alone.
-            if (failure is not DiskException { IsSync: true }) Remove(tables);
+            if (failure is not DiskException { IsSync: true }) Remove(job, tables);
             throw;
         }
 
@@ -90,21 +92,25 @@ public sealed class TableCompactor
     }
 
     /// <summary>Unlinks tables that were written and will not be committed. What the disk refuses to remove, the next open sweeps.</summary>
-    /// <param name="tables">Tables that no manifest names or may name; the caller still holds their window against other jobs.</param>
-    public void Remove(IEnumerable<TableEntry> tables)
+    /// <param name="job">The merge that they are of; the caller still holds its window against other jobs.</param>
+    /// <param name="tables">Tables that no manifest names or may name.</param>
+    public void Remove(CompactionJob job, IEnumerable<TableEntry> tables)
     {
+        ArgumentNullException.ThrowIfNull(job);
         ArgumentNullException.ThrowIfNull(tables);
-        foreach (TableEntry table in tables)
+        foreach (TableEntry table in tables) Try(() => _files.Unlink(_paths.Table(table)));
+        Try(() => WindowDirectories.RemoveIfEmpty(_files, _paths, job.Window.MinMs));
+    }
+
+    private static void Try(Action remove)
+    {
+        try
         {
-            try
-            {
-                _files.Unlink(_paths.Table(table));
-                WindowDirectories.RemoveIfEmpty(_files, _paths, table.Windows[0]);
-            }
-            catch (DiskException)
-            {
-                // The failure that led here is the one to report.
-            }
+            remove();
+        }
+        catch (DiskException)
+        {
+            // The failure that led here is the one to report.
         }
     }
 

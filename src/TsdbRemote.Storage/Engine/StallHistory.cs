@@ -22,14 +22,16 @@ internal sealed class StallHistory(TimeProvider time, ILogger log)
     // Guards the two below; nothing is called while it is held but the log.
     private readonly Lock _lock = new();
     private readonly Dictionary<(StallReason, long?), WriteStallEpisode> _current = [];
-    private readonly Queue<WriteStallEpisode> _past = new();
+
+    // The newest last.
+    private readonly List<WriteStallEpisode> _past = [];
 
     /// <summary>Those that go on, then those that ended, the last first.</summary>
     public ImmutableArray<WriteStallEpisode> All
     {
         get
         {
-            lock (_lock) return [.. _current.Values, .. _past.Reverse()];
+            lock (_lock) return [.. _current.Values, .. _past.AsEnumerable().Reverse()];
         }
     }
 
@@ -57,13 +59,15 @@ internal sealed class StallHistory(TimeProvider time, ILogger log)
     {
         lock (_lock)
         {
-            // Ended meanwhile: then its wait belongs to the last one that did.
-            if (!_current.TryGetValue((reason, windowStartMs), out WriteStallEpisode? episode)) return;
-            _current[(reason, windowStartMs)] = episode with
+            if (_current.TryGetValue((reason, windowStartMs), out WriteStallEpisode? episode))
             {
-                Refused = episode.Refused + (refused ? 1 : 0),
-                WaitedSeconds = episode.WaitedSeconds + waited.TotalSeconds,
-            };
+                _current[(reason, windowStartMs)] = With(episode, waited, refused);
+                return;
+            }
+
+            // Ended meanwhile, as it does for whoever waited to its end.
+            int last = _past.FindLastIndex(ended => ended.Reason == reason && ended.WindowStartMs == windowStartMs);
+            if (last >= 0) _past[last] = With(_past[last], waited, refused);
         }
     }
 
@@ -78,11 +82,17 @@ internal sealed class StallHistory(TimeProvider time, ILogger log)
                 if (goesOn(key.Reason, key.WindowStartMs)) continue;
                 _current.Remove(key);
                 WriteStallEpisode ended = episode with { EndedMs = NowMs };
-                _past.Enqueue(ended);
-                if (_past.Count > Kept) _past.Dequeue();
+                _past.Add(ended);
+                if (_past.Count > Kept) _past.RemoveAt(0);
                 Log.StallEnded(
                     log, key.Reason, key.WindowStartMs, (ended.EndedMs.Value - ended.BeganMs) / 1000.0, ended.Delayed, ended.WaitedSeconds, ended.Refused);
             }
         }
     }
+
+    private static WriteStallEpisode With(WriteStallEpisode episode, TimeSpan waited, bool refused) => episode with
+    {
+        Refused = episode.Refused + (refused ? 1 : 0),
+        WaitedSeconds = episode.WaitedSeconds + waited.TotalSeconds,
+    };
 }

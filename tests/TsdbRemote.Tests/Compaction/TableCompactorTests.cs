@@ -5,6 +5,7 @@ using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Tests.SSTables;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Compaction;
 
@@ -56,6 +57,15 @@ public sealed class TableCompactorTests
         CorruptFileException damage = Assert.Throws<CorruptFileException>(() => Write(SmallFiles(), JobOf(good, bad)));
         Assert.Equal(CompactionTables.Paths.Table(bad.Entry), damage.Path);
         AssertOnly(good, bad);
+
+        // Nor does it where nothing was finished yet.
+        Assert.Throws<OperationCanceledException>(() => _compactor.Write(JobOf(good), () => _tables.NextId++, static _ => { }, new CancellationToken(canceled: true)));
+        _files.FailOn = $"sync {DirectoryOf(0)}/50.sst.tmp";
+        _tables.NextId = 50;
+        Assert.Throws<DiskException>(() => Write(_compactor, JobOf(good)));
+        _files.FailOn = $"rename {DirectoryOf(0)}/51.sst.tmp {DirectoryOf(0)}/51.sst";
+        Assert.Throws<DiskException>(() => Write(_compactor, JobOf(good)));
+        AssertOnly(good, bad);
     }
 
     [Fact]
@@ -83,7 +93,7 @@ public sealed class TableCompactorTests
     }
 
     [Fact]
-    public void A_disk_that_refuses_a_later_table_has_the_earlier_ones_unlinked_and_a_failed_sync_leaves_all_alone()
+    public void A_disk_that_refuses_a_later_table_has_the_earlier_ones_unlinked_as_far_as_it_lets_us()
     {
         LevelTable one = _tables.Write(0, 1, 1, 120, ManySeries(200, 120));
         _files.FailOn = $"rename {DirectoryOf(0)}/12.sst.tmp {DirectoryOf(0)}/12.sst";
@@ -96,6 +106,18 @@ public sealed class TableCompactorTests
         Assert.Throws<TimeoutException>(() => SmallFiles().Write(
             JobOf(one), () => _tables.NextId < 22 ? _tables.NextId++ : throw new TimeoutException(), static _ => { }, CancellationToken.None));
         Assert.Equal(["20.sst"], _files.List(DirectoryOf(0)).Select(static entry => entry.Name)); // the failure that led here is the one to report
+    }
+
+    [Fact]
+    public void After_a_failed_sync_what_was_finished_is_left_alone()
+    {
+        LevelTable one = _tables.Write(0, 1, 1, 120, ManySeries(200, 120));
+        _tables.NextId = 10;
+        var files = new FaultInjector(_files);
+        files.Add(new FaultRule(new Fault.FailedSync(LostPages.None), FileOperationKind.SyncAll) { Path = "12.sst.tmp" });
+        var compactor = new TableCompactor(files, CompactionTables.Paths, new CompactionOutput(Guid.Empty, 10, TargetFileBytes: 4000, MaxFileBytes: 8000));
+        Assert.True(Assert.Throws<DiskException>(() => Write(compactor, JobOf(one))).IsSync);
+        Assert.Equal(["10.sst", "11.sst"], _files.List(DirectoryOf(0)).Select(static entry => entry.Name));
     }
 
     [Fact]

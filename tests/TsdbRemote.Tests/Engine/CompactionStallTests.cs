@@ -56,6 +56,7 @@ public sealed class CompactionStallTests
         WriteStallEpisode episode = Assert.Single(_engine.Engine.Stats().Stalls);
         Assert.Equal((StallReason.L0Tables, CurrentMs - 5 * WindowMs, 17L, 1L), (episode.Reason, episode.WindowStartMs, episode.Delayed, episode.Refused));
         Assert.Equal(6000 + 15 * 250, episode.EndedMs - episode.BeganMs);
+        Assert.Equal(6 + 15 * 0.25, episode.WaitedSeconds, tolerance: 0.01); // of the one who waited to its end, too
         Assert.Equal(36 + 2, _engine.Read(new TimeRange(CurrentMs - 5 * WindowMs, CurrentMs - 4 * WindowMs - 1), Matcher.Create(MatcherType.Equal, "__name__", "m")).Single().Value.Count);
     }
 
