@@ -36,7 +36,7 @@ public sealed class BlockCompactionTests
     [Theory]
     [InlineData("oldest first")]
     [InlineData("shuffled")]
-    public void The_backfill_of_a_year_ends_with_few_blocks_and_no_tables_and_never_has_many(string order)
+    public async Task The_backfill_of_a_year_ends_with_few_blocks_and_no_tables_and_never_has_many(string order)
     {
         const int days = 365;
         const int seriesCount = 2;
@@ -52,7 +52,7 @@ public sealed class BlockCompactionTests
             {
                 long from = start + day * 86_400_000L;
                 Sample[] samples = [.. Enumerable.Range(0, timesPerDay).Select(i => Sample.Of(from + i * StepMs, (from / StepMs + i) % 1009))];
-                Assert.Equal(WriteStatus.Written, _engine.WriteAsync([.. series.Select(labels => (labels, samples))]).GetAwaiter().GetResult().Status);
+                Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([.. series.Select(labels => (labels, samples))])).Status);
             }
 
             _engine.FlushByStep();
@@ -61,7 +61,7 @@ public sealed class BlockCompactionTests
 
         Rest();
         EngineStats stats = _engine.Engine.Stats();
-        Assert.Equal(0, stats.Tables.Length);
+        Assert.Empty(stats.Tables);
         Assert.InRange(stats.Blocks.Length, 18, 30);
         Assert.InRange(most, 60, 320);
         Assert.Equal((days * 12, 0), (stats.Conversions, stats.ConversionErrors + stats.BlockCompactionErrors));
