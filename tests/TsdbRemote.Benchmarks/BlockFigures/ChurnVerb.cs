@@ -12,7 +12,7 @@ namespace TsdbRemote.Benchmarks.BlockFigures;
 /// </summary>
 /// <remarks>
 /// Options: <c>--series</c> new ones a window (833,333: ten million a day), <c>--windows</c> (12), <c>--samples</c> of each series (3), <c>--steady</c>
-/// series that every window has (1,000), <c>--compact-every</c> windows (1), <c>--place</c> a directory on the disk to be used.
+/// series that every window has and that have a sample of this moment, too, so that they live (1,000), <c>--compact-every</c> windows (1), <c>--place</c> a directory on the disk to be used.
 /// The figure asked for: RssAnon after the last window at most 1.1 times that after the third; the dictionary file at most twice what is live.
 /// </remarks>
 internal static class ChurnVerb
@@ -67,9 +67,12 @@ internal static class ChurnVerb
         {
             int from = request * SeriesPerRequest;
             int count = Math.Min(SeriesPerRequest, total - from);
-            return Senders.Body(Enumerable.Range(from, count).Select(i => (
-                LabelsOf(i < steady ? -1 : window, i), (ReadOnlyMemory<Sample>)Enumerable.Range(0, samples)
-                    .Select(sample => Sample.Of(startMs + (sample + 1) * (WindowMs / (samples + 1)), i + sample)).ToArray())));
+            long nowMs = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+            return Senders.Body(Enumerable.Range(from, count).Select(i =>
+            {
+                IEnumerable<Sample> past = Enumerable.Range(0, samples).Select(sample => Sample.Of(startMs + (sample + 1) * (WindowMs / (samples + 1)), i + sample));
+                return (LabelsOf(i < steady ? -1 : window, i), (ReadOnlyMemory<Sample>)(i < steady ? past.Append(Sample.Of(nowMs, i)) : past).ToArray());
+            }));
         });
         double write = Stopwatch.GetElapsedTime(began).TotalSeconds;
         double before = target.StatusMiB("RssAnon");

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Runtime.CompilerServices;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
@@ -302,17 +303,25 @@ public sealed class DictionaryLifeTests
     public async Task Writers_and_readers_beside_collections_lose_nothing()
     {
         using var directory = new TempDirectory();
-        StorageOptions options = EngineHarness.SmallOptions with { DataDir = directory.Path, Wal = new WalOptions { Durability = WalDurability.Interval } };
+        StorageOptions options = EngineHarness.SmallOptions with
+        {
+            DataDir = directory.Path,
+            Wal = new WalOptions { Durability = WalDurability.Interval },
+            Integration = new IntegrationOptions { LateDelay = Duration.Seconds(1) },
+        };
+        var window = new StrongBox<int>();
         var acknowledged = new ConcurrentDictionary<(string Series, long TimeMs), ulong>();
         await using (EngineHarness engine = await EngineHarness.OpenAsync(new LocalFileSystem(), options, collectFrom: 20))
         {
             using var stop = new CancellationTokenSource();
-            Task[] writers = [.. Enumerable.Range(0, 2).Select(writer => Task.Run(() => WriteChurnAsync(engine, writer, acknowledged, stop.Token)))];
+            Task[] writers = [.. Enumerable.Range(0, 2).Select(writer => Task.Run(() => WriteChurnAsync(engine, writer, window, acknowledged, stop.Token)))];
             Task<int> reads = Task.Run(() => ReadChurn(engine, acknowledged, stop.Token));
             using var patience = new CancellationTokenSource(TimeSpan.FromMinutes(3));
             while (engine.Engine.Stats().DictionaryCollections < 4)
             {
                 Assert.DoesNotContain(writers, static writer => writer.IsFaulted);
+                await Task.Delay(100, patience.Token);
+                Interlocked.Increment(ref window.Value); // what is written from here on is in the next one
                 await engine.Engine.CompactAsync(patience.Token);
             }
 
@@ -333,9 +342,9 @@ public sealed class DictionaryLifeTests
     internal static byte[] LabelsOf(int number) => Labels.Encode(("__name__", "life"), ("series", $"{number:D5}"));
 
     private static async Task WriteChurnAsync(
-        EngineHarness engine, int writer, ConcurrentDictionary<(string Series, long TimeMs), ulong> acknowledged, CancellationToken stop)
+        EngineHarness engine, int writer, StrongBox<int> window, ConcurrentDictionary<(string Series, long TimeMs), ulong> acknowledged, CancellationToken stop)
     {
-        long start = CurrentMs - 20_000 * WindowMs;
+        long start = CurrentMs - 2000 * WindowMs;
         for (int round = 0; !stop.IsCancellationRequested; round++)
         {
             // New ones, a few that always go on, and some that come back every fifth round.
@@ -345,7 +354,7 @@ public sealed class DictionaryLifeTests
                 .. Enumerable.Range(100 + (round % 5) * 10 + writer * 50, 10),
             ];
             var samples = new Sample[3];
-            for (int i = 0; i < samples.Length; i++) samples[i] = Sample.Of(start + round * WindowMs + (i * 2 + writer) * 1000, round + i);
+            for (int i = 0; i < samples.Length; i++) samples[i] = Sample.Of(start + Volatile.Read(ref window.Value) * WindowMs + (round * 3 + i) * 2 + writer, round + i);
             (byte[], Sample[])[] request = [.. numbers.Select(number => (LabelsOf(number), samples))];
             WriteReport report = await engine.WriteAsync(request);
             if (report.Status == WriteStatus.Unavailable) continue;
