@@ -22,15 +22,17 @@ public sealed class BlockReader : IDisposable
     private Action<BlockReader>? _unused;
     private int _disposed;
 
-    private BlockReader(
-        string directory, BlockMeta meta, IndexReader index, ChunkSegmentReader chunks, Tombstones tombstones, PostingsCache? postings)
+    internal BlockReader(
+        string directory, BlockMeta meta, IndexReader index, ChunkSegmentReader chunks, Tombstones tombstones, long tombstonesBytes,
+        PostingsCacheBudget? postings)
     {
         Directory = directory;
         Meta = meta;
         Index = index;
         Chunks = chunks;
         Tombstones = tombstones;
-        _postings = postings;
+        Bytes = index.Size + chunks.Bytes + tombstonesBytes;
+        _postings = postings is null ? null : new PostingsCache(postings);
     }
 
     /// <summary>What the block says about itself.</summary>
@@ -49,7 +51,7 @@ public sealed class BlockReader : IDisposable
     public long MaxTimeMs => Meta.EndTimeMs - 1;
 
     /// <summary>Bytes of index, chunks and tombstones on disk.</summary>
-    public long Bytes { get; private init; }
+    public long Bytes { get; }
 
     /// <summary>Bytes that the open block holds in memory, about: the index' tables and the tombstones. Maps are not counted.</summary>
     public long MemoryBytes => Index.MemoryBytes + 24L * Tombstones.Count;
@@ -89,8 +91,7 @@ public sealed class BlockReader : IDisposable
         try
         {
             ChunkSegmentReader chunks = ChunkSegmentReader.Open(files, $"{directory}/{SegmentFormat.DirectoryName}", mmap);
-            PostingsCache? cache = postings is null ? null : new PostingsCache(postings);
-            return new BlockReader(directory, meta, index, chunks, tombstones, cache) { Bytes = index.Size + chunks.Bytes + tombstonesBytes };
+            return new BlockReader(directory, meta, index, chunks, tombstones, tombstonesBytes, postings);
         }
         catch
         {

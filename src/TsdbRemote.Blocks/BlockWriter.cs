@@ -8,7 +8,7 @@ namespace TsdbRemote.Blocks;
 /// <summary>Writes one new block, such that after a crash at any moment either no block of its name is there or all of it.</summary>
 /// <remarks>
 /// Use:       <see cref="Declare"/> every series in any order; <see cref="Add"/> the same series in label order with their chunks;
-///            <see cref="FinishData"/>; <see cref="Commit"/>; <see cref="Dispose"/> in any case, which aborts what was not committed.
+///            <see cref="FinishData"/>; <see cref="OpenFinished"/> if it is to be read at once; <see cref="Commit"/>; <see cref="Dispose"/> in any case, which aborts what was not committed.
 /// Order:     everything is written into <c>ULID.tmp-for-creation</c>: chunk segments, index, tombstones, each synced when it is
 ///            finished; then by <see cref="Commit"/> <c>meta.json</c> as the last file, sync of <c>chunks/</c> and of the temporary
 ///            directory, rename to <c>ULID</c>, sync of the directory above. The rename is the one moment at which the block begins.
@@ -149,6 +149,18 @@ public sealed class BlockWriter : IDisposable
             IndexBytes = index.Bytes,
         };
         _step = Step.DataFinished;
+    }
+
+    /// <summary>Opens what was written, so that it can be served the moment that it is committed: <see cref="Commit"/> then stays as short as it is.</summary>
+    /// <param name="mmap">Whether to map index and segments; where that is not possible they are read.</param>
+    /// <param name="postings">As of <see cref="BlockReader.Open"/>.</param>
+    /// <exception cref="InvalidOperationException">The data is not finished, or the block is committed.</exception>
+    /// <exception cref="CorruptFileException">What was written reads otherwise.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public FinishedBlock OpenFinished(bool mmap, PostingsCacheBudget? postings = null)
+    {
+        if (_step != Step.DataFinished) throw new InvalidOperationException($"the block is {_step}, it must be {Step.DataFinished}");
+        return new FinishedBlock(_files, _temporary, BlockDirectory.PathOf(_blocksDirectory, Ulid), mmap, postings);
     }
 
     /// <summary>

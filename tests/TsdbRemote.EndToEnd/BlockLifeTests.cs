@@ -138,7 +138,8 @@ public sealed class BlockLifeTests(ITestOutputHelper output)
             CultureInfo.InvariantCulture,
             $"{order}: {written.TotalSeconds:F1} s, ack p50 {sorted[sorted.Length / 2]:F1} ms, p99 {sorted[sorted.Length * 99 / 100]:F1} ms, max {sorted[^1]:F1} ms; at rest after {clock.Elapsed.TotalSeconds:F1} s: {status["blocks"]!.AsArray().Count} blocks, {status["conversions"]!.ToJsonString()}"));
 
-        // The benchmark has the figure that counts; here it is only that nobody waits for conversions.
+        // The figure that counts, p99 of 50 ms, is measured by the benchmark, on a machine that does nothing else. Beside other tests this shows only
+        // that nobody waits for conversions.
         Assert.True(sorted[sorted.Length * 99 / 100] < 1000, $"p99 of {sorted[sorted.Length * 99 / 100]:F0} ms");
         Assert.True(status["conversions"]!["count"]!.GetValue<int>() >= days * 12, "every window became a block");
         Assert.InRange(status["blocks"]!.AsArray().Count, 1, 20);

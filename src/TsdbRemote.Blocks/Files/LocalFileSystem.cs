@@ -11,8 +11,8 @@ namespace TsdbRemote.Blocks.Files;
 /// a directory nor call <c>fdatasync</c>.
 /// Promise:   every call does what it says or throws <see cref="DiskException"/> with the errno; only EINTR is repeated.
 /// Names:     absolute paths, or relative to the working directory. A symbolic link inside a listed directory is listed as
-///            itself, never as the directory it points to; opening follows links and refuses whatever is no regular file
-///            (a fifo would block for ever).
+///            itself, never as the directory it points to; opening refuses a link at the end of the path, and whatever is no
+///            regular file (a fifo would block for ever). Links on the way to it are followed.
 /// Modes:     files 0666 and directories 0777, less the process's umask; descriptors are closed on exec.
 /// Not here:  when to sync, and what to do after a failure (the engine); retries (nobody).
 /// Thread-safe.

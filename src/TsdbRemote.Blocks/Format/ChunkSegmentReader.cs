@@ -36,7 +36,11 @@ public sealed class ChunkSegmentReader : IDisposable
     /// <param name="mmap">Whether to map them; where that is not possible they are read.</param>
     /// <exception cref="CorruptFileException">One is missing or damaged.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public static ChunkSegmentReader Open(IFileSystem files, string chunksDirectory, bool mmap)
+    public static ChunkSegmentReader Open(IFileSystem files, string chunksDirectory, bool mmap) =>
+        OpenAs(files, chunksDirectory, mmap, chunksDirectory);
+
+    /// <summary>As <see cref="Open"/>, of segments whose directory is about to be renamed.</summary>
+    internal static ChunkSegmentReader OpenAs(IFileSystem files, string chunksDirectory, bool mmap, string name)
     {
         ArgumentNullException.ThrowIfNull(files);
         List<FileSource> segments = [];
@@ -50,7 +54,7 @@ public sealed class ChunkSegmentReader : IDisposable
                 string expected = SegmentFormat.NameOf(segments.Count);
                 if (entry.Name != expected) throw new CorruptFileException(path, 0, $"segment {expected} is missing before it");
                 if (entry.IsDirectory) throw new CorruptFileException(path, 0, "a segment is expected, it is a directory");
-                segments.Add(OpenSegment(files, path, mmap));
+                segments.Add(OpenSegment(files, path, mmap, $"{name}/{entry.Name}"));
             }
 
             if (segments.Count == 0) throw new CorruptFileException($"{chunksDirectory}/{SegmentFormat.NameOf(0)}", 0, "it is missing");
@@ -133,7 +137,7 @@ public sealed class ChunkSegmentReader : IDisposable
         return (int)length;
     }
 
-    private static FileSource OpenSegment(IFileSystem files, string path, bool mmap)
+    private static FileSource OpenSegment(IFileSystem files, string path, bool mmap, string name)
     {
         IFile file = files.OpenRead(path);
         FileSource? source = null;
@@ -143,7 +147,7 @@ public sealed class ChunkSegmentReader : IDisposable
             // Before it is mapped: there is nothing to map in an empty file.
             long length = file.Length;
             if (length < SegmentFormat.HeaderBytes) throw new CorruptFileException(path, length, "too short for a segment");
-            source = new FileSource(file, length, mmap);
+            source = new FileSource(file, length, mmap, name);
             if (SegmentFormat.TryReadHeader(source.Get(0, SegmentFormat.HeaderBytes, ref scratch)) is { } problem) throw source.Corrupt(0, problem);
             return source;
         }

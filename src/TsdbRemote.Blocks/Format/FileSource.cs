@@ -13,9 +13,12 @@ public sealed class FileSource : IDisposable
     /// <param name="file">The file; must not change any more.</param>
     /// <param name="length">Its length.</param>
     /// <param name="mmap">Whether to map it, if that is possible.</param>
-    public FileSource(IFile file, long length, bool mmap)
+    /// <param name="path">Its name, where it is about to get another one; null for the one it was opened by.</param>
+    public FileSource(IFile file, long length, bool mmap, string? path = null)
     {
+        ArgumentNullException.ThrowIfNull(file);
         _file = file;
+        Path = path ?? file.Path;
         Length = length;
         // A map shorter than what the index may name would fault: then the file is read instead.
         if (mmap && file.TryMap() is { } map)
@@ -29,7 +32,7 @@ public sealed class FileSource : IDisposable
     public long Length { get; }
 
     /// <summary>Name of the file.</summary>
-    public string Path => _file.Path;
+    public string Path { get; }
 
     /// <summary>The map, or null where the file is read.</summary>
     public MappedFile? Map { get; }

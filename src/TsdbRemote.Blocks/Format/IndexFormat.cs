@@ -56,8 +56,8 @@ public static class IndexFormat
     /// <summary>Every so many symbols the reader keeps an offset. Prometheus: 32; a series needs several symbols, each a walk from there.</summary>
     public const int SymbolStep = 8;
 
-    /// <summary>Most bytes of one name or value, and of one series' labels as a run. The format has no bound, memory has.</summary>
-    public const int MaxLabelBytes = 16 << 20;
+    /// <summary>Most bytes of one name or value, and of one series' labels as a run. The format has no bound, memory has; every server's is far below.</summary>
+    public const int MaxLabelBytes = 1 << 20;
 
     /// <summary>Most bytes of the body of a series: room for millions of chunks.</summary>
     public const int MaxSeriesBytes = 256 << 20;

@@ -63,7 +63,10 @@ public sealed class IndexReader : IDisposable
     /// <param name="mmap">Whether to map it; where that is not possible it is read.</param>
     /// <exception cref="CorruptFileException">It is no index, of another version, or damaged.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public static IndexReader Open(IFileSystem files, string path, bool mmap)
+    public static IndexReader Open(IFileSystem files, string path, bool mmap) => OpenAs(files, path, mmap, path);
+
+    /// <summary>As <see cref="Open"/>, of a file that is about to be renamed.</summary>
+    internal static IndexReader OpenAs(IFileSystem files, string path, bool mmap, string name)
     {
         ArgumentNullException.ThrowIfNull(files);
         IFile file = files.OpenRead(path);
@@ -72,7 +75,7 @@ public sealed class IndexReader : IDisposable
         {
             long length = file.Length;
             if (length < IndexFormat.HeaderBytes + IndexToc.Size) throw new CorruptFileException(path, length, "too short for an index");
-            source = new FileSource(file, length, mmap);
+            source = new FileSource(file, length, mmap, name);
             return OpenChecked(source);
         }
         catch

@@ -39,27 +39,15 @@ internal sealed class IndexSelection : IDisposable
     /// <returns>Ids, ascending; the caller's own array.</returns>
     public uint[] Select(IReadOnlyList<Matcher> matchers)
     {
-        if (matchers.Count == 0) return [];
-        List<Term>? terms = Plan(matchers);
-        if (terms is null) return [];
-        IdCandidates? candidates = null;
-        foreach (Term term in terms)
-        {
-            _cancel.ThrowIfCancellationRequested();
-            if (candidates is null && !term.Removes) candidates = Start(term);
-            else Filter(term, candidates ??= new IdCandidates(All()));
-            if (candidates.Count == 0) return [];
-        }
-
-        return candidates is null ? All() : candidates.ToArray();
+        return matchers.Count > 0 && Plan(matchers) is { } terms ? Select(terms) : [];
     }
 
-    /// <summary>As <see cref="Select"/>, for who keeps the selection: where one list says it all, no array of its ids is ever made.</summary>
+    /// <summary>As <see cref="Select(IReadOnlyList{Matcher})"/>, for who keeps the selection: where one list says it all, no array of its ids is ever made.</summary>
     public SelectedSeries SelectCompact(IReadOnlyList<Matcher> matchers)
     {
-        if (matchers.Count == 0) return new SelectedSeries();
-        if (Plan(matchers) is [{ Removes: false, Lists: [PostingsList one] }]) return Compact(one);
-        uint[] ids = Select(matchers);
+        if (matchers.Count == 0 || Plan(matchers) is not { } terms) return new SelectedSeries();
+        if (terms is [{ Removes: false, Lists: [PostingsList one] }]) return Compact(one);
+        uint[] ids = Select(terms);
         var selected = new SelectedSeries(_lists.MinId, _lists.LimitId, (uint)ids.Length);
         selected.Add(ids);
         return selected;
@@ -77,6 +65,20 @@ internal sealed class IndexSelection : IDisposable
         _tableWindow.Dispose();
         _listWindow.Dispose();
         _series?.Dispose();
+    }
+
+    private uint[] Select(List<Term> terms)
+    {
+        IdCandidates? candidates = null;
+        foreach (Term term in terms)
+        {
+            _cancel.ThrowIfCancellationRequested();
+            if (candidates is null && !term.Removes) candidates = Start(term);
+            else Filter(term, candidates ??= new IdCandidates(All()));
+            if (candidates.Count == 0) return [];
+        }
+
+        return candidates is null ? All() : candidates.ToArray();
     }
 
     private SelectedSeries Compact(PostingsList list)
@@ -124,6 +126,7 @@ internal sealed class IndexSelection : IDisposable
         long cost = 0;
         foreach (byte[] value in values)
         {
+            _cancel.ThrowIfCancellationRequested();
             long offset = _table.Find(name, value, _tableWindow);
             if (offset == 0) continue;
             lists.Add(_lists.Open(offset, _listWindow));

@@ -27,6 +27,9 @@ public sealed class Matcher
     /// <summary>Most UTF-8 bytes of a matcher's name and of its value or expression.</summary>
     public const int MaxBytes = 16 * 1024;
 
+    /// <summary>Most UTF-8 bytes of an expression that is nothing but literal values, such as <c>a|b</c> or <c>(a|b)</c>: it needs no automaton.</summary>
+    public const int MaxLiteralsBytes = 1 << 20;
+
     private readonly byte[] _nameUtf8;
     private readonly byte[] _valueUtf8;
     private readonly Re2Pattern? _pattern;
@@ -36,9 +39,11 @@ public sealed class Matcher
         Type = type;
         Name = name;
         Value = value;
-        _nameUtf8 = Encode(name, "name");
-        _valueUtf8 = Encode(value, "value");
-        if (type is MatcherType.Regex or MatcherType.NotRegex) _pattern = Re2Pattern.Compile(value);
+        _nameUtf8 = Encode(name, "name", MaxBytes);
+        bool isRegex = type is MatcherType.Regex or MatcherType.NotRegex;
+        byte[][]? literals = isRegex && value.Length <= MaxLiteralsBytes ? Re2Shortcuts.Literals(value) : null;
+        _valueUtf8 = Encode(value, "value", literals is null ? MaxBytes : MaxLiteralsBytes);
+        if (isRegex) _pattern = literals is null ? Re2Pattern.Compile(value) : Re2Pattern.Of(literals);
         if (type == MatcherType.Equal) SetMatches = [_valueUtf8];
         if (type == MatcherType.Regex)
         {
@@ -66,7 +71,7 @@ public sealed class Matcher
 
     /// <summary>
     /// All values that match, ascending by bytes, the empty one among them where it matches: for <see cref="MatcherType.Equal"/>, and for
-    /// <see cref="MatcherType.Regex"/> where they are 256 at most. Otherwise null.
+    /// <see cref="MatcherType.Regex"/> where they are 256 at most, or more given as literals. Otherwise null.
     /// </summary>
     public IReadOnlyList<byte[]>? SetMatches { get; }
 
@@ -107,11 +112,11 @@ public sealed class Matcher
         return $"{LabelText.Escape(_nameUtf8, MaxChars)}{sign}\"{LabelText.Escape(_valueUtf8, MaxChars)}\"";
     }
 
-    private static byte[] Encode(string text, string what)
+    private static byte[] Encode(string text, string what, int maxBytes)
     {
         // The first test is free and keeps the second from walking megabytes.
-        if (text.Length > MaxBytes || System.Text.Encoding.UTF8.GetByteCount(text) > MaxBytes)
-            throw new MatcherException($"matcher {what} is longer than {MaxBytes} bytes");
+        if (text.Length > maxBytes || System.Text.Encoding.UTF8.GetByteCount(text) > maxBytes)
+            throw new MatcherException($"matcher {what} is longer than {maxBytes} bytes");
         return System.Text.Encoding.UTF8.GetBytes(text);
     }
 }

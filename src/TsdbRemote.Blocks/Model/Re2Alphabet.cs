@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
@@ -79,6 +80,7 @@ internal sealed class Re2Alphabet
 
     private void Collect(Re2Node node)
     {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
         switch (node.Op)
         {
             case Re2Op.Literal:

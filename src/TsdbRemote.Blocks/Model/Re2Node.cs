@@ -104,6 +104,9 @@ internal sealed class Re2Node
     {
         if (children.Count == 0) return Empty;
         if (children.Count == 1) return children[0];
+
+        // Of nested groups only those are kept that mean something: who walks the tree, .NET's parser too, then nests less.
+        if (children.Any(child => child.Op == op)) children = [.. children.SelectMany(child => child.Op == op ? child.Children : [child])];
         return new(op) { Children = children, RepeatProduct = children.Max(static child => child.RepeatProduct) };
     }
 }

@@ -9,7 +9,7 @@ internal sealed partial class Re2Parser
     {
         _rangeCount += set.Ranges.Length;
         if (_rangeCount > MaxRanges) Fail("expression too large", 0, _pattern.Length);
-        return Re2Node.OneOf(set);
+        return set.Count == 1 && set.Ranges[0].Low is >= 0xD800 and <= 0xDFFF and var half ? Literal(half) : Re2Node.OneOf(set);
     }
 
     private CodePointSet ParseClass()

@@ -1,4 +1,5 @@
 using System.Diagnostics.CodeAnalysis;
+using System.Runtime.CompilerServices;
 using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
@@ -8,16 +9,16 @@ namespace TsdbRemote.Blocks.Model;
 /// matchers.
 /// </summary>
 /// <remarks>
-/// What Go refuses is refused with Go's words. What Go accepts and is too large here, such as groups nested deeper than 250, is refused
-/// saying so; nothing ever means something else. Names of Unicode classes: see <see cref="Re2Classes"/>. One use: <see cref="Parse"/>.
+/// What Go refuses is refused with Go's words. What Go accepts and is too large here, such as groups that nest deeper than the stack of the
+/// calling thread bears, is refused saying so; nothing ever means something else. Names of Unicode classes: see <see cref="Re2Classes"/>. One use: <see cref="Parse"/>.
 /// Source: https://github.com/google/re2/wiki/Syntax and Go's regexp/syntax package documentation.
 /// </remarks>
 internal sealed partial class Re2Parser
 {
     private const int MaxRepeat = 1000;
 
-    // Go allows 1,000; each level takes a few stack frames here and in .NET's own parser.
-    private const int MaxDepth = 250;
+    // As in Go. Each level takes a few stack frames here and of whoever walks the tree, all of whom look at what is left of the stack.
+    private const int MaxDepth = 1000;
 
     // Ranges of all classes together: \pL alone has over 600, and a pattern could name it 5,000 times.
     private const int MaxRanges = 1 << 16;
@@ -119,7 +120,7 @@ internal sealed partial class Re2Parser
     private void ParseGroup(List<Re2Node> items, int depth)
     {
         int start = _at++;
-        if (depth == MaxDepth) Fail("expression nests too deeply", start, _at);
+        if (depth == MaxDepth || !RuntimeHelpers.TryEnsureSufficientExecutionStack()) Fail("expression nests too deeply", start, _at);
         Flags outer = _flags;
         if (TryTake('?'))
         {
@@ -258,6 +259,8 @@ internal sealed partial class Re2Parser
 
     private Re2Node Literal(int codePoint)
     {
+        // Half a character is no text. Go writes it as this one, and compares with that.
+        if (codePoint is >= 0xD800 and <= 0xDFFF) codePoint = Rune.ReplacementChar.Value;
         if (!_flags.HasFlag(Flags.FoldCase) || !CaseFolding.Orbits.ContainsKey(codePoint)) return Re2Node.Literal(codePoint);
         return Re2Node.OneOf(CodePointSet.Of((codePoint, codePoint)).Folded());
     }

@@ -33,14 +33,43 @@ internal sealed class Re2Pattern
     /// <summary>Bytes with which every matching value begins; empty if there are none.</summary>
     public byte[] Prefix { get; }
 
-    /// <summary>The matching values, ascending, if they are a small finite set; otherwise null.</summary>
+    /// <summary>The matching values, ascending, if they are a finite set, small or given value by value; otherwise null.</summary>
     public byte[][]? Values => IsSet ? _templates : null;
 
     private bool IsSet { get; }
 
+    /// <summary>A pattern that matches these values.</summary>
+    /// <param name="values">Ascending, each once.</param>
+    public static Re2Pattern Of(byte[][] values) => new(values);
+
     /// <summary>Compiles a pattern.</summary>
     /// <exception cref="MatcherException">Go would refuse it, or it cannot be translated, or its automaton would be too large.</exception>
     public static Re2Pattern Compile(string pattern)
+    {
+        try
+        {
+            return CompileTree(pattern);
+        }
+        catch (InsufficientExecutionStackException)
+        {
+            throw new MatcherException("error parsing regexp: expression nests too deeply");
+        }
+    }
+
+    /// <summary>True if the expression matches the whole value.</summary>
+    public bool Matches(ReadOnlySpan<byte> value)
+    {
+        if (_templates is null) return value.StartsWith(Prefix) && MatchesAutomaton(value);
+        if (IsSet) return MatchesSet(_templates, value);
+        foreach (byte[] template in _templates)
+        {
+            if (Re2Template.Matches(template, value)) return true;
+        }
+
+        return false;
+    }
+
+    private static Re2Pattern CompileTree(string pattern)
     {
         Re2Node node = Re2Shortcuts.WithoutOuterAnchors(Re2Parser.Parse(pattern));
         byte[][]? templates = Re2Shortcuts.Expand(node);
@@ -57,19 +86,6 @@ internal sealed class Re2Pattern
             // The only construct that the translator leaves for it to refuse is size.
             throw new MatcherException("error parsing regexp: expression too large");
         }
-    }
-
-    /// <summary>True if the expression matches the whole value.</summary>
-    public bool Matches(ReadOnlySpan<byte> value)
-    {
-        if (_templates is null) return value.StartsWith(Prefix) && MatchesAutomaton(value);
-        if (IsSet) return MatchesSet(_templates, value);
-        foreach (byte[] template in _templates)
-        {
-            if (Re2Template.Matches(template, value)) return true;
-        }
-
-        return false;
     }
 
     private static bool MatchesSet(byte[][] values, ReadOnlySpan<byte> value)

@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Runtime.CompilerServices;
 using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
@@ -14,7 +16,45 @@ internal sealed class Re2Shortcuts
     // Bounds the copying while expanding, whatever the pattern; what needs more is left to the automaton.
     private const int MaxWork = 1 << 20;
 
+    private static readonly SearchValues<char> Special = SearchValues.Create(@"\.+*?()[]{}^$");
+    private static readonly UTF8Encoding StrictUtf8 = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
     private int _work;
+
+    /// <summary>The values of <c>a|b</c>, <c>(a|b)</c> or <c>(?:a|b)</c> where each is literal text, special characters escaped.</summary>
+    /// <remarks>What dashboards send for a choice of many values; taken without the parser, it may be as long as they like, as in Prometheus.</remarks>
+    /// <returns>Ascending, each once; null if the pattern is anything else.</returns>
+    public static byte[][]? Literals(string pattern)
+    {
+        ReadOnlySpan<char> text = pattern;
+        if (text is ['(', '?', ':', .., ')']) text = text[3..^1];
+        else if (text is ['(', .., ')']) text = text[1..^1];
+        var values = new List<byte[]>();
+        var value = new StringBuilder();
+        for (int at = 0; at <= text.Length; at++)
+        {
+            if (at == text.Length || text[at] == '|')
+            {
+                if (TryEncode(value) is not { } utf8) return null;
+                values.Add(utf8);
+                value.Clear();
+                continue;
+            }
+
+            if (text[at] == '\\')
+            {
+                if (++at == text.Length || !char.IsAscii(text[at]) || char.IsAsciiLetterOrDigit(text[at])) return null;
+            }
+            else if (Special.Contains(text[at]))
+            {
+                return null;
+            }
+
+            value.Append(text[at]);
+        }
+
+        return SortedAndUnique(values);
+    }
 
     /// <summary>Drops anchors that say what the whole-text match says already: <c>^</c> first and <c>$</c> last.</summary>
     public static Re2Node WithoutOuterAnchors(Re2Node node) => WithoutOuterAnchors(node, isFirst: true, isLast: true);
@@ -26,15 +66,9 @@ internal sealed class Re2Shortcuts
     {
         List<byte[]>? found = new Re2Shortcuts().Templates(node);
         if (found is null) return null;
-        found.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
-        var unique = new List<byte[]>(found.Count);
-        foreach (byte[] template in found)
-        {
-            if (unique.Count == 0 || !unique[^1].AsSpan().SequenceEqual(template)) unique.Add(template);
-        }
-
-        bool gaps = unique.Exists(static template => Re2Template.GapIn(template) >= 0);
-        return gaps && unique.Count > MaxTemplates ? null : [.. unique];
+        byte[][] unique = SortedAndUnique(found);
+        bool gaps = Array.Exists(unique, static template => Re2Template.GapIn(template) >= 0);
+        return gaps && unique.Length > MaxTemplates ? null : unique;
     }
 
     /// <summary>Bytes with which every match begins; empty if there are none.</summary>
@@ -56,8 +90,33 @@ internal sealed class Re2Shortcuts
         return templates[0][..(gap < 0 ? length : gap)];
     }
 
+    private static byte[][] SortedAndUnique(List<byte[]> found)
+    {
+        found.Sort(static (a, b) => a.AsSpan().SequenceCompareTo(b));
+        var unique = new List<byte[]>(found.Count);
+        foreach (byte[] template in found)
+        {
+            if (unique.Count == 0 || !unique[^1].AsSpan().SequenceEqual(template)) unique.Add(template);
+        }
+
+        return [.. unique];
+    }
+
+    private static byte[]? TryEncode(StringBuilder value)
+    {
+        try
+        {
+            return StrictUtf8.GetBytes(value.ToString());
+        }
+        catch (EncoderFallbackException)
+        {
+            return null; // half a character: the parser refuses it in Go's words
+        }
+    }
+
     private static Re2Node WithoutOuterAnchors(Re2Node node, bool isFirst, bool isLast)
     {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
         switch (node.Op)
         {
             case Re2Op.BeginText or Re2Op.BeginLine when isFirst: return Re2Node.Empty;
@@ -85,6 +144,7 @@ internal sealed class Re2Shortcuts
 
     private static bool AddPrefix(Re2Node node, List<byte> prefix)
     {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
         switch (node.Op)
         {
             case Re2Op.Empty: return true;
@@ -105,16 +165,20 @@ internal sealed class Re2Shortcuts
         return true;
     }
 
-    private List<byte[]>? Templates(Re2Node node) => node.Op switch
+    private List<byte[]>? Templates(Re2Node node)
     {
-        Re2Op.Empty => [[]],
-        Re2Op.Literal => Members([(node.CodePoint, node.CodePoint)]),
-        Re2Op.Set => node.CodePoints.Count > MaxSet ? null : Members(node.CodePoints.Ranges),
-        Re2Op.Concat => Concat(node.Children),
-        Re2Op.Alternate => Union(node.Children),
-        Re2Op.Repeat => Repeat(node),
-        _ => null,
-    };
+        RuntimeHelpers.EnsureSufficientExecutionStack();
+        return node.Op switch
+        {
+            Re2Op.Empty => [[]],
+            Re2Op.Literal => Members([(node.CodePoint, node.CodePoint)]),
+            Re2Op.Set => node.CodePoints.Count > MaxSet ? null : Members(node.CodePoints.Ranges),
+            Re2Op.Concat => Concat(node.Children),
+            Re2Op.Alternate => Union(node.Children),
+            Re2Op.Repeat => Repeat(node),
+            _ => null,
+        };
+    }
 
     private static List<byte[]> Members(ReadOnlySpan<(int Low, int High)> ranges)
     {

@@ -1,4 +1,5 @@
 using System.Globalization;
+using System.Runtime.CompilerServices;
 using System.Text;
 
 namespace TsdbRemote.Blocks.Model;
@@ -24,6 +25,7 @@ internal static class Re2Translator
 
     private static void Write(StringBuilder text, Re2Node node, Re2Alphabet alphabet)
     {
+        RuntimeHelpers.EnsureSufficientExecutionStack();
         if (text.Length > MaxChars) throw new MatcherException("error parsing regexp: expression too large");
         switch (node.Op)
         {

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.Unicode;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
 
@@ -34,6 +35,13 @@ internal static class MetaJson
         PooledBuffer? scratch = null;
         source.Read(0, bytes.Length, ref scratch).CopyTo(bytes);
         scratch?.Dispose();
+        if (!Utf8.IsValid(bytes))
+        {
+            // Go puts U+FFFD in the place of what is none, and so reads something that nobody wrote.
+            context.Findings.Error(2, File, 0, $"is not UTF-8");
+            return null;
+        }
+
         try
         {
             using JsonDocument document = JsonDocument.Parse(bytes);
@@ -100,7 +108,17 @@ internal static class MetaJson
             };
         }
 
-        private string Parent(JsonElement item) => (item.ValueKind == JsonValueKind.Object ? Text(item, "ulid", 10) : null) ?? "";
+        private string Parent(JsonElement item)
+        {
+            if (item.ValueKind != JsonValueKind.Object) return "";
+            foreach (string bound in (ReadOnlySpan<string>)["minTime", "maxTime"])
+            {
+                if (!Find(item, bound, out _)) Wrong($"parents[].{bound}", "there", 10);
+                else Number(item, bound, 10);
+            }
+
+            return Text(item, "ulid", 10) ?? "";
+        }
 
         private (string Path, long? Size) ListedFile(JsonElement item) =>
             item.ValueKind == JsonValueKind.Object ? (Text(item, "rel_path", 47) ?? "", Number(item, "size_bytes", 47)) : ("", null);

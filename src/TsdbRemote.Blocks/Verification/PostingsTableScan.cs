@@ -15,7 +15,6 @@ internal sealed class PostingsTableScan : IDisposable
 {
     private const int LengthBytes = sizeof(uint);
     private const int MinEntryBytes = 4;
-    private const ulong MaxLabelBytes = 1 << 20;
 
     private readonly Findings _findings;
     private readonly SequentialFile _file;
@@ -128,7 +127,7 @@ internal sealed class PostingsTableScan : IDisposable
 
     private bool TryReadString(PooledBuffer target)
     {
-        if (!_file.TryReadUvarint(out ulong length) || length > MaxLabelBytes || (long)length > _file.Remaining) return false;
+        if (!_file.TryReadUvarint(out ulong length) || length > IndexFormat.MaxLabelBytes || (long)length > _file.Remaining) return false;
         target.SetLength(0);
         target.Append(_file.Peek((int)length));
         _file.Skip((int)length);

@@ -13,7 +13,7 @@ namespace TsdbRemote.Blocks.Verification;
 /// body   label count uvarint │ (name, value) uvarint each │ chunk count uvarint │ chunks
 /// chunk  first: min varint, max - min uvarint, reference uvarint · next: min - last max uvarint, max - min uvarint, reference step varint
 /// </code>
-/// Memory: the longest entry, one bit for every 16 bytes of the section, and what <see cref="PairTable"/> needs. Not thread-safe.
+/// Memory: the longest entry, one bit for every 16 bytes of the section, and what <see cref="PairFingerprints"/> needs. Not thread-safe.
 /// </remarks>
 internal sealed class SeriesRules : IDisposable
 {
@@ -72,7 +72,7 @@ internal sealed class SeriesRules : IDisposable
         _values = values;
         _describe = Describe;
         Ids = new BitSet(shape.LabelIndices / IndexShape.SeriesAlignment + 1);
-        Pairs = new PairTable(pairs);
+        Pairs = new PairFingerprints(pairs);
     }
 
     /// <summary>Ids of all series.</summary>
@@ -82,7 +82,7 @@ internal sealed class SeriesRules : IDisposable
     public Fingerprint AllIds { get; private set; }
 
     /// <summary>Series by label pair.</summary>
-    public PairTable Pairs { get; }
+    public PairFingerprints Pairs { get; }
 
     /// <summary>Whether every entry was read, so that what is missing elsewhere is missing.</summary>
     public bool IsComplete { get; private set; } = true;
@@ -216,7 +216,15 @@ internal sealed class SeriesRules : IDisposable
             Findings.Warning(34, IndexShape.File, _entry, $"{Describe()} has no metric name");
         if (_symbols.IsSorted && !labels.IsEmpty && labels.SequenceCompareTo(_lastLabels.AsSpan(0, _lastLabelCount)) <= 0)
             Findings.Error(33, IndexShape.File, _entry, $"{Describe()} is not above the series before");
+        CheckSize(labels.Length);
         if (_values is not null) _values.BeginSeries(BuildRun());
+    }
+
+    /// <summary>What no reader here takes. Few series need a look at their symbols.</summary>
+    private void CheckSize(int labels)
+    {
+        if (2L * labels * (_symbols.LongestBytes + Varint.MaxBytes) <= IndexFormat.MaxLabelBytes || BuildRun().Length <= IndexFormat.MaxLabelBytes) return;
+        Findings.Error(34, IndexShape.File, _entry, $"labels of {Describe()} take more than {IndexFormat.MaxLabelBytes} bytes");
     }
 
     private bool TryChunks(ReadOnlySpan<byte> body, ref int at)

@@ -13,8 +13,6 @@ namespace TsdbRemote.Blocks.Verification;
 /// </remarks>
 internal sealed class SymbolRules : IDisposable
 {
-    // Every server's limit on a label's length is far below.
-    private const int MaxSymbolBytes = 1 << 20;
     private const int LengthBytes = sizeof(uint);
 
     private readonly Findings _findings;
@@ -25,6 +23,7 @@ internal sealed class SymbolRules : IDisposable
     private bool _isSorted = true;
     private long _metricName = -1;
     private long _empty = -1;
+    private int _longest;
 
     private SymbolRules(FileSource index, long start, long end, VerifyContext context)
     {
@@ -69,7 +68,7 @@ internal sealed class SymbolRules : IDisposable
         if (~_crc != BinaryPrimitives.ReadUInt32BigEndian(_file.Peek(sizeof(uint))))
             _findings.Error(31, IndexShape.File, _file.Position, $"checksum of the symbol table differs");
         _groups.Add(end);
-        return new SymbolTable(index, _groups, count) { IsSorted = _isSorted, MetricName = _metricName, Empty = _empty };
+        return new SymbolTable(index, _groups, count) { IsSorted = _isSorted, MetricName = _metricName, Empty = _empty, LongestBytes = _longest };
     }
 
     private bool TryPassSymbol(uint ordinal, long end)
@@ -78,9 +77,9 @@ internal sealed class SymbolRules : IDisposable
         long start = _file.Position;
         int prefix = 0;
         bool isLength = Varint.TryRead(_file.Peek(Varint.MaxBytes), ref prefix, out ulong length);
-        if (!isLength || length > MaxSymbolBytes || start + prefix + (long)length > end)
+        if (!isLength || length > IndexFormat.MaxLabelBytes || start + prefix + (long)length > end)
         {
-            Broken($"symbol {ordinal} is longer than {MaxSymbolBytes} bytes or than its table");
+            Broken($"symbol {ordinal} is longer than {IndexFormat.MaxLabelBytes} bytes or than its table");
             return false;
         }
 
@@ -99,6 +98,7 @@ internal sealed class SymbolRules : IDisposable
             _findings.Error(31, IndexShape.File, offset, $"symbol {ordinal} is not above the one before");
         }
 
+        _longest = Math.Max(_longest, symbol.Length);
         if (symbol.IsEmpty) _empty = ordinal;
         if (symbol.SequenceEqual("__name__"u8)) _metricName = ordinal;
         _last.SetLength(0);

@@ -49,6 +49,9 @@ internal sealed class SymbolTable : IDisposable
     /// <summary>Ordinal of the empty symbol; -1 if there is none.</summary>
     public required long Empty { get; init; }
 
+    /// <summary>Bytes of the longest symbol.</summary>
+    public required int LongestBytes { get; init; }
+
     /// <summary>Notes that a series uses a symbol.</summary>
     public void MarkUsed(uint ordinal) => _used.Set(ordinal);
 

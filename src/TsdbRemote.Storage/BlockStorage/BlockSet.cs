@@ -21,7 +21,8 @@ public sealed record StoredBlock(BlockEntry Entry, BlockReader Reader)
 /// <remarks>
 /// Immutable, so thread-safe: a change makes a new set. It owns no reader: whoever publishes a set disposes the readers that fell out of it.
 /// Ranks: blocks made here by the conversion counter at their making, not by name, since clocks go back; foreign ones below them, by name among
-/// themselves (design §5.1).
+/// themselves (design §5.1). Of those of one data directory, such as our own that came back, the one of the higher rank in its mark is the newer, whatever
+/// their names: they take the places that their names have among the others, in the order of their marks.
 /// </remarks>
 public sealed class BlockSet
 {
@@ -48,7 +49,7 @@ public sealed class BlockSet
     {
         StoredBlock[] all = [.. Blocks.Concat(added)];
         Invariant.Check(all.Select(static block => block.Entry.Ulid).Distinct().Count() == all.Length);
-        StoredBlock[] foreign = [.. all.Where(static block => block.Entry.Adopted).OrderBy(static block => block.Entry.Ulid, StringComparer.Ordinal)];
+        StoredBlock[] foreign = InOrder(all.Where(static block => block.Entry.Adopted));
         return new BlockSet(
         [
             .. foreign.Select((block, index) => block with { Rank = index - foreign.Length }),
@@ -82,5 +83,19 @@ public sealed class BlockSet
     public void Release()
     {
         foreach (StoredBlock block in Blocks) block.Reader.Release();
+    }
+
+    private static StoredBlock[] InOrder(IEnumerable<StoredBlock> adopted)
+    {
+        StoredBlock[] places = [.. adopted.OrderBy(static block => block.Entry.Ulid, StringComparer.Ordinal)];
+        StoredBlock[] ordered = [.. places];
+        IEnumerable<int> marked = Enumerable.Range(0, places.Length).Where(place => places[place].Reader.Meta.Mark is not null);
+        foreach (IGrouping<Guid, int> directory in marked.GroupBy(place => places[place].Reader.Meta.Mark!.Directory))
+        {
+            IEnumerable<int> byRank = directory.OrderBy(place => places[place].Reader.Meta.Mark!.Rank).ThenBy(static place => place);
+            foreach ((int place, int block) in directory.Zip(byRank)) ordered[place] = places[block];
+        }
+
+        return ordered;
     }
 }

@@ -56,14 +56,13 @@ public sealed record ManifestState
     [JsonRequired]
     public ImmutableArray<BlockEntry> Blocks { get; init; } = [];
 
-    /// <summary>Names of blocks that are no longer served, until nothing of them is left on disk.</summary>
-    [JsonRequired]
-    public ImmutableArray<string> DeletedBlocks { get; init; } = [];
+    /// <summary>Names of blocks that are no longer served, until nothing of them is left on disk. None where the file, of an early build, does not say.</summary>
+    public ImmutableArray<string> DeletedBlocks { get; init => field = value.IsDefault ? [] : value; } = [];
 
     /// <summary>The first thing in it that cannot be, or null. Asked before each commit and after each load.</summary>
     public string? Problem()
     {
-        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault || DeletedBlocks.IsDefault)
+        if (Tables.IsDefault || Dictionaries.IsDefault || Segments.IsDefault || Tombstones.IsDefault || Blocks.IsDefault)
             return "a list is missing";
         if (FormatVersion is < 1 or > CurrentFormatVersion) return $"format_version is {FormatVersion}";
         if (Generation < 1) return $"generation is {Generation}";
@@ -135,6 +134,7 @@ public sealed record ManifestState
             if (!seen.Add(block.Ulid)) return $"block {block.Ulid} is named twice";
             if (!Ulid.TryParse(block.Ulid, out _)) return $"block {block.Ulid} has no name of a block";
             bool ranks = block.Adopted ? block.Rank == 0 : block.Rank >= 1 && block.Rank <= ConversionCounter;
+            if (block.MinTimeMs > block.MaxTimeMs) return $"block {block.Ulid} ends before it begins";
             if (!ranks) return $"block {block.Ulid} has rank {block.Rank}, the conversion counter is {ConversionCounter}";
         }
 
@@ -243,5 +243,20 @@ public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTime
 /// <summary>A block in service.</summary>
 /// <param name="Ulid">Name of its directory.</param>
 /// <param name="Rank">Conversion counter when it was made: the higher, the newer. 0 for a foreign block, which ranks below those made here.</param>
-/// <param name="Adopted">A foreign block, or one that came back: found in <c>blocks/</c> and verified.</param>
-public sealed record BlockEntry(string Ulid, long Rank, bool Adopted);
+/// <param name="Adopted">A foreign block, or one that came back: found in <c>blocks/</c> and verified. Always if its rank is 0.</param>
+/// <param name="MinTimeMs">No sample of it is before, ms; null where an early build wrote the entry and the block was never opened since.</param>
+/// <param name="MaxTimeMs">No sample of it is after, ms; null as the other. By it a block that cannot be opened still ends by age.</param>
+public sealed record BlockEntry(string Ulid, long Rank, bool Adopted = false, long? MinTimeMs = null, long? MaxTimeMs = null)
+{
+    /// <summary>True for a foreign block, or one that came back.</summary>
+    public bool Adopted { get; init; } = Adopted || Rank == 0;
+
+    /// <summary>The entry of a block.</summary>
+    /// <param name="meta">What the block says about itself.</param>
+    /// <param name="rank">Conversion counter when it was made; 0 for a foreign one.</param>
+    public static BlockEntry Of(BlockMeta meta, long rank)
+    {
+        ArgumentNullException.ThrowIfNull(meta);
+        return new BlockEntry(meta.Ulid.ToString(), rank, Adopted: rank == 0, meta.MinTimeMs, meta.EndTimeMs - 1);
+    }
+}

@@ -19,7 +19,7 @@ internal static class ReadFigure
 
     public static async Task RunAsync(VerbArguments given, FigurePlace place)
     {
-        int series = given.Number("--series", 100_000);
+        int series = given.Number("--series", 1_000_000);
         int tables = given.Number("--tables", 50);
         int blocks = given.Number("--blocks", 10);
         int kibPerSecond = given.Number("--rate", 1024);

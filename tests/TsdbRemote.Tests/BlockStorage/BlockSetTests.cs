@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage;
 using TsdbRemote.Storage.BlockStorage;
@@ -31,6 +32,19 @@ public sealed class BlockSetTests
         set = set.Without(new HashSet<string> { TestBlocks.Name(5).ToString() });
         Assert.Equal([TestBlocks.Name(2).ToString(), TestBlocks.Name(8).ToString(), TestBlocks.Name(1).ToString()], set.Blocks.Select(static block => block.Entry.Ulid));
         Assert.Equal(set.Blocks.Select(static block => block.Rank).Order(), set.Blocks.Select(static block => block.Rank));
+    }
+
+    [Fact]
+    public void Of_adopted_blocks_of_one_directory_the_one_of_the_higher_rank_is_newer_whatever_their_names()
+    {
+        var (ours, theirs) = (Guid.NewGuid(), Guid.NewGuid());
+        BlockMark Mark(Guid directory, long rank) => new() { Directory = directory, Generation = 1, Rank = rank };
+        BlockSet set = BlockSet.Empty
+            .With(_blocks.Foreign(9, 0, 10, Mark(ours, 1)), _blocks.Foreign(4, 0, 10), _blocks.Foreign(6, 0, 10, Mark(theirs, 5)))
+            .With(_blocks.Foreign(2, 0, 10, Mark(ours, 3)), _blocks.Foreign(3, 0, 10, Mark(theirs, 7)), _blocks.Foreign(5, 0, 10, Mark(ours, 2)), _blocks.Own(1, rank: 1, 0, 10));
+        int[] order = [.. set.Blocks.Select(static block => Enumerable.Range(0, 10).Single(number => TestBlocks.Name(number).ToString() == block.Entry.Ulid))];
+        Assert.Equal([9, 6, 4, 5, 3, 2, 1], order);
+        Assert.Equal([-6, -5, -4, -3, -2, -1, 1], set.Blocks.Select(static block => block.Rank));
     }
 
     [Fact]

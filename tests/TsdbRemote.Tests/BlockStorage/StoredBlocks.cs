@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks;
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
@@ -16,10 +17,11 @@ internal sealed class StoredBlocks
     public StoredBlock Own(int number, long rank, long minMs, long maxMs) => new(new BlockEntry(Put(number, minMs, maxMs), rank, Adopted: false), Open(number));
 
     /// <summary>One that was found.</summary>
-    public StoredBlock Foreign(int number, long minMs, long maxMs) => new(new BlockEntry(Put(number, minMs, maxMs), 0, Adopted: true), Open(number));
+    public StoredBlock Foreign(int number, long minMs, long maxMs, BlockMark? mark = null) =>
+        new(new BlockEntry(Put(number, minMs, maxMs, mark), 0, Adopted: true), Open(number));
 
-    private string Put(int number, long minMs, long maxMs) =>
-        TestBlocks.Put(_files, "blocks", TestBlocks.Name(number), [(Series, minMs == maxMs ? [Sample.Of(minMs, 1)] : [Sample.Of(minMs, 1), Sample.Of(maxMs, 2)])]).ToString();
+    private string Put(int number, long minMs, long maxMs, BlockMark? mark = null) => TestBlocks.Put(
+        _files, "blocks", TestBlocks.Name(number), [(Series, minMs == maxMs ? [Sample.Of(minMs, 1)] : [Sample.Of(minMs, 1), Sample.Of(maxMs, 2)])], mark).ToString();
 
     private BlockReader Open(int number) => BlockReader.Open(_files, BlockDirectory.PathOf("blocks", TestBlocks.Name(number)), mmap: false);
 }

@@ -37,6 +37,18 @@ public class BlockReaderTests
     }
 
     [Fact]
+    public void A_selection_asks_the_cache_for_each_matcher_once()
+    {
+        using BlockReader reader = BlockReader.Open(WriteSeries(), BlockModel.Path, mmap: false, new PostingsCacheBudget(1 << 20));
+        for (int round = 0; round < 3; round++)
+        {
+            using BlockSeriesCursor cursor = reader.Select([Matcher.Create(MatcherType.Regex, "__name__", "o.+|e.+")], TimeRange.All, CancellationToken.None);
+            Assert.True(cursor.MoveNext());
+            Assert.Equal((round, 1), (reader.Postings!.Hits, reader.Postings.Misses));
+        }
+    }
+
+    [Fact]
     public void A_series_without_a_chunk_in_the_range_does_not_appear_and_chunks_come_whole()
     {
         CrashFileSystem files = WriteSeries();

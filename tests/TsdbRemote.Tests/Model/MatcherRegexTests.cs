@@ -300,14 +300,58 @@ public class MatcherRegexTests
     }
 
     [Theory]
-    [InlineData(250, true)]
-    [InlineData(251, false)]
-    public void Nesting_is_bounded(int depth, bool allowed)
+    [InlineData("(", "a", ")", 300, true)]
+    [InlineData("(", "a", ")", 1000, true)]
+    [InlineData("(", "a", ")", 1001, false)]
+    [InlineData("(a?", "a", ")", 1000, true)]
+    [InlineData("(b|", "a", ")", 1000, true)]
+    [InlineData("(", "a", ")*", 1000, true)]
+    [InlineData("(b?(?:c|", "a", "))", 500, true)]
+    public void Nesting_is_bounded_as_in_Go(string open, string inner, string close, int depth, bool allowed)
     {
-        string pattern = new string('(', depth) + "a" + new string(')', depth) + "[0-9]*";
+        string pattern = string.Concat(Enumerable.Repeat(open, depth)) + inner + string.Concat(Enumerable.Repeat(close, depth)) + "[0-9]*";
         if (allowed) Assert.True(Matches(pattern, "a"));
-        else Assert.Throws<MatcherException>(() => Matches(pattern, "a"));
+        else Assert.Contains("nests too deeply", Assert.Throws<MatcherException>(() => Matches(pattern, "a")).Message, StringComparison.Ordinal);
     }
+
+    [Theory]
+    [InlineData("(", ")")]
+    [InlineData("(a?", ")")]
+    [InlineData("(b|", ")")]
+    [InlineData("(", ")*")]
+    [InlineData("(b?(?:c|", "){2})")]
+    public void Deep_nesting_on_a_small_stack_ends_in_an_answer_or_a_refusal(string open, string close)
+    {
+        string? problem = "it did not end";
+        var thread = new Thread(
+            () =>
+            {
+                try
+                {
+                    string pattern = string.Concat(Enumerable.Repeat(open, 900)) + "a" + string.Concat(Enumerable.Repeat(close, 900)) + "[0-9]*";
+                    problem = Matches(pattern, "a") ? null : "it does not match";
+                }
+                catch (MatcherException refused)
+                {
+                    problem = refused.Message.Contains("nests too deeply", StringComparison.Ordinal) || refused.Message.Contains("invalid repeat count", StringComparison.Ordinal)
+                        ? null
+                        : refused.Message;
+                }
+            },
+            maxStackSize: 256 << 10);
+        thread.Start();
+        thread.Join();
+        Assert.Null(problem);
+    }
+
+    [Theory]
+    [InlineData(@"\x{D800}", "\uFFFD", true)]
+    [InlineData(@"\x{DFFF}.*", "\uFFFDx", true)]
+    [InlineData(@"a[\x{DABC}]", "a\uFFFD", true)]
+    [InlineData(@"\x{D800}", "a", false)]
+    [InlineData(@"[\x{D800}-\x{DFFF}]", "\uFFFD", false)]
+    public void Half_a_character_is_the_replacement_character_as_Go_writes_it(string pattern, string value, bool expected) =>
+        Assert.Equal(expected, Matches(pattern, value));
 
     [Theory]
     [InlineData(".", 16384)]

@@ -57,7 +57,7 @@ public class MatcherTests
     [InlineData("a|a|b", "a,b")]
     [InlineData("[a-c]é", "aé,bé,cé")]
     [InlineData("😀|[😁-😂]", "😀,😁,😂")]
-    [InlineData(@"a\x{D800}|b", "b")]
+    [InlineData(@"a\x{D800}|b", "a\uFFFD", "b")]
     public void Finite_sets_are_expanded(string pattern, string values)
     {
         Matcher matcher = Matcher.Create(MatcherType.Regex, "a", pattern);
@@ -122,10 +122,58 @@ public class MatcherTests
         Assert.True(Matcher.Create(MatcherType.Regex, "a", longest).Matches(Utf8(longest)));
         Assert.Equal(
             "matcher value is longer than 16384 bytes",
-            Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Regex, "a", longest + "a")).Message);
+            Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Regex, "a", longest + ".")).Message);
+        Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Equal, "a", longest + "a"));
+        string longestLiteral = new('a', Matcher.MaxLiteralsBytes);
+        Assert.True(Matcher.Create(MatcherType.Regex, "a", longestLiteral).Matches(Utf8(longestLiteral)));
+        Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Regex, "a", longestLiteral + "a"));
+        Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Regex, "a", new string('é', Matcher.MaxLiteralsBytes / 2 + 1)));
         Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Equal, "a", new string('é', Matcher.MaxBytes / 2 + 1)));
         Assert.Throws<MatcherException>(() => Matcher.Create(MatcherType.Equal, longest + "a", "a"));
     }
+
+    [Theory]
+    [InlineData("{0}")]
+    [InlineData("({0})")]
+    [InlineData("(?:{0})")]
+    public void Thousands_of_literal_values_are_a_set_however_long_they_are_together(string form)
+    {
+        string[] hosts = [.. Enumerable.Range(0, 3000).Select(static i => $"host{i}.example:9100")];
+        string pattern = string.Format(System.Globalization.CultureInfo.InvariantCulture, form, string.Join('|', hosts.Select(static host => host.Replace(".", "\\.", StringComparison.Ordinal))));
+        Assert.True(pattern.Length > Matcher.MaxBytes);
+        Matcher matcher = Matcher.Create(MatcherType.Regex, "a", pattern);
+        Assert.Equal(hosts.Order(StringComparer.Ordinal), matcher.SetMatches!.Select(System.Text.Encoding.UTF8.GetString));
+        Matcher not = Matcher.Create(MatcherType.NotRegex, "a", pattern);
+        foreach (string host in hosts) Assert.True(matcher.Matches(Utf8(host)) && !not.Matches(Utf8(host)));
+        Assert.False(matcher.Matches(Utf8("host1xexample:9100")) || matcher.Matches(Utf8("")) || matcher.Matches(Utf8("host3000.example:9100")));
+    }
+
+    [Theory]
+    [InlineData("a|b||a", "", "a", "b")]
+    [InlineData("(a)", "a")]
+    [InlineData("()", "")]
+    [InlineData("(?:)", "")]
+    [InlineData(@"\(a\)|\_|é\|", "(a)", "_", "é|")]
+    public void Literal_values_are_read_as_the_parser_reads_them(string pattern, params string[] values)
+    {
+        Assert.Equal(values, Re2Shortcuts.Literals(pattern)!.Select(System.Text.Encoding.UTF8.GetString));
+        Assert.Equal(values, Re2Pattern.Compile(pattern).Values!.Select(System.Text.Encoding.UTF8.GetString));
+    }
+
+    [Theory]
+    [InlineData(@"(a\)")]
+    [InlineData(@"a\")]
+    [InlineData(@"\d|a")]
+    [InlineData(@"\é")]
+    [InlineData("(a|b)(c)")]
+    [InlineData("(?i)")]
+    [InlineData("a|b*")]
+    [InlineData("^a|b$")]
+    [InlineData("a|b\\")]
+    public void What_is_not_only_literal_values_is_left_to_the_parser(string pattern) => Assert.Null(Re2Shortcuts.Literals(pattern));
+
+    [Fact]
+    public void Half_a_character_is_no_literal_value() => Assert.Null(Re2Shortcuts.Literals($"a|{(char)0xD800}"));
 
     [Theory]
     [InlineData(-1)]

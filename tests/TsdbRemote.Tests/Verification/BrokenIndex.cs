@@ -41,6 +41,8 @@ internal static class BrokenIndex
         Local(33, "a series without labels", static f => f.Series.Insert(0, Series())),
         Local(34, "labels out of order", static f => f.Series[4].Labels.Reverse()),
         Local(34, "a label twice", static f => f.Series[4].Labels.Add(f.Series[4].Labels[^1]), 43),
+        Local(34, "labels that are longer together than any reader takes", static f =>
+            f.Series.Add(Series(("job", new string('x', 600_000)), ("zone", new string('x', 600_000))))),
         Local(34, "an empty value", static f => f.Series[0].Labels[2] = ("zone", "")),
         Local(34, "an empty name", static f => f.Series[0].Labels.Insert(0, ("", "x"))),
         Local(34, "a symbol beyond the last", static f => f.Index.Body = static (series, body) =>

@@ -20,6 +20,11 @@ internal static class BrokenMeta
         Local(2, "a byte order mark", static f => f.EditFile("meta.json", static bytes => [0xEF, 0xBB, 0xBF, .. bytes])),
         Local(2, "half a file", static f => f.EditFile("meta.json", static bytes => bytes[..(bytes.Length / 2)])),
         Local(2, "a string that is not UTF-8", static f => f.EditFile("meta.json", static bytes => Replace(bytes, BlockForge.Id, [.. Enumerable.Repeat((byte)0xFF, 26)]))),
+        Local(2, "a hint that is not UTF-8", static f =>
+        {
+            Compaction(f, static c => c["hints"] = new JsonArray("from-out-of-order"));
+            f.EditFile("meta.json", static bytes => Replace(bytes, "from-out-of-order", [0xFF]));
+        }),
         Local(2, "a list", static f => f.EditFile("meta.json", static _ => "[]"u8.ToArray())),
         Local(3, "a ulid of the future", static f => f.Options = f.Options with { NowMs = 1_699_999_000_000 }),
         Local(3, "a ulid older than its making", static f => f.Options = f.Options with { CreatedSinceMs = 1_700_000_400_000 }),
@@ -63,6 +68,14 @@ internal static class BrokenMeta
         Warning(9, "parents of level 1", static f => Parent(f, "01HF7YAT00ABCDEFGHJKMNPQRV")),
         Local(10, "its own parent", static f => Parent(f, BlockForge.Id)),
         Local(10, "a parent that must stay", static f => Parent(f, BlockForge.OtherId)),
+        Local(10, "a parent without minTime", static f => Compaction(f, static c => (c["level"], c["parents"]) = (2, Parents("maxTime")))),
+        Local(10, "a parent without maxTime", static f => Compaction(f, static c => (c["level"], c["parents"]) = (2, Parents("minTime")))),
+        Local(10, "a parent whose time is a string", static f => Compaction(f, static c =>
+        {
+            c["level"] = 2;
+            c["parents"] = Parents("minTime", "maxTime");
+            c["parents"]![0]!["minTime"] = "0";
+        })),
         Warning(11, "deletable", static f => Compaction(f, static c => c["deletable"] = true)),
         Warning(11, "failed", static f => Compaction(f, static c => c["failed"] = true)),
         Warning(11, "a hint that nobody knows", static f => Compaction(f, static c => c["hints"] = new JsonArray("from-nowhere"))),
@@ -86,6 +99,13 @@ internal static class BrokenMeta
     private static void Stats(BlockForge forge, Action<JsonObject> edit) => forge.Meta = meta => edit(meta["stats"]!.AsObject());
 
     private static void Compaction(BlockForge forge, Action<JsonObject> edit) => forge.Meta = meta => edit(meta["compaction"]!.AsObject());
+
+    private static JsonArray Parents(params string[] bounds)
+    {
+        var parent = new JsonObject { ["ulid"] = "01HF7YAT00ABCDEFGHJKMNPQRV" };
+        foreach (string bound in bounds) parent[bound] = 1;
+        return new JsonArray(parent);
+    }
 
     private static void Parent(BlockForge forge, string ulid) => Compaction(forge, compaction =>
         compaction["parents"] = new JsonArray(new JsonObject { ["ulid"] = ulid, ["minTime"] = 0, ["maxTime"] = 1 }));

@@ -9,7 +9,7 @@ namespace TsdbRemote.Blocks.Verification;
 /// bytes a pair. The fingerprint is 64 bits over the ids in their order; two different lists share one by chance only, once in 2^64.
 /// More pairs than claimed are counted, not kept: the claim is then wrong, which is the finding. Not thread-safe.
 /// </remarks>
-internal sealed unsafe class PairTable : IDisposable
+internal sealed unsafe class PairFingerprints : IDisposable
 {
     private readonly uint _slots;
     private readonly uint _limit;
@@ -17,7 +17,7 @@ internal sealed unsafe class PairTable : IDisposable
 
     /// <summary>An empty table.</summary>
     /// <param name="pairs">Most pairs that are kept.</param>
-    public PairTable(uint pairs)
+    public PairFingerprints(uint pairs)
     {
         _limit = Math.Min(pairs, int.MaxValue);
         _slots = _limit + _limit / 4 + 1;
@@ -25,7 +25,7 @@ internal sealed unsafe class PairTable : IDisposable
     }
 
     /// <summary>Frees what was not disposed.</summary>
-    ~PairTable() => Free();
+    ~PairFingerprints() => Free();
 
     /// <summary>Pairs that are kept.</summary>
     public uint Count { get; private set; }
