@@ -75,14 +75,16 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
     /// <param name="isBusy">True for a range that another job works on.</param>
     /// <param name="isLeftAlone">True for the name of a block that must not be touched; asked only where it decides.</param>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
+    /// <param name="isAsked">Somebody asked for rest: blocks that overlap are merged whatever it costs, so that who reads them elsewhere sees each instant once.</param>
     public BlockCompactionJob? Next(
         IEnumerable<BlockFigures> blocks, Func<IReadOnlyCollection<TimeRange>> readWaiting, long nowMs, Func<TimeRange, bool> isBusy, Func<string, bool> isLeftAlone,
-        int atLeast = 2)
+        int atLeast = 2, bool isAsked = false)
     {
         List<BlockCompactionJob> groups = GroupsOf(blocks);
         bool MayBe(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && IsWorthIt(job.Blocks) && !isBusy(job.Range);
         bool IsUntouchable(BlockCompactionJob job) => job.Blocks.Any(block => isLeftAlone(block.Ulid));
-        if (groups.Find(group => MayBe(group) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
+        bool Overlaps(BlockCompactionJob job) => isAsked ? job.Blocks.Length >= Math.Max(atLeast, 2) && !isBusy(job.Range) : MayBe(job);
+        if (groups.Find(group => Overlaps(group) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
         IReadOnlyCollection<TimeRange>? waiting = null;
         for (int i = Ranges.Length - 1; i >= 0; i--)
         {

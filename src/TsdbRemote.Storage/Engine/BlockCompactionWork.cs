@@ -78,14 +78,15 @@ internal sealed class BlockCompactionWork
 
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
+    /// <param name="isAsked">Blocks that overlap are merged whatever it costs.</param>
     /// <param name="cancel">Drops the job.</param>
     /// <returns>False if there is nothing to do now.</returns>
     /// <exception cref="DiskException">The disk refused; the blocks are as they were.</exception>
     /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
-    public bool TryCompactNext(int atLeast, CancellationToken cancel)
+    public bool TryCompactNext(int atLeast, bool isAsked, CancellationToken cancel)
     {
-        if (Pick(atLeast) is not { } job) return false;
+        if (Pick(atLeast, isAsked) is not { } job) return false;
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
@@ -112,14 +113,14 @@ internal sealed class BlockCompactionWork
     private static BlockFigures FiguresOf(StoredBlock block) => new(
         block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Reader.Meta.Compaction.Sources.Count, block.Entry.Adopted);
 
-    private BlockCompactionJob? Pick(int atLeast)
+    private BlockCompactionJob? Pick(int atLeast, bool isAsked)
     {
         EngineState state = _state.Acquire();
         try
         {
             if (state.Blocks.Blocks.Length < atLeast) return null;
             return _picker.Next(
-                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast);
+                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast, isAsked);
         }
         finally
         {

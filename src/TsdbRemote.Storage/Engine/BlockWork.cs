@@ -12,8 +12,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
 /// round of it, for tests that run without threads.
-/// Failure: what fails before the manifest is touched costs its own files and is tried again after a while; three in a row, or a failed sync of
-/// a directory, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes. Compaction waits for
+/// Failure: what fails before the manifest is touched costs its own files and is tried again after a while, for as long as it takes. A failed sync of
+/// a directory, or three failures in a row that end with a failed sync, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes. Compaction waits for
 /// itself: it needs more room than anything else, and nothing else needs it.
 /// </remarks>
 internal sealed class BlockWork : IDisposable
@@ -155,6 +155,15 @@ internal sealed class BlockWork : IDisposable
         _stop.Dispose();
     }
 
+    /// <summary>Somebody waits for rest: what only waits for more to come with it is done now.</summary>
+    private bool IsAsked
+    {
+        get
+        {
+            lock (_requestLock) return _serving.Count > 0;
+        }
+    }
+
     private bool Upkeep()
     {
         long now = _time.GetTimestamp();
@@ -171,7 +180,7 @@ internal sealed class BlockWork : IDisposable
 
     private bool TryConvert()
     {
-        if (_conversion?.TryConvertNext(_stop.Token) != true) return false;
+        if (_conversion?.TryConvertNext(IsAsked, _stop.Token) != true) return false;
         _hasCompacted = false;
         return true;
     }
@@ -182,7 +191,7 @@ internal sealed class BlockWork : IDisposable
         if (_compaction is null || _compactionBackoff.MustWait || (_hasCompacted && atLeast == ManyBlocks)) return false;
         try
         {
-            bool compacted = _compaction.TryCompactNext(atLeast, _stop.Token);
+            bool compacted = _compaction.TryCompactNext(atLeast, IsAsked, _stop.Token);
             if (compacted)
             {
                 _compactionBackoff.Succeeded();
@@ -246,7 +255,8 @@ internal sealed class BlockWork : IDisposable
         Log.BlockWorkFailed(_log, delay.TotalSeconds, failure);
 
         // Files of a block that is given up are dropped; whatever else was not synced, directories above all, may have left a name that is not what it says.
-        bool isFatal = failure is DiskException { IsSync: true } sync && !IsFileOfNewBlock(sync.Path);
-        if ((isFatal || backoff.IsHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
+        // What merely cannot be done now, such as a directory that is away or read-only, puts nothing at risk: the samples stay where they are.
+        bool isFatal = failure is DiskException { IsSync: true } sync && (backoff.IsHopeless || !IsFileOfNewBlock(sync.Path));
+        if (isFatal && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 }

@@ -330,8 +330,8 @@ internal sealed class CompactionWork : IDisposable
         }
 
         Log.MergeFailed(_log, job.Window.MinMs, delay.TotalSeconds, failure);
-        bool isFatal = failure is DiskException { IsSync: true } sync && !MergeWork.IsOfNewTable(sync);
-        if ((isFatal || isHopeless) && _failure.Set(failure)) Log.Failed(_log, failure);
+        bool isFatal = failure is DiskException { IsSync: true } sync && (isHopeless || !MergeWork.IsOfNewTable(sync));
+        if (isFatal && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 
     /// <summary>Removes directories of windows that have no table of their own left: nobody else can, for a merge may be about to make one there.</summary>

@@ -63,16 +63,18 @@ internal sealed class ConversionWork
     }
 
     /// <summary>Converts the next window, if there is one.</summary>
+    /// <param name="isAsked">Late data does not wait for more of it.</param>
+    /// <param name="cancel">Drops the conversion.</param>
     /// <returns>False if there is nothing to convert now.</returns>
     /// <exception cref="DiskException">The disk refused; the window is as it was.</exception>
     /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; the window is as it was.</exception>
-    public bool TryConvertNext(CancellationToken cancel)
+    public bool TryConvertNext(bool isAsked, CancellationToken cancel)
     {
         EngineState state = _state.Acquire();
         try
         {
-            if (Pick(state) is not { } job) return false;
+            if (Pick(state, isAsked) is not { } job) return false;
             using IDisposable? claim = _claims.TryClaim(job.Window);
 
             // A compaction that began or ended since the state was read: what stands now is looked at in the next round.
@@ -110,7 +112,7 @@ internal sealed class ConversionWork
         return waiting;
     }
 
-    private ConversionJob? Pick(EngineState state)
+    private ConversionJob? Pick(EngineState state, bool isAsked)
     {
         _ages.Note(state.Levels);
         return _picker.Next(
@@ -120,7 +122,8 @@ internal sealed class ConversionWork
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             _ages.SinceAddedMs,
             _passedOver,
-            _claims.IsClaimed);
+            _claims.IsClaimed,
+            isAsked);
     }
 
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
