@@ -250,7 +250,7 @@ internal sealed class BackgroundWork : IDisposable
         {
             LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
             SeriesDictionary dictionary = successor is null ? full.Dictionary : successor();
-            next = _newMemTable(isLogged ? _wal.SwitchSegment() : full.Segment + 1, dictionary);
+            next = _newMemTable(isLogged ? SwitchSegment(full, ref isLogged, mustSwitch: successor is not null) : full.Segment + 1, dictionary);
             _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
             _ledger.Set(old);
             _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));
@@ -262,6 +262,23 @@ internal sealed class BackgroundWork : IDisposable
 
         EngineCounters.Add(ref _counters.Rotations[(int)reason], 1);
         Log.Rotated(_log, next.Segment, reason, full.Bytes, full.SeriesCount);
+    }
+
+    /// <summary>
+    /// The log's next segment. Once a successor's file is committed its dictionary has to take over even if the log has stopped just now: the old one
+    /// believes more to be in the file than is, and what is flushed then for want of a log would lack labels.
+    /// </summary>
+    private long SwitchSegment(MemTable full, ref bool isLogged, bool mustSwitch)
+    {
+        try
+        {
+            return _wal.SwitchSegment();
+        }
+        catch (Exception stopped) when (mustSwitch && stopped is (LogFailedException or ObjectDisposedException))
+        {
+            isLogged = false;
+            return full.Segment + 1;
+        }
     }
 
     private bool IsRequested()

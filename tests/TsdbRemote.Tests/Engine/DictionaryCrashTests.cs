@@ -69,6 +69,39 @@ public sealed class DictionaryCrashTests
     [Fact]
     public void T20_whichever_change_finds_the_disk_full_nothing_is_lost_and_it_comes_to_rest_or_stops() => Sweep(DiskException.NoSpace, atLeast: 20, Changes);
 
+    /// <summary>The log stops between the new file's commit and the switch: what is rescued from memory then needs its labels in the new file.</summary>
+    [Fact]
+    public void T18_a_log_that_stops_just_before_the_switch_leaves_no_table_without_labels()
+    {
+        var files = new FaultInjector(_disk);
+        EngineHarness engine = Begin(files);
+        Assert.True(engine.Engine.StepDictionary());
+        bool isArmed = true;
+        _disk.BeforeOperation = (_, operation) =>
+        {
+            if (!isArmed || operation.Kind != FileOperationKind.Rename || !$"{operation}".EndsWith("/MANIFEST", StringComparison.Ordinal)) return;
+            isArmed = false;
+            files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData, FileOperationKind.SyncAll) { Path = "wal/*.log" });
+            Write(engine, 0, 10, 2); // comes back, and is in memory although the log fails
+        };
+        engine.Engine.Step(flush: false);
+        Assert.False(isArmed);
+        Assert.Equal(2, engine.Engine.Stats().DictionaryEpoch);
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        for (int i = 0; i < 4; i++) engine.Engine.Step();
+        Dictionary<string, List<Sample>> live = engine.ReadAll();
+        Assert.Contains(Labels.Print(DictionaryLifeTests.LabelsOf(10)), live.Keys);
+        CheckReads(engine, "live");
+
+        _disk.BeforeOperation = null;
+        EngineHarness again = EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), Options, _time, collectFrom: 2);
+        Assert.Empty(again.Engine.Stats().Damages);
+        CheckReads(again, "opened again");
+        Dictionary<string, List<Sample>> read = again.ReadAll();
+        Assert.Equal(live.Sum(static series => series.Value.Count), read.Sum(static series => series.Value.Count));
+        Assert.Equal([], _problems);
+    }
+
     private static void Sweep(int errno, int atLeast, params FileOperationKind[] kinds)
     {
         List<string> problems = [];
