@@ -44,8 +44,8 @@ internal sealed class BackgroundWork : IDisposable
 
     public BackgroundWork(
         CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
-        Func<long, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time,
-        ILogger log)
+        Func<long, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed, EngineFailure failure,
+        EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
         _state = state;
         _ledger = ledger;

@@ -11,7 +11,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
 /// round of it, for tests that run without threads.
 /// Failure: what fails before the manifest is touched costs its own files and is tried again after a while; three in a row, or a failed sync of
-/// a directory, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes.
+/// a directory, make the storage read-only (<see cref="EngineFailure"/>). What passes by itself (<see cref="Backoff"/>) is tried again for as long as it takes.
 /// </remarks>
 internal sealed class BlockWork : IDisposable
 {
@@ -146,9 +146,16 @@ internal sealed class BlockWork : IDisposable
             _upkeepDue = now + (long)(UpkeepInterval.TotalSeconds * _time.TimestampFrequency);
         }
 
-        bool removed = _upkeep.Remove();
-        bool adopted = _upkeep.Adopt(_stop.Token);
-        return _upkeep.Retain() | adopted | removed;
+        try
+        {
+            return _upkeep.Work(_stop.Token);
+        }
+        catch
+        {
+            // It is not done: nobody is told so, and the next round begins with it again.
+            lock (_requestLock) _upkeepDue = long.MinValue;
+            throw;
+        }
     }
 
     /// <summary>Only who asked before a round began is served by it: what came since may have found the round past it.</summary>

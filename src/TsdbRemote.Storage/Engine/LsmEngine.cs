@@ -31,6 +31,9 @@ public sealed class LsmEngine : IAsyncDisposable
     // After the patience for the flush is used up: one system call on a disk that answers takes less.
     private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
 
+    // Of files that reads found damaged. Where there are more, it is the disk, and a longer list says no more.
+    private const int MaxDamagedFiles = 1000;
+
     private readonly StorageOptions _options;
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -46,6 +49,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ConcurrentQueue<string> _damages = new();
+    private readonly ConcurrentDictionary<string, byte> _damagedFiles = new();
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
     private readonly SeriesDictionary _dictionary;
@@ -99,7 +103,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _background = new BackgroundWork(
             _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, _replay.Flushed,
             _failure, _counters, stall, time, log);
-        _blocks = NewBlockWork(commits, store);
+        _blocks = NewBlockWork(commits, store, recovered.BlockRests);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, stall, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
@@ -196,6 +200,14 @@ public sealed class LsmEngine : IAsyncDisposable
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _dictionary, _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count);
 
+    /// <summary>Takes note of damage that a read found, so that it is seen: each file once.</summary>
+    public void NoteDamage(Exception damage)
+    {
+        ArgumentNullException.ThrowIfNull(damage);
+        string file = (damage as CorruptFileException)?.Path ?? damage.Message;
+        if (_damagedFiles.Count < MaxDamagedFiles && _damagedFiles.TryAdd(file, 0)) Damaged($"{damage.Message}; found by a read, which failed");
+    }
+
     /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
     public async Task StopAsync(CancellationToken cancel)
@@ -248,14 +260,18 @@ public sealed class LsmEngine : IAsyncDisposable
         return _background.Step(flush);
     }
 
+    /// <summary>What is served now, for tests.</summary>
+    internal EngineState StateNow => _state.Peek;
+
     /// <summary>One round of work on blocks, for tests without threads.</summary>
     internal bool StepBlocks() => _blocks.Step();
 
-    private BlockWork NewBlockWork(StateCommits commits, BlockStore store)
+    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);
-        long OtherBytes() => _state.Peek.Levels.Bytes + _background.UnflushedLogBytes + store.QuarantineBytes;
-        var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
+        OtherBytes Others(EngineState state) => new(
+            state.Levels.Bytes, _background.UnflushedLogBytes, store.QuarantineBytes, store.UnservedBytes(state.Manifest, state.Blocks));
+        var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _dictionary, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _counters, Damaged, _time, _log)
