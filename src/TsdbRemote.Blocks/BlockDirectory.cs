@@ -84,6 +84,16 @@ public static class BlockDirectory
         RemoveDoomed(files, blocksDirectory, doomed);
     }
 
+    /// <summary>Removes what is left of a block under a temporary name; nothing of a block that bears its own.</summary>
+    /// <remarks>The caller has synced the directory, so that the name is on disk before the files go.</remarks>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public static void RemoveTemporary(IFileSystem files, string blocksDirectory, string name)
+    {
+        ArgumentNullException.ThrowIfNull(files);
+        if (!IsTemporary(name)) throw new ArgumentException($"{name} is no temporary name", nameof(name));
+        RemoveIfThere(files, $"{blocksDirectory}/{name}");
+    }
+
     /// <summary>Removes what interrupted steps left. Only while no block is being written or removed: at the start.</summary>
     /// <returns>The names that were removed.</returns>
     /// <exception cref="DiskException">The disk refused.</exception>

@@ -8,7 +8,8 @@ namespace TsdbRemote.Blocks;
 /// <summary>Writes one new block, such that after a crash at any moment either no block of its name is there or all of it.</summary>
 /// <remarks>
 /// Use:       <see cref="Declare"/> every series in any order; <see cref="Add"/> the same series in label order with their chunks;
-///            <see cref="FinishData"/>; <see cref="OpenFinished"/> if it is to be read at once; <see cref="Commit"/>; <see cref="Dispose"/> in any case, which aborts what was not committed.
+///            <see cref="FinishData"/>; <see cref="OpenFinished"/> if it is to be read at once; <see cref="Commit"/>;
+///            <see cref="Dispose"/> in any case, which aborts what was not committed.
 /// Order:     everything is written into <c>ULID.tmp-for-creation</c>: chunk segments, index, tombstones, each synced when it is
 ///            finished; then by <see cref="Commit"/> <c>meta.json</c> as the last file, sync of <c>chunks/</c> and of the temporary
 ///            directory, rename to <c>ULID</c>, sync of the directory above. The rename is the one moment at which the block begins.

@@ -88,8 +88,8 @@ internal static partial class Log
     [LoggerMessage(1251, LogLevel.Information, "Adopted block {Ulid}: {Series} series, {Samples} samples, {Bytes} bytes")]
     public static partial void BlockAdopted(ILogger logger, string ulid, long series, long samples, long bytes);
 
-    [LoggerMessage(1252, LogLevel.Information, "Block {Ulid} is past the retention and deleted")]
-    public static partial void BlockExpired(ILogger logger, string ulid);
+    [LoggerMessage(1252, LogLevel.Information, "Block {Ulid} is past the retention and deleted: {Reason}")]
+    public static partial void BlockExpired(ILogger logger, string ulid, string reason);
 
     [LoggerMessage(1253, LogLevel.Error, "Work on blocks failed; what it was made of stays; next try in {Seconds:F0} s")]
     public static partial void BlockWorkFailed(ILogger logger, double seconds, Exception failure);
@@ -99,6 +99,12 @@ internal static partial class Log
 
     [LoggerMessage(1255, LogLevel.Information, "Nothing is left of {Blocks} blocks of {MinMs} to {MaxMs} ms but what was deleted: removed")]
     public static partial void BlocksEmpty(ILogger logger, int blocks, long minMs, long maxMs);
+
+    [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
+    public static partial void BlockServedAgain(ILogger logger, string ulid);
+
+    [LoggerMessage(1271, LogLevel.Warning, "Retention: {What}")]
+    public static partial void RetentionExceeded(ILogger logger, string what);
 
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);

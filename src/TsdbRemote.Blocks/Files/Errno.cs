@@ -41,6 +41,9 @@ public static class Errno
     /// <summary>EINVAL.</summary>
     public const int Invalid = 22;
 
+    /// <summary>ENFILE: too many open files of all processes.</summary>
+    public const int TooManyFilesOfAll = 23;
+
     /// <summary>EMFILE: too many open files.</summary>
     public const int TooManyFiles = 24;
 

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
@@ -18,6 +19,8 @@ public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsU
 /// Whose a block is: one that the manifest names is in service. One that it names as deleted, and one whose mark says that this directory made it for
 /// the manifest that stands, is the rest of a deletion or of a conversion that a crash cut off, and is removed. Any other, restored from a
 /// snapshot or made by Prometheus, is verified and adopted, or put into <c>quarantine/</c>.
+/// A block that is named and cannot be opened, for whatever reason, is out of service: it is named as damage, stays where it is and stays in the manifest, and
+/// is tried again, so that it serves as soon as it can be opened. Nothing that is wrong with a block keeps anything else from working.
 /// Not thread-safe: recovery uses it first, then one thread.
 /// </remarks>
 public sealed class BlockStore
@@ -30,6 +33,9 @@ public sealed class BlockStore
     private readonly bool _mmap;
     private readonly PostingsCacheBudget _cache;
     private readonly ILogger _log;
+
+    // Of blocks out of service: why, so that it is told once.
+    private readonly Dictionary<string, string> _outOfService = [];
 
     /// <summary>The blocks of a data directory.</summary>
     /// <param name="files">The disk.</param>
@@ -47,57 +53,127 @@ public sealed class BlockStore
     }
 
     /// <summary>Bytes of what was found damaged, which counts against the size of the directory as everything else does.</summary>
-    public long QuarantineBytes => BytesOf(_paths.Quarantine);
+    public long QuarantineBytes => BytesOf(_paths.Quarantine, static _ => true);
 
     /// <summary>Opens a block; the caller owns the reader.</summary>
     /// <exception cref="CorruptFileException">It is damaged, or missing.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
     public BlockReader OpenBlock(string ulid) => BlockReader.Open(_files, _paths.Block(ulid), _mmap, _cache);
 
-    /// <summary>Opens the blocks that the manifest names. What cannot be opened is out of service and stays where it is.</summary>
+    /// <summary>Opens what a writer has finished, ahead of its commit; the caller owns it.</summary>
+    /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public FinishedBlock OpenFinished(BlockWriter writer)
+    {
+        ArgumentNullException.ThrowIfNull(writer);
+        return writer.OpenFinished(_mmap, _cache);
+    }
+
+    /// <summary>Opens the blocks that the manifest names.</summary>
     /// <param name="manifest">The committed state.</param>
     /// <param name="damaged">Told of each block that cannot be served.</param>
     public BlockSet OpenNamed(ManifestState manifest, Action<string> damaged)
     {
+        ArgumentNullException.ThrowIfNull(manifest);
         List<StoredBlock> blocks = [];
         foreach (BlockEntry entry in manifest.Blocks)
         {
-            try
-            {
-                blocks.Add(new StoredBlock(entry, OpenBlock(entry.Ulid)));
-            }
-            catch (CorruptFileException corrupt)
-            {
-                damaged($"{corrupt.Message}; block {entry.Ulid} is out of service");
-            }
-            catch (DiskException missing) when (missing.Errno == Errno.NoEntry)
-            {
-                damaged($"{missing.Message}; block {entry.Ulid} is out of service until it is put back");
-            }
+            if (TryOpen(entry, damaged) is { } block) blocks.Add(block);
         }
 
         return BlockSet.Empty.With(blocks);
     }
 
-    /// <summary>Removes the rests of crashes: what carries a temporary name, what the manifest says is deleted, what a conversion never got named.</summary>
-    public void RemoveRests(ManifestState manifest)
+    /// <summary>Opens a block that the manifest names; the caller owns the reader.</summary>
+    /// <param name="entry">What the manifest says.</param>
+    /// <param name="damaged">Told why it cannot be served, once as long as that does not change.</param>
+    /// <returns>Null if it is out of service.</returns>
+    public StoredBlock? TryOpen(BlockEntry entry, Action<string> damaged)
     {
-        foreach (string name in BlockDirectory.SweepTemporaries(_files, _paths.Blocks)) Log.RestRemoved(_log, DataLayout.Join(_paths.Blocks, name));
+        ArgumentNullException.ThrowIfNull(entry);
+        ArgumentNullException.ThrowIfNull(damaged);
+        string problem;
+        try
+        {
+            BlockReader reader = OpenBlock(entry.Ulid);
+            _outOfService.Remove(entry.Ulid);
+            return new StoredBlock(BlockEntry.Of(reader.Meta, entry.Rank), reader);
+        }
+        catch (CorruptFileException corrupt)
+        {
+            problem = corrupt.Message;
+        }
+        catch (DiskException refused)
+        {
+            problem = refused.Message;
+        }
+
+        if (_outOfService.GetValueOrDefault(entry.Ulid) == problem) return null;
+        _outOfService[entry.Ulid] = problem;
+        damaged($"{problem}; block {entry.Ulid}{RangeOf(entry)} is out of service until it can be opened");
+        return null;
+    }
+
+    /// <summary>
+    /// Removes the rests of crashes: what carries a temporary name, what the manifest says is deleted, what a conversion never got named. Only while no block is
+    /// being written or removed: at the start. What may be the last copy of something damaged stays.
+    /// </summary>
+    /// <param name="manifest">The committed state.</param>
+    /// <param name="tablesAreWhole">Whether all that blocks are made of could be opened.</param>
+    /// <param name="served">The blocks that could be opened.</param>
+    /// <param name="damaged">Told of what cannot be removed.</param>
+    /// <returns>Names of what could not be removed.</returns>
+    public ImmutableArray<string> RemoveRests(ManifestState manifest, bool tablesAreWhole, BlockSet served, Action<string> damaged)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        ArgumentNullException.ThrowIfNull(served);
+        ArgumentNullException.ThrowIfNull(damaged);
         HashSet<string> named = [.. manifest.Blocks.Select(static block => block.Ulid)];
         HashSet<string> deleted = [.. manifest.DeletedBlocks];
-        foreach (string ulid in Directories())
+        HashSet<string> outOfService = [.. named.Except(served.Blocks.Select(static block => block.Entry.Ulid))];
+        bool IsRest(string name)
         {
-            if (named.Contains(ulid) || !(deleted.Contains(ulid) || IsUnnamedConversion(ulid, manifest))) continue;
-            Remove(ulid);
-            Log.RestRemoved(_log, _paths.Block(ulid));
+            if (name.EndsWith(BlockDirectory.DeletionSuffix, StringComparison.Ordinal)) return BlockDirectory.IsTemporary(name);
+            if (deleted.Contains(name)) return true;
+            if (BlockDirectory.IsTemporary(name)) return tablesAreWhole;
+            return tablesAreWhole && !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(name, manifest, outOfService);
         }
+
+        ImmutableArray<string> rests;
+        try
+        {
+            rests = [.. _files.List(_paths.Blocks).Where(static entry => entry.IsDirectory).Select(static entry => entry.Name).Where(IsRest)];
+        }
+        catch (DiskException refused)
+        {
+            damaged($"{refused.Message}; rests of earlier work in it stay, and blocks that were put into it are not seen");
+            return [];
+        }
+
+        // If only the process died, the renames that gave temporary names may still have to reach the disk.
+        if (!rests.IsEmpty) _files.SyncDir(_paths.Blocks);
+        return [.. rests.Where(name => !TryRemoveRest(name, damaged))];
     }
 
     /// <summary>Names of the blocks that are there and that the manifest knows nothing of.</summary>
-    public IReadOnlyList<string> FindUnknown(ManifestState manifest)
+    /// <param name="manifest">The committed state.</param>
+    /// <param name="odd">What bears the name of a block and is no directory, such as a symbolic link, which is not followed.</param>
+    public IReadOnlyList<string> FindUnknown(ManifestState manifest, out IReadOnlyList<string> odd)
     {
+        ArgumentNullException.ThrowIfNull(manifest);
         HashSet<string> known = [.. manifest.Blocks.Select(static block => block.Ulid), .. manifest.DeletedBlocks];
-        return [.. Directories().Where(ulid => !known.Contains(ulid))];
+        DirectoryEntry[] unknown = [.. _files.List(_paths.Blocks).Where(entry => BlockDirectory.IsBlock(entry.Name, out _) && !known.Contains(entry.Name))];
+        odd = [.. unknown.Where(static entry => !entry.IsDirectory).Select(static entry => entry.Name)];
+        return [.. unknown.Where(static entry => entry.IsDirectory).Select(static entry => entry.Name)];
+    }
+
+    /// <summary>Bytes of what lies in the directory and is neither served nor being deleted: blocks out of service, and foreign ones that were not taken.</summary>
+    public long UnservedBytes(ManifestState manifest, BlockSet served)
+    {
+        ArgumentNullException.ThrowIfNull(manifest);
+        ArgumentNullException.ThrowIfNull(served);
+        HashSet<string> accounted = [.. served.Blocks.Select(static block => block.Entry.Ulid), .. manifest.DeletedBlocks];
+        return BytesOf(_paths.Blocks, entry => !accounted.Contains(entry.Name) && !BlockDirectory.IsTemporary(entry.Name));
     }
 
     /// <summary>Of some blocks those of which something is still on disk, under their names or on their way out.</summary>
@@ -152,20 +228,55 @@ public sealed class BlockStore
         return target;
     }
 
-    /// <summary>Removes a block: its name at once, its files behind it.</summary>
-    public void Remove(string ulid) => BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(ulid));
+    /// <summary>Removes a block, its name at once, its files behind it; or what is left of one under a temporary name.</summary>
+    public void Remove(string name)
+    {
+        if (BlockDirectory.IsTemporary(name)) BlockDirectory.RemoveTemporary(_files, _paths.Blocks, name);
+        else BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(name));
+    }
 
-    private long BytesOf(string directory) => _files.List(directory)
-        .Sum(entry => entry.IsDirectory ? BytesOf(DataLayout.Join(directory, entry.Name)) : entry.Length);
-
-    private IEnumerable<string> Directories() => BlockDirectory.List(_files, _paths.Blocks).Select(static ulid => ulid.ToString());
-
-    private bool IsUnnamedConversion(string ulid, ManifestState manifest)
+    private bool TryRemoveRest(string name, Action<string> damaged)
     {
         try
         {
-            BlockMark? mark = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(ulid), BlockMeta.FileName)).Mark;
-            return mark is not null && mark.Directory == manifest.DirectoryId && mark.Generation == manifest.Generation;
+            Remove(name);
+            Log.RestRemoved(_log, _paths.Block(name));
+            return true;
+        }
+        catch (DiskException refused) when (!refused.IsSync)
+        {
+            damaged($"{_paths.Block(name)} is the rest of earlier work and cannot be removed: {refused.Message}; it is not served, and its removal is tried again");
+            return false;
+        }
+    }
+
+    /// <summary>As far as the disk lets it be seen: a directory that somebody closed to us must not keep retention from its work.</summary>
+    private long BytesOf(string directory, Func<DirectoryEntry, bool> counts)
+    {
+        try
+        {
+            return _files.List(directory).Where(counts)
+                .Sum(entry => entry.IsDirectory ? BytesOf(DataLayout.Join(directory, entry.Name), static _ => true) : entry.Length);
+        }
+        catch (DiskException)
+        {
+            return 0;
+        }
+    }
+
+    private static string RangeOf(BlockEntry entry) => entry.MaxTimeMs is null ? "" : $" of {entry.MinTimeMs} to {entry.MaxTimeMs} ms";
+
+    /// <summary>
+    /// True for the rest of a step of ours that a crash cut off before it was named: what it was made of is named still, and serves, unless a block that it was
+    /// made of is out of service.
+    /// </summary>
+    private bool IsUnnamed(string ulid, ManifestState manifest, HashSet<string> outOfService)
+    {
+        try
+        {
+            BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(ulid), BlockMeta.FileName));
+            bool isOurs = meta.Mark is { } mark && mark.Directory == manifest.DirectoryId && mark.Generation == manifest.Generation;
+            return isOurs && !meta.Compaction.Parents.Any(parent => outOfService.Contains(parent.Ulid.ToString()));
         }
         catch (Exception unreadable) when (unreadable is CorruptFileException or DiskException)
         {

@@ -3,7 +3,10 @@ using TsdbRemote.Blocks.Files;
 namespace TsdbRemote.Storage.Engine;
 
 /// <summary>When background work on files may be tried again after a failure: 1 s, 2 s ... 5 min. Three failures in a row are one too many.</summary>
-/// <remarks>A full disk is no failure of the kind that adds up: it is tried again for as long as it takes. One thread works; any may hurry it.</remarks>
+/// <remarks>
+/// A full disk, too many open files and a file system that is mounted read-only are no failures of the kind that adds up: somebody can undo them while the
+/// process runs, and none says anything about what is stored. They are tried again for as long as it takes. One thread works; any may hurry it.
+/// </remarks>
 /// <param name="time">The clock.</param>
 /// <param name="firstDelay">What a full disk waits, and half of what a first failure does; null for a second.</param>
 internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
@@ -36,8 +39,8 @@ internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
     /// <returns>Time until the next attempt.</returns>
     public TimeSpan Failed(Exception failure)
     {
-        bool full = failure is DiskException { Errno: DiskException.NoSpace };
-        if (!full) _failuresInARow++;
+        bool passes = failure is DiskException { Errno: Errno.NoSpace or Errno.Quota or Errno.TooManyFiles or Errno.TooManyFilesOfAll or Errno.ReadOnly };
+        if (!passes) _failuresInARow++;
         TimeSpan delay = (firstDelay ?? FirstDelay) * Math.Pow(2, Math.Min(_failuresInARow, 10));
         if (delay > LongestDelay) delay = LongestDelay;
         Volatile.Write(ref _notBefore, time.GetTimestamp() + (long)(delay.TotalSeconds * time.TimestampFrequency));

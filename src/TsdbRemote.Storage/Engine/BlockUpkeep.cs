@@ -8,44 +8,96 @@ using TsdbRemote.Storage.Levels;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>Blocks that come and go by themselves: adopts what is put into <c>blocks/</c>, deletes what retention says, removes what nobody reads any more.</summary>
+/// <summary>
+/// Blocks that come and go by themselves: adopts what is put into <c>blocks/</c>, serves again what can be opened again, deletes what retention says, removes
+/// what nobody reads any more.
+/// </summary>
 /// <remarks>
 /// Deletion (reliability §2.3): the manifest drops the block and names it as deleted; its last reader hands it over here; it is renamed, then
 /// removed; a later commit forgets the name. A crash anywhere leaves a block that the next open removes, and never one that comes back.
+/// What the disk refuses of one block is named once, keeps nothing else from its turn, and is tried again in every round.
 /// Not thread-safe: one thread works; readers hand blocks over from theirs.
 /// </remarks>
 internal sealed class BlockUpkeep
 {
+    private const string Unsupported = "unsupported ";
+
+    // A directory that stays above its size is said so once an hour: rounds come every 30 s.
+    private const int RoundsPerWarning = 120;
+
     private readonly CurrentState _state;
     private readonly StateCommits _commits;
     private readonly BlockStore _store;
     private readonly Retention _retention;
     private readonly TrustedClock _clock;
-    private readonly Func<long> _otherBytes;
+    private readonly Func<EngineState, OtherBytes> _others;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
     private readonly ILogger _log;
-    private readonly ConcurrentQueue<string> _unused = new();
+    private readonly ConcurrentQueue<string> _unused;
 
     // Of blocks that did not pass: what they looked like then. Only what has not changed since is given up, a copy in progress is not.
     private readonly Dictionary<string, string> _refused = [];
 
-    // Of blocks that the disk does not let us read or move: what it said, which is told once.
+    // What the disk does not let us read, move or remove, by name in the directory: what is wrong with it, which is told once.
     private readonly Dictionary<string, string> _unreadable = [];
+    private readonly Dictionary<string, string> _stuck = [];
+    private int _roundsAboveSize;
 
+    /// <summary>Nothing done yet.</summary>
+    /// <param name="state">What is served.</param>
+    /// <param name="commits">Changes it.</param>
+    /// <param name="store">The directory.</param>
+    /// <param name="retention">What is too old or too much.</param>
+    /// <param name="clock">The time of day.</param>
+    /// <param name="others">Bytes of the data directory besides the blocks that a state serves.</param>
+    /// <param name="rests">Names in the directory that the open could not remove.</param>
+    /// <param name="counters">Added to.</param>
+    /// <param name="damaged">Told what is wrong with a block.</param>
+    /// <param name="log">Where events go.</param>
     public BlockUpkeep(
-        CurrentState state, StateCommits commits, BlockStore store, Retention retention, TrustedClock clock, Func<long> otherBytes, EngineCounters counters,
-        Action<string> damaged, ILogger log)
+        CurrentState state, StateCommits commits, BlockStore store, Retention retention, TrustedClock clock, Func<EngineState, OtherBytes> others,
+        IEnumerable<string> rests, EngineCounters counters, Action<string> damaged, ILogger log)
     {
         _state = state;
         _commits = commits;
         _store = store;
         _retention = retention;
         _clock = clock;
-        _otherBytes = otherBytes;
+        _others = others;
+        _unused = new ConcurrentQueue<string>(rests);
         _counters = counters;
         _damaged = damaged;
         _log = log;
+    }
+
+    /// <summary>One round of all of it.</summary>
+    /// <returns>True if something changed.</returns>
+    public bool Work(CancellationToken cancel)
+    {
+        bool removed = Remove();
+        bool served = ServeAgain(cancel);
+        bool adopted = Adopt(cancel);
+        return Retain() | adopted | served | removed;
+    }
+
+    /// <summary>Opens what the manifest names and nobody could open before.</summary>
+    /// <returns>True if something changed.</returns>
+    public bool ServeAgain(CancellationToken cancel)
+    {
+        EngineState state = _state.Peek;
+        bool changed = false;
+        foreach (BlockEntry entry in OutOfService(state))
+        {
+            cancel.ThrowIfCancellationRequested();
+            if (_store.TryOpen(entry, _damaged) is not { } block) continue;
+            _state.Change(current => current.With(blocks: current.Blocks.With(block)));
+            block.Reader.Dispose(); // the state holds it now
+            Log.BlockServedAgain(_log, entry.Ulid);
+            changed = true;
+        }
+
+        return changed;
     }
 
     /// <summary>Looks for blocks that were put into the directory; verifies them and adopts, or quarantines, them.</summary>
@@ -53,7 +105,11 @@ internal sealed class BlockUpkeep
     public bool Adopt(CancellationToken cancel)
     {
         bool changed = false;
-        foreach (string ulid in _store.FindUnknown(_state.Peek.Manifest))
+        IReadOnlyList<string> unknown = _store.FindUnknown(_state.Peek.Manifest, out IReadOnlyList<string> odd);
+        Forget(_refused, unknown);
+        Forget(_unreadable, [.. unknown, .. odd]);
+        foreach (string name in odd) Tell(_unreadable, name, $"{name} in blocks/ is not served: it is no directory; links are not followed");
+        foreach (string ulid in unknown)
         {
             cancel.ThrowIfCancellationRequested();
             try
@@ -76,22 +132,33 @@ internal sealed class BlockUpkeep
         long? clockMs = _clock.ReadMs();
         if (_retention.IsUnlimited) return false;
         EngineState state = _state.Peek;
-        ImmutableArray<string> expired = _retention.Expired(state.Blocks, NewestMs(state), clockMs, _otherBytes());
-        if (expired.IsEmpty) return false;
-        HashSet<string> names = [.. expired];
+        long? newestMs = NewestMs(state);
+        OtherBytes others = _others(state);
+        ImmutableArray<ExpiredBlock> expired = _retention.Expired(state.Blocks, newestMs, clockMs, others);
+        HashSet<string> names = [.. expired.Select(static block => block.Ulid)];
+        WarnAboveSize(_retention.Excess(state.Blocks.Blocks.Where(block => !names.Contains(block.Entry.Ulid)).Sum(static block => block.Reader.Bytes), others));
+        IEnumerable<BlockEntry> tooOld = OutOfService(state).Where(block => block.MaxTimeMs is { } max && _retention.IsTooOld(max, newestMs, clockMs));
+        string[] lost = [.. tooOld.Select(static block => block.Ulid)];
+        if (expired.IsEmpty && lost.Length == 0) return false;
         _commits.Commit(
             manifest => manifest with
             {
-                Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
-                DeletedBlocks = manifest.DeletedBlocks.AddRange(expired),
+                Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid) && !lost.Contains(block.Ulid))],
+                DeletedBlocks = [.. manifest.DeletedBlocks, .. names, .. lost],
             },
             (current, manifest) =>
             {
                 foreach (StoredBlock block in current.Blocks.Blocks.Where(block => names.Contains(block.Entry.Ulid))) Retire(block);
                 return current.With(manifest, blocks: current.Blocks.Without(names));
             });
-        EngineCounters.Add(ref _counters.BlocksDeleted, expired.Length);
-        foreach (string ulid in expired) Log.BlockExpired(_log, ulid);
+        EngineCounters.Add(ref _counters.BlocksDeleted, names.Count + lost.Length);
+        foreach (ExpiredBlock block in expired) Log.BlockExpired(_log, block.Ulid, block.Reason);
+        foreach (string ulid in lost)
+        {
+            _unused.Enqueue(ulid); // nobody reads it
+            Log.BlockExpired(_log, ulid, "it is out of service, and all of it is older than storage.retention.time");
+        }
+
         return true;
     }
 
@@ -107,6 +174,7 @@ internal sealed class BlockUpkeep
             try
             {
                 _store.Remove(ulid);
+                _stuck.Remove(ulid);
             }
             catch (DiskException failure) when (!failure.IsSync)
             {
@@ -114,6 +182,7 @@ internal sealed class BlockUpkeep
                 _unused.Enqueue(ulid);
                 EngineCounters.Add(ref _counters.ConversionErrors, 1);
                 Log.DeleteFailed(_log, failure.Path, failure);
+                Tell(_stuck, ulid, $"what is left of block {ulid}, which is served no longer, cannot be removed: {failure.Message}; its removal is tried again");
             }
         }
 
@@ -127,11 +196,23 @@ internal sealed class BlockUpkeep
         return true;
     }
 
-    private const string Unsupported = "unsupported ";
+    /// <summary>What the manifest names and nobody can open.</summary>
+    private static IEnumerable<BlockEntry> OutOfService(EngineState state)
+    {
+        if (state.Blocks.Blocks.Length == state.Manifest.Blocks.Length) return [];
+        HashSet<string> served = [.. state.Blocks.Blocks.Select(static block => block.Entry.Ulid)];
+        return state.Manifest.Blocks.Where(block => !served.Contains(block.Ulid));
+    }
+
+    private static void Forget(Dictionary<string, string> told, IReadOnlyList<string> there)
+    {
+        foreach (string name in told.Keys.Except(there).ToArray()) told.Remove(name);
+    }
 
     /// <summary>True if somebody else's files are to blame, and not the disk as a whole: a block must not stop what has nothing to do with it.</summary>
     private static bool IsOf(string ulid, DiskException failure) =>
-        !failure.IsSync && failure.Errno is not (DiskException.NoSpace or Errno.TooManyFiles or Errno.ReadOnly) && failure.Path.Contains(ulid, StringComparison.Ordinal);
+        !failure.IsSync && failure.Errno is not (Errno.NoSpace or Errno.TooManyFiles or Errno.TooManyFilesOfAll or Errno.ReadOnly)
+        && failure.Path.Contains(ulid, StringComparison.Ordinal);
 
     private bool TryAdopt(string ulid, CancellationToken cancel)
     {
@@ -139,7 +220,7 @@ internal sealed class BlockUpkeep
         string? before = _refused.GetValueOrDefault(ulid);
         if (before == Unsupported + looks) return false;
         ForeignBlock found = _store.Examine(ulid, cancel);
-        if (found.Reader is { } reader) Adopt(new StoredBlock(new BlockEntry(ulid, 0, Adopted: true), reader));
+        if (found.Reader is { } reader) TakeIn(new StoredBlock(BlockEntry.Of(reader.Meta, rank: 0), reader));
         else if (found.IsUnsupported) Refuse(ulid, Unsupported + looks, found.Problem!);
         else if (before != looks) _refused[ulid] = looks;
         else Quarantine(ulid, found.Problem!);
@@ -150,12 +231,23 @@ internal sealed class BlockUpkeep
     {
         if (failure.Errno == Errno.NoEntry) return; // it is being taken away or put there: the next look tells
         EngineCounters.Add(ref _counters.ConversionErrors, 1);
-        if (_unreadable.GetValueOrDefault(ulid) == failure.Message) return;
-        _unreadable[ulid] = failure.Message;
-        _damaged($"block {ulid} is not served: {failure.Message}; it stays in blocks/ and is looked at again");
+        Tell(_unreadable, ulid, $"block {ulid} is not served: {failure.Message}; it stays in blocks/ and is looked at again");
     }
 
-    private void Adopt(StoredBlock block)
+    private void Tell(Dictionary<string, string> told, string name, string what)
+    {
+        if (told.GetValueOrDefault(name) == what) return;
+        told[name] = what;
+        _damaged(what);
+    }
+
+    private void WarnAboveSize(string? excess)
+    {
+        if (excess is null) _roundsAboveSize = 0;
+        else if (_roundsAboveSize++ % RoundsPerWarning == 0) Log.RetentionExceeded(_log, excess);
+    }
+
+    private void TakeIn(StoredBlock block)
     {
         try
         {
@@ -169,6 +261,7 @@ internal sealed class BlockUpkeep
         }
 
         _refused.Remove(block.Entry.Ulid);
+        _unreadable.Remove(block.Entry.Ulid);
         EngineCounters.Add(ref _counters.BlocksAdopted, 1);
         Log.BlockAdopted(_log, block.Entry.Ulid, block.Reader.Meta.Stats.Series, block.Reader.Meta.Stats.Samples, block.Reader.Bytes);
     }
@@ -183,6 +276,7 @@ internal sealed class BlockUpkeep
     {
         string kept = _store.Quarantine(ulid);
         _refused.Remove(ulid);
+        _unreadable.Remove(ulid);
         EngineCounters.Add(ref _counters.BlocksQuarantined, 1);
         _damaged($"block {ulid} does not pass verification ({problem}); kept as {kept}");
     }

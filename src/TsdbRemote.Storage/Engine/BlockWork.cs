@@ -13,7 +13,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
 /// round of it, for tests that run without threads.
 /// Failure: what fails before the manifest is touched costs its own files and is tried again after a while, for as long as it takes. A failed sync of
-/// a directory, or three failures in a row that end with a failed sync, make the storage read-only (<see cref="EngineFailure"/>). A full disk is tried again for as long as it takes. Compaction waits for
+/// a directory, or three failures in a row that end with a failed sync, make the storage read-only (<see cref="EngineFailure"/>). Compaction waits for
 /// itself: it needs more room than anything else, and nothing else needs it.
 /// </remarks>
 internal sealed class BlockWork : IDisposable
@@ -173,9 +173,16 @@ internal sealed class BlockWork : IDisposable
             _upkeepDue = now + (long)(UpkeepInterval.TotalSeconds * _time.TimestampFrequency);
         }
 
-        bool removed = _upkeep.Remove();
-        bool adopted = _upkeep.Adopt(_stop.Token);
-        return _upkeep.Retain() | adopted | removed;
+        try
+        {
+            return _upkeep.Work(_stop.Token);
+        }
+        catch
+        {
+            // It is not done: nobody is told so, and the next round begins with it again.
+            lock (_requestLock) _upkeepDue = long.MinValue;
+            throw;
+        }
     }
 
     private bool TryConvert()

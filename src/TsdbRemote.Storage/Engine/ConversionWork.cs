@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -15,7 +16,7 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Commits conversions: one window of tables becomes one block.</summary>
 /// <remarks>
-/// Order (reliability §2.3): all files of the block but one, synced; then, while no other commit can come between: <c>meta.json</c> with the generation that
+/// Order (reliability §2.3): all files of the block but one, synced, opened; then, while no other commit can come between: <c>meta.json</c> with the generation that
 /// stands, the block's name, the manifest (window out of the tables, block in); then the state that readers see; then the tables that held
 /// nothing else go with their last reader. A crash before the manifest leaves a block whose mark equals directory and generation and that
 /// nobody names: the next open removes it. One after it leaves tables that nobody names.
@@ -71,10 +72,9 @@ internal sealed class ConversionWork
     /// <exception cref="OperationCanceledException">Cancelled; the window is as it was.</exception>
     public bool TryConvertNext(bool isAsked, CancellationToken cancel)
     {
-        EngineState state = _state.Acquire();
+        if (TakeNext(isAsked, out SeriesDictionary? dictionary) is not { } job || dictionary is null) return false;
         try
         {
-            if (Pick(state, isAsked) is not { } job) return false;
             using IDisposable? claim = _claims.TryClaim(job.Window);
 
             // A compaction that began or ended since the state was read: what stands now is looked at in the next round.
@@ -82,7 +82,7 @@ internal sealed class ConversionWork
             long started = Stopwatch.GetTimestamp();
             try
             {
-                Convert(job, state.Dictionary, started, cancel);
+                Convert(job, dictionary, started, cancel);
             }
             catch (Exception unfit) when (unfit is CorruptFileException or CorruptChunkException or ReadLimitException)
             {
@@ -92,6 +92,28 @@ internal sealed class ConversionWork
             }
 
             return true;
+        }
+        finally
+        {
+            foreach (LevelTable table in job.Tables) table.Reader.Release();
+            dictionary.Release();
+        }
+    }
+
+    /// <summary>
+    /// The next window, with its tables and the dictionary held. Nothing else is: a MemTable that is flushed during a long conversion must leave memory.
+    /// </summary>
+    private ConversionJob? TakeNext(bool isAsked, out SeriesDictionary? dictionary)
+    {
+        dictionary = null;
+        EngineState state = _state.Acquire();
+        try
+        {
+            if (Pick(state, isAsked) is not { } job) return null;
+            foreach (LevelTable table in job.Tables) Invariant.Check(table.Reader.TryAcquire());
+            dictionary = state.Dictionary;
+            Invariant.Check(dictionary.TryAcquire());
+            return job;
         }
         finally
         {
@@ -150,14 +172,16 @@ internal sealed class ConversionWork
         ImmutableHashSet<long> tables = [.. job.Tables.Select(static table => table.Entry.Id)];
         StoredBlock? stored = null;
         ImmutableArray<LevelTable> gone = [];
+        using FinishedBlock finished = _store.OpenFinished(block.Writer);
         try
         {
             _commits.Commit(
                 manifest =>
                 {
                     long rank = manifest.ConversionCounter + 1;
-                    block.Writer.Commit(MetaOf(job, block, new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank }));
-                    stored = new StoredBlock(new BlockEntry(ulid.ToString(), rank, Adopted: false), _store.OpenBlock(ulid.ToString()));
+                    BlockMeta meta = MetaOf(job, block, new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
+                    block.Writer.Commit(meta);
+                    stored = new StoredBlock(BlockEntry.Of(meta, rank), finished.Serve(meta));
                     return manifest with
                     {
                         ConversionCounter = rank,

@@ -32,6 +32,9 @@ public sealed class LsmEngine : IAsyncDisposable
     // After the patience for the flush is used up: one system call on a disk that answers takes less.
     private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
 
+    // Of files that reads found damaged. Where there are more, it is the disk, and a longer list says no more.
+    private const int MaxDamagedFiles = 1000;
+
     private readonly StorageOptions _options;
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -48,6 +51,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly CancellationTokenSource _stopping = new();
     private readonly TaskCompletionSource _ready = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ConcurrentQueue<string> _damages = new();
+    private readonly ConcurrentDictionary<string, byte> _damagedFiles = new();
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
     private readonly WriteAheadLog _wal;
@@ -115,7 +119,7 @@ public sealed class LsmEngine : IAsyncDisposable
             _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
             _dictionaries, _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
-        _blocks = NewBlockWork(commits, store);
+        _blocks = NewBlockWork(commits, store, recovered.BlockRests);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, _stall, _lag, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
@@ -245,6 +249,14 @@ public sealed class LsmEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>Takes note of damage that a read found, so that it is seen: each file once.</summary>
+    public void NoteDamage(Exception damage)
+    {
+        ArgumentNullException.ThrowIfNull(damage);
+        string file = (damage as CorruptFileException)?.Path ?? damage.Message;
+        if (_damagedFiles.Count < MaxDamagedFiles && _damagedFiles.TryAdd(file, 0)) Damaged($"{damage.Message}; found by a read, which failed");
+    }
+
     /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
     public async Task StopAsync(CancellationToken cancel)
@@ -304,17 +316,21 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>One merge of tables, for tests without threads.</summary>
     internal bool StepCompaction() => _compaction.Step();
 
+    /// <summary>What is served now, for tests.</summary>
+    internal EngineState StateNow => _state.Peek;
+
     /// <summary>One round of work on blocks, for tests without threads.</summary>
     internal bool StepBlocks() => _blocks.Step();
 
     /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
     internal bool StepDictionary() => _dictionaries.Step();
 
-    private BlockWork NewBlockWork(StateCommits commits, BlockStore store)
+    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);
-        long OtherBytes() => _state.Peek.Levels.Bytes + _background.UnflushedLogBytes + store.QuarantineBytes;
-        var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, OtherBytes, _counters, Damaged, _log);
+        OtherBytes Others(EngineState state) => new(
+            state.Levels.Bytes, _background.UnflushedLogBytes, store.QuarantineBytes, store.UnservedBytes(state.Manifest, state.Blocks));
+        var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         ConversionWork? conversion = _options.Integration.SstableToBlockConversion
             ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _ages, _counters, Damaged, _time, _log)

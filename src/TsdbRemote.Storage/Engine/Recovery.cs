@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
@@ -20,10 +21,11 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="NextTableId">First id that no table ever had.</param>
 /// <param name="NextDictionary">First number, above 1, that no dictionary file had when the directory was opened.</param>
 /// <param name="IsDictionaryDamaged">Some of the dictionary file could not be read.</param>
+/// <param name="BlockRests">What is left of blocks and could not be removed: names in <c>blocks/</c>.</param>
 /// <param name="Damages">What was found damaged and taken out of service.</param>
 internal sealed record RecoveredDirectory(
     ManifestState Manifest, LevelSet Levels, BlockSet Blocks, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
-    long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> Damages);
+    long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> BlockRests, ImmutableArray<string> Damages);
 
 /// <summary>A log segment that an earlier process left.</summary>
 /// <param name="Number">Its number.</param>
@@ -35,7 +37,8 @@ internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSeal
 /// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
-/// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused.
+/// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused; but nothing that is
+/// wrong with a block refuses a start: it is named, and <see cref="BlockUpkeep"/> tries it again.
 /// Running it twice, or crashing in it, changes nothing more.
 /// </remarks>
 internal sealed class Recovery
@@ -86,25 +89,42 @@ internal sealed class Recovery
         bool isDictionaryDamaged = _damages.Count > damagesBefore;
         long nextDictionary = FindNextDictionary(manifest);
         LevelSet levels = OpenTables(manifest);
-        BlockSet blocks = _store.OpenNamed(manifest, Damaged);
 
-        // Where something that is named turned out damaged, a rest may be the last copy of it, and stays.
+        // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
+        // of tables also what was made of them.
+        bool tablesAreWhole = _damages.Count == 0;
+        BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         bool isWhole = _damages.Count == 0;
         long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)], isWhole);
-        if (isWhole)
+        if (tablesAreWhole)
         {
             RemoveTemporaries(_paths.Root);
             foreach (string directory in TableDirectories()) RemoveTemporaries(directory);
             foreach (long window in WindowDirectories.All(_files, _paths)) WindowDirectories.RemoveIfEmpty(_files, _paths, window);
-            RemoveFlushedSegments(manifest);
-            _store.RemoveRests(manifest);
         }
+
+        if (isWhole) RemoveFlushedSegments(manifest);
+        ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
         if (_damages.Count == 0) RemoveUnnamedDictionaries(manifest);
+        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId);
+        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, _damages.ToImmutable());
+    }
 
-        manifest = NameInherited(manifest, segments, nextSegment, nextTableId);
-        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, _damages.ToImmutable());
+    /// <summary>
+    /// What the next commit says besides: the times of blocks that an early build named without; and, as deleted, blocks that were never named and could not be
+    /// removed: their marks tell whose they are only as long as this generation stands.
+    /// </summary>
+    private static ManifestState WithBlocks(ManifestState manifest, BlockSet served, ImmutableArray<string> rests)
+    {
+        Dictionary<string, BlockEntry> entries = served.Blocks.ToDictionary(static block => block.Entry.Ulid, static block => block.Entry);
+        IEnumerable<string> unnamed = rests.Where(static name => !BlockDirectory.IsTemporary(name)).Except(manifest.DeletedBlocks);
+        return manifest with
+        {
+            Blocks = [.. manifest.Blocks.Select(block => entries.GetValueOrDefault(block.Ulid, block))],
+            DeletedBlocks = [.. manifest.DeletedBlocks, .. unnamed],
+        };
     }
 
     private ManifestState LoadManifest()

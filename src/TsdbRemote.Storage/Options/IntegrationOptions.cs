@@ -17,7 +17,10 @@ public sealed record RetentionOptions : IOptionsSection
     [NullWord("unlimited")]
     public Duration? Time { get; init; }
 
-    /// <summary>Bytes of the data directory (blocks, tables, log, quarantine) beyond which the oldest blocks are deleted. Null: no bound.</summary>
+    /// <summary>
+    /// Bytes that blocks, tables and log may take together; beyond them the oldest blocks are deleted. Tables and log take half of it from the blocks at most,
+    /// and never the newest block; what is in quarantine or cannot be served deletes nothing, but is warned of where it is too much. Null: no bound.
+    /// </summary>
     [NullWord("unlimited")]
     public ByteSize? Size { get; init; }
 

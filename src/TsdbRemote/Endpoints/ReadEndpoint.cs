@@ -140,11 +140,13 @@ internal sealed class ReadEndpoint(
         }
         catch (CorruptChunkException damaged)
         {
+            host.Engine.NoteDamage(damaged);
             Log.ReadDamaged(log, damaged);
             return HttpAnswers.DamagedFile(damaged.Message);
         }
         catch (CorruptFileException damaged)
         {
+            host.Engine.NoteDamage(damaged);
             Log.ReadDamaged(log, damaged);
             return HttpAnswers.DamagedFile(damaged.Message);
         }

@@ -246,6 +246,7 @@ public sealed class AdoptionTests
         for (int i = 0; i < 3; i++) engine.BlocksByStep();
         Assert.Empty(engine.Engine.Stats().Blocks);
         Assert.Empty(engine.ReadAll());
+        Assert.Contains($"{PromtoolUlid} in blocks/ is not served", Assert.Single(engine.Engine.Stats().Damages, static damage => damage.Contains("links are not followed", StringComparison.Ordinal)), StringComparison.Ordinal);
         await engine.DisposeAsync();
         await using EngineHarness again = EngineHarness.OpenStepwise(files, options, _time);
         again.BlocksByStep();

@@ -1,6 +1,9 @@
 using System.Net;
+using Microsoft.Extensions.DependencyInjection;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Protos.Prometheus;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.SSTables;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
 namespace TsdbRemote.Tests.Endpoints;
@@ -242,6 +245,30 @@ public sealed class RemoteReadTests
         Assert.Equal([expected], Decode(answer).Select(Print));
         Chunk[] chunks = [.. answer.AsFrames().SelectMany(static frame => frame.ChunkedSeries[0].Chunks)];
         Assert.All(chunks.Zip(chunks.Skip(1)), static pair => Assert.True(pair.First.MaxTimeMs < pair.Second.MinTimeMs, "chunks do not overlap"));
+    }
+
+    [Fact]
+    public async Task Damage_that_a_read_finds_fails_it_and_is_named_once_a_file()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"), ("storage:integration:sstable_to_block_conversion", "false"));
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1000, 1), (2000, 2))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
+        string table = Assert.Single(Directory.GetFiles(Path.Combine(server.Services.GetRequiredService<StorageOptions>().DataDir, "tables")));
+        byte[] bytes = await File.ReadAllBytesAsync(table);
+        await using (FileStream file = File.OpenWrite(table))
+        {
+            file.Position = SSTableFormat.HeaderBytes + 4;
+            file.WriteByte((byte)(bytes[file.Position] ^ 1));
+        }
+
+        Assert.Empty(server.Engine.Stats().Damages);
+        for (int i = 0; i < 3; i++)
+        {
+            Answer answer = await server.ReadAsync(Read(Query(0, 9000, Eq("__name__", "up"))));
+            Assert.Equal(HttpStatusCode.InternalServerError, answer.Status);
+        }
+
+        Assert.StartsWith(table, Assert.Single(server.Engine.Stats().Damages), StringComparison.Ordinal);
     }
 
     [Fact, Trait("Row", "88")]

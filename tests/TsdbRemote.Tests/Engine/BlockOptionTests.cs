@@ -1,3 +1,4 @@
+using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -162,7 +163,7 @@ public sealed class BlockOptionTests
     }
 
     [Fact]
-    public void Retention_size_is_what_all_of_the_directory_may_take_before_the_oldest_block_goes()
+    public void Retention_size_is_what_blocks_tables_and_log_may_take_before_the_oldest_block_goes()
     {
         EngineHarness engine = OpenWithBlocks(new RetentionOptions());
         long blocks = engine.Engine.Stats().Blocks.Sum(static block => block.Bytes);
@@ -170,20 +171,43 @@ public sealed class BlockOptionTests
         engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(blocks + others + 100_000) });
         engine.CompactByStep();
         Assert.Equal(3, engine.Engine.Stats().Blocks.Length);
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(blocks + others - 1) });
+
+        // Table and log are the larger part: they take half of the size from the blocks, and no more.
+        Assert.True(others > blocks, $"{others} and {blocks}");
+        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(2 * blocks) });
         engine.CompactByStep();
-        Assert.True(engine.Engine.Stats().BlocksDeleted > 0);
+        Assert.Equal(0, engine.Engine.Stats().BlocksDeleted);
+        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(2 * blocks - 2) });
+        engine.CompactByStep();
+        Assert.Equal(1, engine.Engine.Stats().BlocksDeleted);
         Assert.DoesNotContain(Sample.Of(At(-5), -5), engine.ReadAll().Values.Single());
         engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(1) });
         engine.CompactByStep();
         Assert.Equal([Sample.Of(NowMs, 0)], engine.ReadAll().Values.Single());
 
-        // What is quarantined counts as well.
-        _disk.WriteNew("/disk/data/quarantine/something", new byte[10_000], sync: true);
-        TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Name, [Sample.Of(At(-5), 5)])]);
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(10_000) });
-        engine.CompactByStep();
-        Assert.Equal((1, 1), (engine.Engine.Stats().BlocksAdopted, engine.Engine.Stats().BlocksDeleted));
+    }
+
+    [Fact]
+    public void Junk_that_went_to_quarantine_deletes_no_good_block_and_is_named_once_an_hour()
+    {
+        EngineHarness engine = OpenWithBlocks(new RetentionOptions());
+        string junk = $"{TestBlocks.Directory}/{TestBlocks.Name(1)}";
+        _disk.MakeDir(junk);
+        _disk.WriteNew($"{junk}/index", new byte[1 << 20], sync: true);
+        using var log = new HeardWarnings();
+        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = ByteSize.Kibibytes(100) }, log);
+        for (int round = 0; round < 130; round++)
+        {
+            _time.Advance(TimeSpan.FromSeconds(31));
+            while (engine.Engine.StepBlocks())
+            {
+            }
+        }
+
+        Assert.Equal((3, 0, 1), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().BlocksDeleted, engine.Engine.Stats().BlocksQuarantined));
+        string[] warnings = [.. log.Heard.Where(static text => text.Contains("storage.retention.size is 102400", StringComparison.Ordinal))];
+        Assert.Equal(2, warnings.Length);
+        Assert.EndsWith("quarantine takes most of it", warnings[1], StringComparison.Ordinal);
     }
 
     [Theory]
@@ -224,10 +248,33 @@ public sealed class BlockOptionTests
     private static StorageOptions OptionsOf(IntegrationOptions integration, RetentionOptions? retention = null) =>
         EngineHarness.SmallOptions with { Integration = integration with { BlockCompaction = false }, Retention = retention ?? new RetentionOptions() };
 
-    private EngineHarness Open(IntegrationOptions integration, RetentionOptions? retention = null)
+    private EngineHarness Open(IntegrationOptions integration, RetentionOptions? retention = null, ILoggerFactory? log = null)
     {
         _open?.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        return _open = EngineHarness.OpenStepwise(_disk, OptionsOf(integration, retention), _time);
+        return _open = EngineHarness.OpenStepwise(_disk, OptionsOf(integration, retention), _time, log);
+    }
+
+    private sealed class HeardWarnings : ILoggerFactory, ILogger
+    {
+        public List<string> Heard { get; } = [];
+
+        public ILogger CreateLogger(string categoryName) => this;
+
+        public void AddProvider(ILoggerProvider provider) => throw new NotSupportedException();
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => logLevel >= LogLevel.Warning;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (IsEnabled(logLevel)) Heard.Add(formatter(state, exception));
+        }
+
+        public void Dispose()
+        {
+        }
     }
 
     /// <summary>Three blocks and a sample of now.</summary>

@@ -111,7 +111,7 @@ public sealed class FailureTests
     {
         EngineHarness engine = Open();
         AssertWritten(Write(engine, Known, 1));
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(TooManyOpenFiles), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
         Task flush = engine.Engine.FlushAsync(CancellationToken.None);
         for (int i = 0; i < failures; i++) Later(engine);
         Assert.Equal(failures, failing.Injections);
@@ -121,6 +121,23 @@ public sealed class FailureTests
         Assert.Equal([Sample.Of(1, 1)], engine.ReadAll()[Labels.Print(Known)]);
         AssertOnlyNamedFiles(engine);
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
+    }
+
+    [Theory]
+    [InlineData(TooManyOpenFiles)]
+    [InlineData(Errno.ReadOnly)]
+    public void T22_a_flush_that_finds_too_many_open_files_is_tried_again_for_as_long_as_it_takes(int errno)
+    {
+        EngineHarness engine = Open();
+        AssertWritten(Write(engine, Known, 1));
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(errno), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
+        Task flush = engine.Engine.FlushAsync(CancellationToken.None);
+        for (int i = 0; i < 5; i++) Later(engine);
+        Assert.Equal((5, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, flush.IsCompleted));
+        _files.Remove(failing);
+        Later(engine);
+        Assert.True(flush.IsCompletedSuccessfully);
+        AssertOnlyNamedFiles(engine);
     }
 
     [Theory]

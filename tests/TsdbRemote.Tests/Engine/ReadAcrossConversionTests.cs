@@ -1,6 +1,8 @@
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Tests.Wal;
@@ -50,6 +52,26 @@ public sealed class ReadAcrossConversionTests
         _engine.CompactByStep();
         Assert.Equal(3, _engine.Engine.Stats().Blocks.Length);
         AssertSame(before, EngineHarness.Read(held, range, All));
+    }
+
+    [Fact]
+    public void A_MemTable_that_is_flushed_while_a_window_is_converted_leaves_memory_at_once()
+    {
+        Write(-3, 0, 10);
+        _engine.FlushByStep();
+        Write(0, 0, 1);
+        bool? isGone = null;
+        _disk.BeforeOperation = (_, operation) =>
+        {
+            if (isGone is not null || !operation.Path.EndsWith(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) return;
+            isGone = false;
+            MemTable flushed = _engine.Engine.StateNow.MemTables.Active;
+            _engine.FlushByStep();
+            isGone = !flushed.TryAcquire();
+        };
+        _engine.BlocksByStep();
+        Assert.True(isGone);
+        Assert.Single(_engine.Engine.Stats().Blocks);
     }
 
     [Fact]
