@@ -1,5 +1,4 @@
 using System.Collections.Concurrent;
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Levels;

@@ -101,7 +101,7 @@ public sealed class WriteStallTests
         Assert.Null(await write);
         WriteStallEpisode stall = Assert.Single(_stall.Episodes);
         Assert.Equal(4000, stall.EndedMs - stall.BeganMs);
-        Assert.True(_stall.WaitAsync().IsCompletedSuccessfully);
+        Assert.True(_stall.WaitAsync().AsTask().IsCompletedSuccessfully);
     }
 
     [Theory]
@@ -131,7 +131,7 @@ public sealed class WriteStallTests
     public void T77_only_writes_into_a_crowded_window_are_held_back()
     {
         Crowd((0, 36), (4, 25));
-        Assert.True(_stall.WaitAsync().IsCompletedSuccessfully);
+        Assert.True(_stall.WaitAsync().AsTask().IsCompletedSuccessfully);
         Assert.Null(CrowdOf(Window, 2 * Window));
         Assert.Equal(36, CrowdOf(Window, Window - 1)!.Tables);
         Assert.Equal(25, CrowdOf(4 * Window, 9 * Window)!.Tables);
