@@ -184,7 +184,7 @@ public class IndexDamageTests
         for (int i = 0; i < 3; i++)
         {
             CorruptFileException damage = Assert.Throws<CorruptFileException>(() => reader.ReadSeries(id, into));
-            Assert.Contains("take more than 16777216 bytes", damage.What, StringComparison.Ordinal);
+            Assert.Contains("take more than 1048576 bytes", damage.What, StringComparison.Ordinal);
         }
     }
 
