@@ -78,12 +78,13 @@ public sealed class CompactionFailureTests
     }
 
     [Theory]
-    [InlineData(2, EnginePhase.Ready)]
-    [InlineData(3, EnginePhase.Failed)]
-    public void Three_failures_in_a_row_make_the_storage_read_only_and_two_do_not(int failures, EnginePhase phase)
+    [InlineData(FileOperationKind.SyncAll, 2, EnginePhase.Ready)]
+    [InlineData(FileOperationKind.SyncAll, 3, EnginePhase.Failed)]
+    [InlineData(FileOperationKind.CreateNew, 5, EnginePhase.Ready)]
+    public void Three_failed_syncs_in_a_row_make_the_storage_read_only_and_nothing_less_does(FileOperationKind kind, int failures, EnginePhase phase)
     {
         EngineHarness engine = OpenWithTwoRuns();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "*.sst.tmp", Sticky = true });
         Task merges = engine.Engine.CompactTablesAsync(CancellationToken.None);
         for (int i = 0; i < failures; i++) Later(engine);
         Assert.Equal(failures, failing.Injections);
