@@ -101,7 +101,9 @@ public sealed class CompactionModelTests
             using var directory = new TempDirectory();
             StorageOptions options = Merging(CompactionStrategy.SizeTiered) with
             {
-                DataDir = directory["data"], Read = new ReadOptions { Mmap = mmap }, Integration = new IntegrationOptions { SstableToBlockConversion = false },
+                DataDir = directory["data"],
+                Read = new ReadOptions { Mmap = mmap },
+                Integration = new IntegrationOptions { SstableToBlockConversion = false },
             };
             await using EngineHarness engine = EngineHarness.OpenStepwise(new LocalFileSystem(), options);
             for (int round = 0; round < 6; round++)
