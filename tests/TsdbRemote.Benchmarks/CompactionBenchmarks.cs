@@ -56,7 +56,7 @@ public class CompactionBenchmarks
         List<SeriesChunk> encoded = [];
         foreach (ulong[] id in _tables[0].Reader.SeriesIdsOf(Inputs.StartMs).Chunk(1))
         {
-            using var arena = new NativeArena();
+            using var arena = new NativeArena(1 << 16);
             chunks.Found.Clear();
             samples.Clear();
             encoded.Clear();

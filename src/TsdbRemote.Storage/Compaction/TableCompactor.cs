@@ -118,7 +118,10 @@ public sealed class TableCompactor
     {
         var options = new SSTableWriterOptions
         {
-            TableId = tableId, DirectoryId = _output.DirectoryId, Level = job.OutputLevel, BloomBitsPerKey = _output.BloomBitsPerKey,
+            TableId = tableId,
+            DirectoryId = _output.DirectoryId,
+            Level = job.OutputLevel,
+            BloomBitsPerKey = _output.BloomBitsPerKey,
         };
         long[] parents = [.. job.Inputs.Select(static table => table.Entry.Id)];
         string path = _paths.Table(tableId, job.OutputLevel, job.Window.MinMs);
