@@ -185,10 +185,7 @@ public sealed class LsmEngine : IAsyncDisposable
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
-    /// <summary>
-    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and the dictionary is
-    /// collected if that was due.
-    /// </summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, and series without data elsewhere have left the dictionary.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
     {
