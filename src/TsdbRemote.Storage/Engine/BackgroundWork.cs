@@ -6,7 +6,7 @@ using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>Switches MemTables when they are due and flushes what waits, on one thread; has successors of the dictionary take over in between.</summary>
+/// <summary>Switches MemTables when they are due and flushes what waits, on one thread; a successor of the dictionary takes over here.</summary>
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="Wake"/> when a MemTable may be full, or <see cref="FlushAsync"/> to have everything on
 /// disk. <see cref="Step"/> is one round of it, for tests that run without threads.
@@ -250,7 +250,8 @@ internal sealed class BackgroundWork : IDisposable
         {
             LedgerSegment old = _ledger[full.Segment] with { Bytes = _wal.SegmentBytes, LastSequence = _wal.LastSequence };
             SeriesDictionary dictionary = successor is null ? full.Dictionary : successor();
-            next = _newMemTable(isLogged ? SwitchSegment(full, ref isLogged, mustSwitch: successor is not null) : full.Segment + 1, dictionary);
+            long segment = isLogged ? SwitchSegment(full, ref isLogged, mustSwitch: successor is not null) : full.Segment + 1;
+            next = _newMemTable(segment, dictionary);
             _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
             _ledger.Set(old);
             _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));
@@ -265,8 +266,8 @@ internal sealed class BackgroundWork : IDisposable
     }
 
     /// <summary>
-    /// The log's next segment. Once a successor's file is committed its dictionary has to take over even if the log has stopped just now: the old one
-    /// believes more to be in the file than is, and what is flushed then for want of a log would lack labels.
+    /// The log's next segment. Once a successor's file is committed its dictionary has to take over even if the log has stopped just now: the
+    /// old one believes more to be in the file than is, and what is flushed then for want of a log would lack labels.
     /// </summary>
     private long SwitchSegment(MemTable full, ref bool isLogged, bool mustSwitch)
     {

@@ -16,19 +16,19 @@ internal sealed record DictionarySettings(int MinSeries, TimeSpan Interval)
     public static DictionarySettings Default { get; } = new(1000, TimeSpan.FromMinutes(1));
 }
 
-/// <summary>Collects the dictionary: series whose data has all gone to blocks leave memory and file, once they are more than half.</summary>
+/// <summary>Collects the dictionary: series whose data has all gone to blocks leave memory and file, once they are over half.</summary>
 /// <remarks>
 /// Live is what some MemTable holds or some table, in a window that the manifest still names.
-/// Two parts: <see cref="Step"/>, on a thread of its own, looks through tables and MemTables, makes the successor and writes its file, beside everybody
-/// else. The rest is done by the thread that flushes (<see cref="BackgroundWork"/>), so that no flush comes between: <see cref="TryCommit"/> looks
-/// through what is new, appends to the file and commits it; then MemTable and dictionary are switched under the exclusive gate with <see cref="Finish"/>;
-/// then <see cref="TookOver"/>.
-/// Disk (reliability §2.3): a new file under a new number, fsync of file and directory, the manifest, only then the old file goes. A crash before the
-/// manifest leaves a file that nothing names, one after it the old one: the next open removes either.
-/// Never: while the log is replayed, since what it will bring is not known; or while a table that the manifest names is out of service, for nobody knows
-/// what it holds.
-/// Failure: costs the new file, and is tried again after a while under another number. The failed sync of a directory or of the manifest makes the storage
-/// read-only (<see cref="EngineFailure"/>).
+/// Two parts: <see cref="Step"/>, on a thread of its own, looks through tables and MemTables, makes the successor and writes its file, beside
+/// everybody else. The rest is done by the thread that flushes (<see cref="BackgroundWork"/>), so that no flush comes between:
+/// <see cref="TryCommit"/> looks through what is new, appends to the file and commits it; then MemTable and dictionary are switched under the
+/// exclusive gate with <see cref="Finish"/>; then <see cref="TookOver"/>.
+/// Disk (reliability §2.3): a new file under a new number, fsync of file and directory, the manifest, only then the old file goes. A crash
+/// before the manifest leaves a file that nothing names, one after it the old one: the next open removes either.
+/// Never: while the log is replayed, since what it will bring is not known; or while a table that the manifest names is out of service, for
+/// nobody knows what it holds.
+/// Failure: costs the new file, and is tried again after a while under another number. The failed sync of a directory or of the manifest makes
+/// the storage read-only (<see cref="EngineFailure"/>).
 /// Memory: the successor beside the old dictionary, 12 bytes for each of its series, a bit or two for each of the old one's.
 /// </remarks>
 internal sealed class DictionaryWork : IDisposable
@@ -77,8 +77,8 @@ internal sealed class DictionaryWork : IDisposable
     /// <param name="time">The clock.</param>
     /// <param name="log">Where events go.</param>
     public DictionaryWork(
-        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, DictionarySettings settings, long nextNumber, bool isDamaged,
-        Func<bool> mayBegin, Action wakeFlusher, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
+        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, DictionarySettings settings, long nextNumber,
+        bool isDamaged, Func<bool> mayBegin, Action wakeFlusher, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -99,7 +99,7 @@ internal sealed class DictionaryWork : IDisposable
     /// <summary>True while a successor waits for the thread that flushes.</summary>
     public bool IsPrepared => Volatile.Read(ref _prepared) is not null;
 
-    /// <summary>Completes when the dictionary was looked through and, if that was due, collected; a failure is logged and counted, not thrown.</summary>
+    /// <summary>Completes when the dictionary was looked through and, if due, collected; a failure is logged and counted, not thrown.</summary>
     /// <exception cref="EngineUnavailableException">The engine is stopping.</exception>
     public Task CollectAsync(CancellationToken cancel)
     {
@@ -183,7 +183,7 @@ internal sealed class DictionaryWork : IDisposable
         return true;
     }
 
-    /// <summary>Has the successor and its file hold what has come since they were made, and commits the file. The thread that flushes.</summary>
+    /// <summary>Has successor and file hold what has come since they were made, and commits the file. The thread that flushes.</summary>
     /// <returns>False if it failed or was dropped: nothing has changed.</returns>
     public bool TryCommit()
     {
@@ -220,8 +220,8 @@ internal sealed class DictionaryWork : IDisposable
         }
         catch (Exception failure) when (failure is IOException or CorruptFileException)
         {
-            Drop(prepared, mayDelete: failure is not (ManifestUncertainException or DiskException { IsSync: true }));
             Failed(failure);
+            Drop(prepared, mayDelete: failure is not (ManifestUncertainException or DiskException { IsSync: true }));
             return false;
         }
         finally
@@ -249,14 +249,14 @@ internal sealed class DictionaryWork : IDisposable
         int before = collection.Old.Count;
         int dropped = collection.DroppedCount;
         collection.Dispose();
-        Volatile.Write(ref _prepared, null);
         foreach (string replaced in prepared.Replaced) Delete(replaced);
         _backoff.Succeeded();
         EngineCounters.Add(ref _counters.Collections, 1);
         EngineCounters.Add(ref _counters.SeriesDropped, dropped);
         Log.DictionaryCollected(
-            _log, dropped, before, prepared.File.Number, prepared.File.Entries, prepared.File.Length, Stopwatch.GetElapsedTime(prepared.Started).TotalSeconds);
-        Answer();
+            _log, dropped, before, prepared.File.Number, prepared.File.Entries, prepared.File.Length,
+            Stopwatch.GetElapsedTime(prepared.Started).TotalSeconds);
+        EndRound();
     }
 
     /// <summary>Ends <see cref="Run"/>; a successor in the making is dropped.</summary>
@@ -296,7 +296,7 @@ internal sealed class DictionaryWork : IDisposable
         return most * 2 < count;
     }
 
-    /// <summary>What has to change before another look can find more dead series: only what goes into a block leaves MemTables and tables.</summary>
+    /// <summary>What has to change before another look can find more: only what goes into a block leaves MemTables and tables.</summary>
     private static (int Epoch, long ConversionCounter) LookOf(EngineState state) => (state.Dictionary.Epoch, state.Manifest.ConversionCounter);
 
     private Prepared? TryPrepare(EngineState state, long started)
@@ -336,7 +336,7 @@ internal sealed class DictionaryWork : IDisposable
         foreach (MemTable memTable in state.MemTables.NewestFirst)
         {
             if (ReferenceEquals(memTable.Dictionary, collection.Old)) memTable.ForEachSeries(collection.Keep);
-            else memTable.ForEachSeries(ordinal => Invariant.Check(collection.KeepId(memTable.Dictionary.IdOf(ordinal)), "a dictionary knows what MemTables hold"));
+            else memTable.ForEachSeries(ordinal => KeepOlder(memTable.Dictionary, ordinal));
         }
 
         foreach (LevelTable table in state.Levels.Tables)
@@ -350,6 +350,9 @@ internal sealed class DictionaryWork : IDisposable
                 table.Reader.ForEachSeriesOf(window, id => collection.KeepId(id));
             }
         }
+
+        void KeepOlder(SeriesDictionary older, uint ordinal) =>
+            Invariant.Check(collection.KeepId(older.IdOf(ordinal)), "a dictionary knows what MemTables hold");
     }
 
     private DictionaryEntry Append(DictionaryEntry file, SeriesCollection collection)
@@ -364,7 +367,7 @@ internal sealed class DictionaryWork : IDisposable
     /// <summary>Where something damaged is kept, its labels are kept too: a damaged dictionary file, and any while tables are in quarantine.</summary>
     private void KeepOld(ManifestState manifest)
     {
-        if (!_isDamaged && !_files.List(_paths.Quarantine).Any(static entry => entry.Name.EndsWith(DataLayout.TableSuffix, StringComparison.Ordinal))) return;
+        if (!_isDamaged && !_files.List(_paths.Quarantine).Any(IsTable)) return;
         foreach (DictionaryEntry old in manifest.Dictionaries)
         {
             string kept = DataLayout.Join(_paths.Quarantine, $"series-{old.Number}{DataLayout.DictionarySuffix}");
@@ -372,15 +375,23 @@ internal sealed class DictionaryWork : IDisposable
         }
 
         _files.SyncDir(_paths.Quarantine);
+
+        static bool IsTable(DirectoryEntry entry) => entry.Name.EndsWith(DataLayout.TableSuffix, StringComparison.Ordinal);
     }
 
     private void Drop(Prepared prepared, bool mayDelete)
     {
         prepared.Collection.Dispose();
         _lookedAt = null;
-        Volatile.Write(ref _prepared, null);
         if (mayDelete) Delete(_paths.Dictionary(prepared.File.Number));
+        EndRound();
+    }
+
+    /// <summary>In this order: once nothing is prepared another round may begin, whose request would take the place of the one that is served.</summary>
+    private void EndRound()
+    {
         Answer();
+        Volatile.Write(ref _prepared, null);
     }
 
     private void Failed(Exception failure)
@@ -389,8 +400,10 @@ internal sealed class DictionaryWork : IDisposable
         TimeSpan delay = _backoff.Failed(failure);
         Log.CollectionFailed(_log, delay.TotalSeconds, failure);
 
-        // A dictionary file that is given up has a number that is not used again; whatever else was not synced may have left a name that is not what it says.
-        bool isFatal = failure is DiskException { IsSync: true } sync && !sync.Path.EndsWith(DataLayout.DictionarySuffix, StringComparison.Ordinal);
+        // A dictionary file that is given up has a number that is not used again; whatever else was not synced may have left a name that is not
+        // what it says.
+        bool isFatal = failure is DiskException { IsSync: true } sync
+            && !sync.Path.EndsWith(DataLayout.DictionarySuffix, StringComparison.Ordinal);
         if (isFatal && _failure.Set(failure)) Log.Failed(_log, failure);
         Answer();
     }

@@ -312,7 +312,7 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>All ordinals below a count that this dictionary once had, in ascending order of ids.</summary>
     internal IEnumerable<uint> InOrderOfIds(int count) => _storage.InOrderOfIds(count);
 
-    /// <summary>Copies a series of the dictionary before in, with its id and newest time. Only while nobody else knows this object.</summary>
+    /// <summary>Copies a series of the dictionary before in, with its id. Only while nobody else knows this object.</summary>
     internal void AddCopy(SeriesDictionary before, uint ordinal)
     {
         SeriesRecord record = before._storage[ordinal];
