@@ -18,8 +18,8 @@ public enum MatcherType
 
 /// <summary>One condition on a label of a series, with Prometheus' meaning: an absent label has the empty value.</summary>
 /// <remarks>
-/// Regular expressions are RE2's (see <see cref="Re2Parser"/>), matched against the whole value, the dot matching line feeds. Immutable;
-/// thread-safe. Creating one costs up to some milliseconds for a large expression: create once per query and evaluate once per distinct
+/// Regular expressions are RE2's (see <see cref="Re2Parser"/>), matched against the whole value, the dot matching line feeds.
+/// Thread-safe. Creating one costs up to some milliseconds for a large expression: create once per query and evaluate once per distinct
 /// value.
 /// </remarks>
 public sealed class Matcher
@@ -96,6 +96,7 @@ public sealed class Matcher
 
     /// <summary>True if the value matches.</summary>
     /// <param name="valueUtf8">The label's value; empty if the series has no such label.</param>
+    /// <exception cref="MatcherException">The expression is so expensive that this value and those before took a second longer than usual.</exception>
     public bool Matches(ReadOnlySpan<byte> valueUtf8) => Type switch
     {
         MatcherType.Equal => valueUtf8.SequenceEqual(_valueUtf8),

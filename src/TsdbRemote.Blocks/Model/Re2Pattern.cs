@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Diagnostics;
 using System.Text.RegularExpressions;
 
 namespace TsdbRemote.Blocks.Model;
@@ -6,15 +7,31 @@ namespace TsdbRemote.Blocks.Model;
 /// <summary>A compiled regular expression of a matcher: RE2 syntax, matched against whole UTF-8 values in linear time.</summary>
 /// <remarks>
 /// Finite sets are searched, texts with gaps compared on bytes; only the rest runs on .NET's non-backtracking automaton, over the value's
-/// symbols (see <see cref="Re2Alphabet"/>) in a stack or pooled span. Immutable; thread-safe; matching allocates nothing that lasts.
+/// symbols (see <see cref="Re2Alphabet"/>) in a stack or pooled span. Thread-safe; matching allocates nothing that lasts.
+/// Linear is not cheap: an expression such as <c>.*a.{500}b</c> costs 15 µs a character, a thousand times the usual. So the time spent beyond what
+/// usual expressions take is bounded, over all values together.
 /// </remarks>
 internal sealed class Re2Pattern
 {
     private const int MaxSymbolsOnStack = 256;
 
+    // What is not bounded: some ten times of what usual expressions take on a slow processor.
+    private const long UsualNanosecondsPerValue = 2000;
+    private const long UsualNanosecondsPerByte = 100;
+
+    // Reading the clock costs as much as matching a short value: of those, every so many stands for its neighbours.
+    private const int ClockedEvery = 16;
+
+    private static readonly TimeSpan LongestShort = TimeSpan.FromMilliseconds(10);
+
+    /// <summary>Time beyond the usual that all values of one pattern may take.</summary>
+    private static readonly TimeSpan ExtraTime = TimeSpan.FromSeconds(1);
+
     private readonly byte[][]? _templates;
     private readonly Re2Alphabet? _alphabet;
     private readonly Regex? _automaton;
+    private long _shortValues;
+    private long _ticksBeyond;
 
     private Re2Pattern(byte[][] templates)
     {
@@ -57,6 +74,7 @@ internal sealed class Re2Pattern
     }
 
     /// <summary>True if the expression matches the whole value.</summary>
+    /// <exception cref="MatcherException">This value and those before took too long.</exception>
     public bool Matches(ReadOnlySpan<byte> value)
     {
         if (_templates is null) return value.StartsWith(Prefix) && MatchesAutomaton(value);
@@ -78,7 +96,7 @@ internal sealed class Re2Pattern
         try
         {
             const RegexOptions Options = RegexOptions.NonBacktracking | RegexOptions.CultureInvariant | RegexOptions.Singleline;
-            var automaton = new Regex(Re2Translator.Translate(node, alphabet), Options);
+            var automaton = new Regex(Re2Translator.Translate(node, alphabet), Options, ExtraTime);
             return new Re2Pattern(alphabet, automaton, Re2Shortcuts.Prefix(node));
         }
         catch (NotSupportedException)
@@ -106,15 +124,56 @@ internal sealed class Re2Pattern
 
     private bool MatchesAutomaton(ReadOnlySpan<byte> value)
     {
-        if (value.Length <= MaxSymbolsOnStack)
+        try
         {
-            Span<char> symbols = stackalloc char[MaxSymbolsOnStack];
-            return _automaton!.IsMatch(symbols[.._alphabet!.Map(value, symbols)]);
-        }
+            if (value.Length > MaxSymbolsOnStack)
+            {
+                long started = Stopwatch.GetTimestamp();
+                bool matches = MatchesLong(value);
+                Charge(value.Length, 1, Stopwatch.GetElapsedTime(started));
+                return matches;
+            }
 
-        char[] rented = ArrayPool<char>.Shared.Rent(value.Length);
-        bool matches = _automaton!.IsMatch(rented.AsSpan(0, _alphabet!.Map(value, rented)));
-        ArrayPool<char>.Shared.Return(rented);
-        return matches;
+            if (Interlocked.Increment(ref _shortValues) % ClockedEvery != 0) return MatchesShort(value);
+            long began = Stopwatch.GetTimestamp();
+            bool isMatch = MatchesShort(value);
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(began);
+
+            // It stands for others: a thread that was not scheduled for a while must not count so many times.
+            Charge(value.Length, ClockedEvery, elapsed < LongestShort ? elapsed : LongestShort);
+            return isMatch;
+        }
+        catch (RegexMatchTimeoutException)
+        {
+            throw TooSlow();
+        }
     }
+
+    private bool MatchesShort(ReadOnlySpan<byte> value)
+    {
+        Span<char> symbols = stackalloc char[MaxSymbolsOnStack];
+        return _automaton!.IsMatch(symbols[.._alphabet!.Map(value, symbols)]);
+    }
+
+    private bool MatchesLong(ReadOnlySpan<byte> value)
+    {
+        char[] rented = ArrayPool<char>.Shared.Rent(value.Length);
+        try
+        {
+            return _automaton!.IsMatch(rented.AsSpan(0, _alphabet!.Map(value, rented)));
+        }
+        finally
+        {
+            ArrayPool<char>.Shared.Return(rented);
+        }
+    }
+
+    private void Charge(int bytes, int values, TimeSpan elapsed)
+    {
+        long beyond = elapsed.Ticks - (UsualNanosecondsPerValue + bytes * UsualNanosecondsPerByte) / TimeSpan.NanosecondsPerTick;
+        if (Interlocked.Add(ref _ticksBeyond, beyond * values) > ExtraTime.Ticks) throw TooSlow();
+    }
+
+    private static MatcherException TooSlow() => new(
+        $"regexp is too expensive: its automaton needs more than {ExtraTime.TotalSeconds:0} s beyond the usual for the values of its label");
 }

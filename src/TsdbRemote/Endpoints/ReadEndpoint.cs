@@ -1,6 +1,7 @@
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Options;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Reading;
@@ -137,6 +138,10 @@ internal sealed class ReadEndpoint(
         catch (ReadLimitException refused)
         {
             return refused.Kind == ReadLimitKind.Samples ? HttpAnswers.BadRead(refused.Message) : HttpAnswers.ReadTooBig(refused.Message);
+        }
+        catch (MatcherException refused)
+        {
+            return HttpAnswers.ReadTooBig(refused.Message);
         }
         catch (CorruptChunkException damaged)
         {

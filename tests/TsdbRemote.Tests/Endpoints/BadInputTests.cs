@@ -17,7 +17,7 @@ public sealed class BadInputTests
     private const string Good = "__name__=good";
 
     /// <summary>Far more than any of these needs on a busy machine, far less than what runs away would take.</summary>
-    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan Bound = TimeSpan.FromSeconds(10);
 
     private static readonly string Wide = string.Join(',', Enumerable.Range(0, 10_000).Select(static i => $"l{i:D5}=v"));
 
@@ -293,6 +293,7 @@ public sealed class BadInputTests
     [InlineData("(x+x+)+y")]
     [InlineData("\\p{L}{1000}b")]
     [InlineData(".*a.{500}b")]
+    [InlineData("(.*a.{900}b)|(.*c.{900}d)")]
     public async Task T68_a_catastrophic_regular_expression_is_answered_or_refused_in_time_and_holds_up_nobody(string regex)
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();

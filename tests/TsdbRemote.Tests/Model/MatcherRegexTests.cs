@@ -430,4 +430,31 @@ public class MatcherRegexTests
 
     private static bool Matches(string pattern, string value) =>
         Matcher.Create(MatcherType.Regex, "a", pattern).Matches(System.Text.Encoding.UTF8.GetBytes(value));
+
+    [Fact]
+    public void An_expression_that_costs_too_much_for_all_values_together_is_refused_while_it_is_matched()
+    {
+        // 15 µs a character: all 1,000 values would be half a minute.
+        Matcher matcher = Matcher.Create(MatcherType.Regex, "a", ".*a.{500}b");
+        byte[] value = System.Text.Encoding.UTF8.GetBytes(new string('a', 2000));
+        MatcherException refused = Assert.Throws<MatcherException>(() =>
+        {
+            for (int i = 0; i < 1000; i++) matcher.Matches(value);
+        });
+        Assert.Contains("regexp is too expensive", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_expression_of_the_usual_cost_may_be_matched_with_any_number_of_values()
+    {
+        Matcher matcher = Matcher.Create(MatcherType.NotRegex, "pod", ".*-[0-9a-f]{5}|web-[a-z]+-[0-9]{1,3}(-canary)?");
+        byte[] value = "frontend-75fd8c9b5-xk2lq-in-a-name-of-some-length"u8.ToArray();
+        int matching = 0;
+        for (int i = 0; i < 2_000_000; i++)
+        {
+            if (matcher.Matches(value)) matching++;
+        }
+
+        Assert.Equal(2_000_000, matching);
+    }
 }
