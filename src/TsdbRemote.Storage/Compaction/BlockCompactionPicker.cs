@@ -75,16 +75,20 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
     /// <param name="isBusy">True for a range that another job works on.</param>
     /// <param name="isLeftAlone">True for the name of a block that must not be touched; asked only where it decides.</param>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
-    /// <param name="isAsked">Somebody asked for rest: blocks that overlap are merged whatever it costs, so that who reads them elsewhere sees each instant once.</param>
+    /// <param name="asked">
+    /// Names of blocks of which two that overlap are merged whatever it costs: somebody asked for it, so that who reads them elsewhere sees each instant once.
+    /// </param>
+    /// <param name="onlyAsked">Jobs with fewer than two of those are passed over.</param>
     public BlockCompactionJob? Next(
         IEnumerable<BlockFigures> blocks, Func<IReadOnlyCollection<TimeRange>> readWaiting, long nowMs, Func<TimeRange, bool> isBusy, Func<string, bool> isLeftAlone,
-        int atLeast = 2, bool isAsked = false)
+        int atLeast = 2, IReadOnlySet<string>? asked = null, bool onlyAsked = false)
     {
         List<BlockCompactionJob> groups = GroupsOf(blocks);
-        bool MayBe(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && IsWorthIt(job.Blocks) && !isBusy(job.Range);
+        bool IsAsked(BlockCompactionJob job) => asked is not null && job.Blocks.Count(block => asked.Contains(block.Ulid)) >= 2;
+        bool IsWanted(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && !isBusy(job.Range) && (!onlyAsked || IsAsked(job));
+        bool MayBe(BlockCompactionJob job) => IsWanted(job) && IsWorthIt(job.Blocks);
         bool IsUntouchable(BlockCompactionJob job) => job.Blocks.Any(block => isLeftAlone(block.Ulid));
-        bool Overlaps(BlockCompactionJob job) => isAsked ? job.Blocks.Length >= Math.Max(atLeast, 2) && !isBusy(job.Range) : MayBe(job);
-        if (groups.Find(group => Overlaps(group) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
+        if (groups.Find(group => IsWanted(group) && (IsAsked(group) || IsWorthIt(group.Blocks)) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
         IReadOnlyCollection<TimeRange>? waiting = null;
         for (int i = Ranges.Length - 1; i >= 0; i--)
         {

@@ -39,10 +39,10 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     /// <param name="sinceAddedMs">For a table's number, the time since it was added or found at open, ms.</param>
     /// <param name="passedOver">Windows that failed and are left alone for now, by their start.</param>
     /// <param name="isBusy">Windows that another job works on.</param>
-    /// <param name="isAsked">Somebody asked for all that is closed: late data is converted without waiting.</param>
+    /// <param name="asked">Windows, by their start, of which late data is converted without waiting: somebody asked for it.</param>
     public ConversionJob? Next(
         LevelSet levels, BlockSet blocks, IReadOnlyList<TimeRange> memTables, long nowMs, Func<long, long> sinceAddedMs, IReadOnlySet<long> passedOver,
-        Func<TimeRange, bool> isBusy, bool isAsked = false)
+        Func<TimeRange, bool> isBusy, IReadOnlySet<long>? asked = null)
     {
         foreach (long start in levels.Windows)
         {
@@ -51,7 +51,7 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
             if (passedOver.Contains(start) || memTables.Any(window.Overlaps) || isBusy(window)) continue;
             ImmutableArray<LevelTable> tables = levels.InWindow(start);
             bool isLate = blocks.IsConverted(window);
-            if (isLate && !isAsked && !IsQuiet(tables, start, sinceAddedMs)) continue;
+            if (isLate && asked?.Contains(start) != true && !IsQuiet(tables, start, sinceAddedMs)) continue;
             return new ConversionJob(window, tables, isLate);
         }
 

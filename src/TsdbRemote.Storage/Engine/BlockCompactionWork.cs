@@ -78,22 +78,24 @@ internal sealed class BlockCompactionWork
 
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
-    /// <param name="isAsked">Blocks that overlap are merged whatever it costs.</param>
+    /// <param name="asked">Blocks of which two that overlap are merged whatever it costs; what is made of two of them joins them.</param>
+    /// <param name="onlyAsked">Jobs with fewer than two of those are passed over.</param>
     /// <param name="cancel">Drops the job.</param>
     /// <returns>False if there is nothing to do now.</returns>
     /// <exception cref="DiskException">The disk refused; the blocks are as they were.</exception>
     /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
-    public bool TryCompactNext(int atLeast, bool isAsked, CancellationToken cancel)
+    public bool TryCompactNext(int atLeast, HashSet<string> asked, bool onlyAsked, CancellationToken cancel)
     {
-        if (Pick(atLeast, isAsked) is not { } job) return false;
+        if (Pick(atLeast, asked, onlyAsked) is not { } job) return false;
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
         if (claim is null || Acquire(job) is not { } blocks) return true;
         try
         {
-            Compact(job, blocks, cancel);
+            Ulid made = Compact(job, blocks, cancel);
+            if (blocks.Count(block => asked.Contains(block.Entry.Ulid)) >= 2) asked.Add(made.ToString());
             foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
         }
         catch (Exception failure) when (failure is CorruptFileException or CorruptChunkException or ReadLimitException or DiskException)
@@ -110,17 +112,35 @@ internal sealed class BlockCompactionWork
         return true;
     }
 
+    /// <summary>Names of all blocks in service.</summary>
+    public IEnumerable<string> Names()
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            return [.. state.Blocks.Blocks.Select(static block => block.Entry.Ulid)];
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    /// <summary>True if two or more of these blocks, and maybe others, could become one now.</summary>
+    public bool IsLeft(IReadOnlySet<string> asked) => asked.Count >= 2 && Pick(atLeast: 2, asked, onlyAsked: true) is not null;
+
     private static BlockFigures FiguresOf(StoredBlock block) => new(
         block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Reader.Meta.Compaction.Sources.Count, block.Entry.Adopted);
 
-    private BlockCompactionJob? Pick(int atLeast, bool isAsked)
+    private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked)
     {
         EngineState state = _state.Acquire();
         try
         {
             if (state.Blocks.Blocks.Length < atLeast) return null;
             return _picker.Next(
-                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(), _claims.IsClaimed, IsLeftAlone, atLeast, isAsked);
+                state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(),
+                _claims.IsClaimed, IsLeftAlone, atLeast, asked, onlyAsked);
         }
         finally
         {
@@ -194,13 +214,14 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private void Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, CancellationToken cancel)
+    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, CancellationToken cancel)
     {
         long started = Stopwatch.GetTimestamp();
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
         using CompactedBlock? made = _compactor.Write(blocks, job.Range, ulid, cancel);
         Commit(job, blocks, made, ulid);
         Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
+        return ulid;
     }
 
     private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid)

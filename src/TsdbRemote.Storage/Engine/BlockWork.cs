@@ -12,6 +12,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="CompactAsync"/> to have all that can be done now done. <see cref="Step"/> is one
 /// round of it, for tests that run without threads.
+/// Asked: a request covers what there was when it was taken up, the windows first, then all blocks that there are once they are converted: writers
+/// that never pause make new work all the time, and nobody would ever be answered.
 /// Failure: what fails before the manifest is touched costs its own files and is tried again after a while, for as long as it takes. A failed sync of
 /// a directory, or three failures in a row that end with a failed sync, make the storage read-only (<see cref="EngineFailure"/>). Compaction waits for
 /// itself: it needs more room than anything else, and nothing else needs it.
@@ -45,6 +47,12 @@ internal sealed class BlockWork : IDisposable
     private readonly Lock _requestLock = new();
     private readonly List<TaskCompletionSource> _serving = [];
     private TaskCompletionSource? _requested;
+
+    // What those in _serving wait for: windows that are not converted yet, then blocks that are not yet merged.
+    private readonly HashSet<long> _askedWindows = [];
+    private readonly HashSet<string> _askedBlocks = [];
+    private bool _areBlocksAsked;
+
     private long _upkeepDue = long.MinValue;
     private bool _hasCompacted;
 
@@ -115,12 +123,12 @@ internal sealed class BlockWork : IDisposable
         }
 
         if (!_mayBegin() || _backoff.MustWait) return false;
-        TakeUp();
+        if (TakeUp() && _conversion is not null) _askedWindows.UnionWith(_conversion.Windows());
         try
         {
-            bool worked = Upkeep() || TryCompact(ManyBlocks) || TryConvert() || TryCompact(atLeast: 2);
+            bool worked = Upkeep() || TryCompact(ManyBlocks) || TryCompactAsked() || TryConvert() || TryCompact(atLeast: 2);
             _backoff.Succeeded();
-            if (!worked && !_compactionBackoff.MustWait) Complete();
+            if (!_compactionBackoff.MustWait && (!worked || !IsAskedLeft())) Complete();
             return worked;
         }
         catch (OperationCanceledException)
@@ -155,15 +163,6 @@ internal sealed class BlockWork : IDisposable
         _stop.Dispose();
     }
 
-    /// <summary>Somebody waits for rest: what only waits for more to come with it is done now.</summary>
-    private bool IsAsked
-    {
-        get
-        {
-            lock (_requestLock) return _serving.Count > 0;
-        }
-    }
-
     private bool Upkeep()
     {
         long now = _time.GetTimestamp();
@@ -187,25 +186,30 @@ internal sealed class BlockWork : IDisposable
 
     private bool TryConvert()
     {
-        if (_conversion?.TryConvertNext(IsAsked, _stop.Token) != true) return false;
+        if (_conversion?.TryConvertNext(_askedWindows, _stop.Token) != true) return false;
         _hasCompacted = false;
         return true;
     }
 
     /// <summary>A compaction, if one of so many blocks is there and the last turn was not one: those of few blocks only come when there is nothing else.</summary>
-    private bool TryCompact(int atLeast)
+    private bool TryCompact(int atLeast) => !(_hasCompacted && atLeast == ManyBlocks) && TryCompact(atLeast, onlyAsked: false);
+
+    /// <summary>A compaction that somebody waits for: once the windows are converted that he waits for, those that came since are not his.</summary>
+    private bool TryCompactAsked() => _areBlocksAsked && TryCompact(atLeast: 2, onlyAsked: true);
+
+    private bool TryCompact(int atLeast, bool onlyAsked)
     {
-        if (_compaction is null || _compactionBackoff.MustWait || (_hasCompacted && atLeast == ManyBlocks)) return false;
+        if (_compaction is null || _compactionBackoff.MustWait) return false;
         try
         {
-            bool compacted = _compaction.TryCompactNext(atLeast, IsAsked, _stop.Token);
+            bool compacted = _compaction.TryCompactNext(atLeast, _askedBlocks, onlyAsked, _stop.Token);
             if (compacted)
             {
                 _compactionBackoff.Succeeded();
                 _hasCompacted = true;
                 _upkeep.Remove();
             }
-            else if (atLeast == 2)
+            else if (atLeast == 2 && !onlyAsked)
             {
                 _compactionBackoff.Succeeded(); // what failed is no longer wanted
             }
@@ -221,32 +225,47 @@ internal sealed class BlockWork : IDisposable
     }
 
     /// <summary>Only who asked before a round began is served by it: what came since may have found the round past it.</summary>
-    private void TakeUp()
+    private bool TakeUp()
     {
         lock (_requestLock)
         {
-            if (_requested is not null) _serving.Add(_requested);
+            if (_requested is null) return false;
+            _serving.Add(_requested);
             _requested = null;
+            _areBlocksAsked = false;
+            return true;
         }
+    }
+
+    /// <summary>True while something could be done now that those who are served wait for.</summary>
+    private bool IsAskedLeft()
+    {
+        if (_serving.Count == 0 || Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion?.IsLeft(_askedWindows) == true) return true;
+        if (_compaction is null) return false;
+        if (!_areBlocksAsked) _askedBlocks.UnionWith(_compaction.Names());
+        _areBlocksAsked = true;
+        return _compaction.IsLeft(_askedBlocks);
     }
 
     private void Complete()
     {
-        lock (_requestLock)
-        {
-            foreach (TaskCompletionSource served in _serving) served.TrySetResult();
-            _serving.Clear();
-        }
+        foreach (TaskCompletionSource served in _serving) served.TrySetResult();
+        Forget();
     }
 
     private void Answer(Exception failure)
     {
         TakeUp();
-        lock (_requestLock)
-        {
-            foreach (TaskCompletionSource refused in _serving) refused.TrySetException(failure);
-            _serving.Clear();
-        }
+        foreach (TaskCompletionSource refused in _serving) refused.TrySetException(failure);
+        Forget();
+    }
+
+    private void Forget()
+    {
+        _serving.Clear();
+        _askedWindows.Clear();
+        _askedBlocks.Clear();
+        _areBlocksAsked = false;
     }
 
     private static bool IsFileOfNewBlock(string path)

@@ -64,15 +64,15 @@ internal sealed class ConversionWork
     }
 
     /// <summary>Converts the next window, if there is one.</summary>
-    /// <param name="isAsked">Late data does not wait for more of it.</param>
+    /// <param name="asked">Windows of which late data does not wait for more of it; the one that is converted leaves them.</param>
     /// <param name="cancel">Drops the conversion.</param>
     /// <returns>False if there is nothing to convert now.</returns>
     /// <exception cref="DiskException">The disk refused; the window is as it was.</exception>
     /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; the window is as it was.</exception>
-    public bool TryConvertNext(bool isAsked, CancellationToken cancel)
+    public bool TryConvertNext(HashSet<long> asked, CancellationToken cancel)
     {
-        if (TakeNext(isAsked, out SeriesDictionary? dictionary) is not { } job || dictionary is null) return false;
+        if (TakeNext(asked, out SeriesDictionary? dictionary) is not { } job || dictionary is null) return false;
         try
         {
             using IDisposable? claim = _claims.TryClaim(job.Window);
@@ -91,6 +91,7 @@ internal sealed class ConversionWork
                 _damaged($"{unfit.Message}; the window of {job.Window.MinMs} ms stays in tables");
             }
 
+            asked.Remove(job.Window.MinMs);
             return true;
         }
         finally
@@ -103,17 +104,47 @@ internal sealed class ConversionWork
     /// <summary>
     /// The next window, with its tables and the dictionary held. Nothing else is: a MemTable that is flushed during a long conversion must leave memory.
     /// </summary>
-    private ConversionJob? TakeNext(bool isAsked, out SeriesDictionary? dictionary)
+    private ConversionJob? TakeNext(HashSet<long> asked, out SeriesDictionary? dictionary)
     {
         dictionary = null;
         EngineState state = _state.Acquire();
         try
         {
-            if (Pick(state, isAsked) is not { } job) return null;
+            if (Pick(state, _passedOver, asked) is not { } job) return null;
             foreach (LevelTable table in job.Tables) Invariant.Check(table.Reader.TryAcquire());
             dictionary = state.Dictionary;
             Invariant.Check(dictionary.TryAcquire());
             return job;
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    /// <summary>Every window that tables hold some of now, by its start.</summary>
+    public IEnumerable<long> Windows()
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            return state.Levels.Windows;
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
+    /// <summary>True if one of these windows could be converted now.</summary>
+    public bool IsLeft(IReadOnlySet<long> asked)
+    {
+        if (asked.Count == 0) return false;
+        EngineState state = _state.Acquire();
+        try
+        {
+            HashSet<long> others = [.. _passedOver, .. state.Levels.Windows.Where(start => !asked.Contains(start))];
+            return Pick(state, others, asked) is not null;
         }
         finally
         {
@@ -134,7 +165,7 @@ internal sealed class ConversionWork
         return waiting;
     }
 
-    private ConversionJob? Pick(EngineState state, bool isAsked)
+    private ConversionJob? Pick(EngineState state, IReadOnlySet<long> passedOver, IReadOnlySet<long> asked)
     {
         _ages.Note(state.Levels);
         return _picker.Next(
@@ -143,9 +174,9 @@ internal sealed class ConversionWork
             [.. state.MemTables.NewestFirst.SelectMany(static memTable => memTable.Windows())],
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             _ages.SinceAddedMs,
-            _passedOver,
+            passedOver,
             _claims.IsClaimed,
-            isAsked);
+            asked);
     }
 
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)

@@ -56,6 +56,8 @@ public sealed class BlockCompactionPickerTests
         private readonly BlockCompactionPicker _picker;
         private readonly bool _isToRest;
         private readonly long _nowMs;
+        private readonly HashSet<string>? _asked;
+        private readonly bool _onlyAsked;
         private readonly int _atLeast = 2;
 
         public Case(string[] lines)
@@ -79,6 +81,12 @@ public sealed class BlockCompactionPickerTests
                         break;
                     case "atleast":
                         _atLeast = int.Parse(pair[1], CultureInfo.InvariantCulture);
+                        break;
+                    case "asked":
+                        _asked = [.. pair[1].Split(',')];
+                        break;
+                    case "only":
+                        _onlyAsked = pair[1] == "asked";
                         break;
                     default:
                         throw new FormatException(setting);
@@ -120,7 +128,7 @@ public sealed class BlockCompactionPickerTests
             $"{Print(job.Range)}: {(job.Blocks.Length > NamesShown ? $"{job.Blocks.Length} blocks" : string.Join(' ', job.Blocks.Select(static block => block.Ulid)))}";
 
         private BlockCompactionJob? Next() =>
-            _picker.Next(_blocks, () => _waiting, _nowMs, range => _busy.Exists(range.Overlaps), _alone.Contains, _atLeast);
+            _picker.Next(_blocks, () => _waiting, _nowMs, range => _busy.Exists(range.Overlaps), _alone.Contains, _atLeast, _asked, _onlyAsked);
 
         private void Add(string[] words)
         {

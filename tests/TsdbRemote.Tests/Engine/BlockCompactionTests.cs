@@ -83,6 +83,31 @@ public sealed class BlockCompactionTests
     }
 
     [Fact]
+    public async Task A_request_covers_what_there_was_and_is_answered_though_writers_are_late_without_a_pause()
+    {
+        ConvertWithoutCompaction(-6, -5);
+        long late = CurrentMs - 6 * WindowMs;
+        await WriteLateAsync();
+        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        int steps = 0;
+        for (; steps < 20 && !asked.IsCompleted; steps++)
+        {
+            _engine.Engine.StepBlocks();
+            await WriteLateAsync();
+        }
+
+        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps");
+        Assert.True(_engine.Engine.Stats() is { LateConversions: > 0, BlockCompactions: > 0, ConversionErrors: 0 }, $"{_engine.Engine.Stats()}");
+
+        async Task WriteLateAsync()
+        {
+            late += 1;
+            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(late, 5)])])).Status);
+            _engine.FlushByStep();
+        }
+    }
+
+    [Fact]
     public void A_snapshot_held_over_a_compaction_reads_the_same_to_the_end_and_the_blocks_go_when_it_lets_go()
     {
         ConvertWithoutCompaction(-6, -5, -4);

@@ -194,6 +194,15 @@ public sealed class CompactionModelTests
             foreach (Operation operation in history) Do(operation);
             _engine.TablesByStep();
             Check();
+            if (_sameBlocks && _options.Retention.Time is { } retention)
+            {
+                Compact();
+                _time.Advance(retention.ToTimeSpan() / 2);
+                Compact();
+                _engine.TablesByStep();
+                Check();
+            }
+
             _seen.Add(_engine.Engine.Stats());
             CheckFiles();
             return _answers;
