@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Diagnostics.CodeAnalysis;
 using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Storage.Wire;
@@ -30,9 +29,8 @@ public enum SnappyStatus
 ///   00 literal: length-1 in 6 bits, 60..63 = 1..4 length bytes follow │ 01 copy: 4..11 bytes, 11-bit offset
 ///   10 copy: 1..64 bytes, 16-bit offset                               │ 11 copy: 1..64 bytes, 32-bit offset
 /// </code>
-/// The write path uses Snappier, which fills rented buffers; the read path uses IronSnappy, which allocates (docs/decisions/0002). Both
-/// answer the same to any bytes. Nothing is rented before the declared length has been held against the limit and against what the
-/// elements can make at most: 64 bytes from 3.
+/// Decoding is ours (<see cref="SnappyDecoder"/>), since it is a tenth of a write's cost; encoding is the libraries' (docs/decisions/0002). Nothing is
+/// rented before the declared length has been held against the limit and against what the elements can make at most: 64 bytes from 3.
 /// Source: google/snappy, format_description.txt.
 /// </remarks>
 public static class SnappyBlock
@@ -44,9 +42,6 @@ public static class SnappyBlock
     private const int BestElementMakes = 64;
     private const int BestElementTakes = 3;
     private const int LongestShortLiteral = 60;
-
-    // For each tag the bytes that its element takes (high) and makes (low); 0 where the length follows. No branch for the processor to guess wrong.
-    private static readonly ushort[] Steps = MakeSteps();
 
     // A stream identifier chunk: FF 06 00 00 and sNaPpY.
     private static ReadOnlySpan<byte> FrameMagic => [0xFF, 0x06, 0x00, 0x00, 0x73, 0x4E, 0x61, 0x50, 0x70, 0x59];
@@ -64,36 +59,24 @@ public static class SnappyBlock
         return whole;
     }
 
-    /// <summary>Decompresses a write body (Snappier).</summary>
+    /// <summary>Decompresses a body.</summary>
     /// <param name="block">The whole body.</param>
-    /// <param name="maxDecoded">Most decoded bytes allowed (<c>limits.write_decoded</c>).</param>
+    /// <param name="maxDecoded">Most decoded bytes allowed.</param>
     /// <param name="raw">The decoded bytes, the caller's to dispose; null unless the answer is <see cref="SnappyStatus.Ok"/>.</param>
     public static SnappyStatus TryDecompress(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
     {
         raw = null;
-        SnappyStatus status = Inspect(block, maxDecoded, out int length);
+        SnappyStatus status = CheckLength(block, maxDecoded, out int length, out int preambleBytes);
         if (status != SnappyStatus.Ok) return status;
-        PooledBuffer buffer = PooledBuffer.Rent(length, length);
-        if (!TryDecodeWithSnappier(block, buffer.Span))
+        PooledBuffer buffer = PooledBuffer.Rent(length + SnappyDecoder.Slack, length + SnappyDecoder.Slack);
+        if (!SnappyDecoder.TryDecode(block[preambleBytes..], buffer.Span, length))
         {
             buffer.Dispose();
             return SnappyStatus.Corrupt;
         }
 
+        buffer.SetLength(length);
         raw = buffer;
-        return SnappyStatus.Ok;
-    }
-
-    /// <summary>Decompresses a read request (IronSnappy).</summary>
-    /// <inheritdoc cref="TryDecompress"/>
-    public static SnappyStatus TryDecompressRead(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
-    {
-        raw = null;
-        SnappyStatus status = Inspect(block, maxDecoded, out int length);
-        if (status != SnappyStatus.Ok) return status;
-        if (!TryDecodeWithIronSnappy(block, out byte[]? decoded) || decoded.Length != length) return SnappyStatus.Corrupt;
-        raw = PooledBuffer.Rent(length);
-        raw.Append(decoded);
         return SnappyStatus.Ok;
     }
 
@@ -148,98 +131,5 @@ public static class SnappyBlock
         if (declared * (ulong)BestElementTakes > (ulong)(block.Length - preambleBytes) * BestElementMakes) return SnappyStatus.Corrupt;
         length = (int)declared;
         return SnappyStatus.Ok;
-    }
-
-    private static SnappyStatus Inspect(ReadOnlySpan<byte> block, int maxDecoded, out int length)
-    {
-        SnappyStatus status = CheckLength(block, maxDecoded, out length, out int preambleBytes);
-        if (status == SnappyStatus.Ok && !EndsExactly(block[preambleBytes..], (uint)length)) status = SnappyStatus.Corrupt;
-        return status;
-    }
-
-    /// <summary>Walks from tag to tag: do the elements end with the input and make exactly the declared length?</summary>
-    /// <remarks>
-    /// Snappier stops as soon as its output is full, so it accepts bytes behind the end and a last literal that runs past the input.
-    /// </remarks>
-    private static bool EndsExactly(ReadOnlySpan<byte> elements, uint declared)
-    {
-        ReadOnlySpan<ushort> steps = Steps;
-        ulong made = 0;
-        ulong at = 0;
-        while (at < (ulong)elements.Length)
-        {
-            uint tag = elements[(int)at];
-            uint step = steps[(int)tag];
-            if (step == 0)
-            {
-                if (!TryReadLiteralLength(elements, ref at, tag >> 2, out ulong literal)) return false;
-                made += literal;
-                at += literal;
-                continue;
-            }
-
-            made += step & 0xFF;
-            at += step >> 8;
-        }
-
-        return at == (ulong)elements.Length && made == declared;
-    }
-
-    private static ushort[] MakeSteps()
-    {
-        ushort[] steps = new ushort[256];
-        for (int tag = 0; tag < steps.Length; tag++)
-        {
-            int upper = tag >> 2;
-            (int takes, int makes) = (tag & 3) switch
-            {
-                0 => upper < LongestShortLiteral ? (2 + upper, 1 + upper) : (0, 0),
-                1 => (2, 4 + (upper & 7)),
-                2 => (3, 1 + upper),
-                _ => (5, 1 + upper),
-            };
-            steps[tag] = (ushort)((takes << 8) | makes);
-        }
-
-        return steps;
-    }
-
-    private static bool TryReadLiteralLength(ReadOnlySpan<byte> elements, ref ulong at, uint code, out ulong length)
-    {
-        length = code + 1;
-        at++;
-        if (code < LongestShortLiteral) return true;
-        uint bytes = code - (LongestShortLiteral - 1);
-        if (bytes > (ulong)elements.Length - at) return false;
-        length = 1;
-        for (uint i = 0; i < bytes; i++) length += (ulong)elements[(int)(at + i)] << (int)(8 * i);
-        at += bytes;
-        return true;
-    }
-
-    private static bool TryDecodeWithSnappier(ReadOnlySpan<byte> block, Span<byte> output)
-    {
-        try
-        {
-            return Snappier.Snappy.TryDecompress(block, output, out int written) && written == output.Length;
-        }
-        catch (InvalidDataException)
-        {
-            return false;   // the library's word for a corrupt block; here that is an answer
-        }
-    }
-
-    private static bool TryDecodeWithIronSnappy(ReadOnlySpan<byte> block, [NotNullWhen(true)] out byte[]? decoded)
-    {
-        try
-        {
-            decoded = IronSnappy.Snappy.Decode(block);
-            return true;
-        }
-        catch (IOException)
-        {
-            decoded = null; // the library's word for a corrupt block; here that is an answer
-            return false;
-        }
     }
 }

@@ -31,7 +31,7 @@ internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Stream
     public static HttpAnswer? TryParse(ReadOnlySpan<byte> body, out ReadQueries? queries)
     {
         queries = null;
-        SnappyStatus status = SnappyBlock.TryDecompressRead(body, MaxDecoded, out PooledBuffer? raw);
+        SnappyStatus status = SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw);
         if (status != SnappyStatus.Ok || raw is null) return HttpAnswers.BadSnappy(status, MaxDecoded);
         using (raw)
         {
