@@ -15,7 +15,12 @@ internal static class ReadFigure
     private const long WindowMs = 2 * 3_600_000;
     private const int SeriesPerRequest = 2000;
     private const string Metric = "read_load";
-    private static readonly string[] NoConversion = ["--storage:integration:sstable_to_block_conversion=false", "--storage:lsm:memtable_size=2GB", "--http:read_timeout=1d"];
+
+    // Two tables a window, so that none are merged.
+    private const long TableMs = WindowMs / 2;
+
+    private const string NoBlockCompaction = "--storage:integration:block_compaction=false";
+    private static readonly string[] NoConversion = [NoBlockCompaction, "--storage:integration:sstable_to_block_conversion=false", "--storage:lsm:memtable_size=2GB", "--http:read_timeout=1d"];
 
     public static async Task RunAsync(VerbArguments given, FigurePlace place)
     {
@@ -24,7 +29,7 @@ internal static class ReadFigure
         int blocks = given.Number("--blocks", 10);
         int kibPerSecond = given.Number("--rate", 1024);
         given.RefuseOthers();
-        using var target = new TsdbRemoteTarget(place.NewRoot(), place.Assembly) { Options = ["--storage:integration:block_delay=31d"] };
+        using var target = new TsdbRemoteTarget(place.NewRoot(), place.Assembly) { Options = [NoBlockCompaction, "--storage:integration:block_delay=31d"] };
         await FillAsync(target, series, tables, blocks);
 
         await target.StartAsync();
@@ -44,6 +49,8 @@ internal static class ReadFigure
         cpu = target.CpuSeconds - cpu;
         await stop.CancelAsync();
         (double peak, double peakFile) = await watching;
+        if (status["tables"]!.AsArray().Count != tables || status["blocks"]!.AsArray().Count != blocks)
+            throw new InvalidOperationException("the tables or blocks are not those that were made");
         if (answer.Series != series || answer.Samples != (long)series * (tables + blocks))
             throw new InvalidOperationException($"{answer.Series} series and {answer.Samples} samples were read, {series} and {(long)series * (tables + blocks)} are there");
         Console.WriteLine("| series | samples | answer MiB | first byte s | time s | CPU s | RssAnon idle MiB | peak MiB | rise MiB | RssFile idle, peak MiB |");
@@ -56,14 +63,14 @@ internal static class ReadFigure
     private static async Task FillAsync(TsdbRemoteTarget target, int series, int tables, int blocks)
     {
         long now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
-        long end = (now - 75 * 60_000) / WindowMs * WindowMs;
+        long end = (now - (tables + 1) * TableMs) / WindowMs * WindowMs;
 
         // A window is converted only when all of it is there, and tables for good when conversion is off: three lives of one directory.
         await target.StartAsync();
         for (int block = 0; block < blocks; block++) await RoundAsync(target, series, end - (block + 1) * WindowMs + 60_000);
         await target.FlushNowAsync();
         await target.StopAsync();
-        target.Options = [];
+        target.Options = [NoBlockCompaction];
         await target.StartAsync();
         await target.CompactAsync();
         await target.StopAsync();
@@ -71,7 +78,7 @@ internal static class ReadFigure
         await target.StartAsync();
         for (int table = 0; table < tables; table++)
         {
-            await RoundAsync(target, series, now - (tables - table) * 15_000);
+            await RoundAsync(target, series, now - (tables - table) * TableMs);
             await target.FlushNowAsync();
         }
 
