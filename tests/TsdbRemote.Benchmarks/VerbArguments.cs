@@ -22,9 +22,8 @@ internal sealed class VerbArguments(string[] arguments)
     /// <summary>Path of the server's assembly: that of a release build of this repository, unless <c>--assembly</c> names another.</summary>
     public string ServerAssembly()
     {
-        string root = AppContext.BaseDirectory;
-        while (!File.Exists(Path.Combine(root, "TsdbRemote.sln"))) root = Path.GetDirectoryName(root) ?? throw new FileNotFoundException("run from the repository, or give --assembly");
-        string assembly = Path.GetFullPath(Text("--assembly", Path.Combine(root, "src/TsdbRemote/bin/Release/net10.0/TsdbRemote.dll")));
+        string assembly = Text("--assembly", "");
+        assembly = Path.GetFullPath(assembly.Length > 0 ? assembly : Path.Combine(Repository(), "src/TsdbRemote/bin/Release/net10.0/TsdbRemote.dll"));
         return File.Exists(assembly) ? assembly : throw new FileNotFoundException($"{assembly}: build the server first (dotnet build -c Release)");
     }
 
@@ -36,5 +35,12 @@ internal sealed class VerbArguments(string[] arguments)
         {
             if (!_known.Contains(arguments[i])) throw new ArgumentException($"unknown argument {arguments[i]}; known are {string.Join(", ", _known)}");
         }
+    }
+
+    private static string Repository()
+    {
+        string root = AppContext.BaseDirectory;
+        while (!File.Exists(Path.Combine(root, "TsdbRemote.sln"))) root = Path.GetDirectoryName(root) ?? throw new FileNotFoundException("run from the repository, or give --assembly");
+        return root;
     }
 }
