@@ -2,10 +2,7 @@ using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -16,15 +13,15 @@ namespace TsdbRemote.Tests.Engine;
 /// </summary>
 public sealed class BlockCompactionCrashTests
 {
-    public static TheoryData<CrashKind> Policies => [.. Enum.GetValues<CrashKind>()];
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } };
 
     [Theory]
-    [MemberData(nameof(Policies))]
+    [MemberData(nameof(CrashHistory.Policies), MemberType = typeof(CrashHistory))]
     public void A_power_cut_before_any_operation_loses_doubles_and_revives_nothing(CrashKind kind)
     {
-        var scenario = new Scenario(static files => files, new CrashPolicy(kind));
-        Assert.Equal([], scenario.Run());
-        Assert.True(scenario.Crashes > 100, $"only {scenario.Crashes} operations were cut off");
+        CrashHistory history = Run(static files => files, new CrashPolicy(kind));
+        Assert.Equal([], history.Violations);
+        Assert.True(history.Crashes > 100, $"only {history.Crashes} operations were cut off");
     }
 
     [Theory]
@@ -32,9 +29,9 @@ public sealed class BlockCompactionCrashTests
     [InlineData(CrashKind.RandomPages)]
     public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
     {
-        var scenario = new Scenario(static files => files, new CrashPolicy(kind)) { CrashesDuringRecovery = true };
-        Assert.Equal([], scenario.Run());
-        Assert.True(scenario.RecoveryCrashes > 100, $"only {scenario.RecoveryCrashes} recoveries were cut off");
+        CrashHistory history = Run(static files => files, new CrashPolicy(kind), recoveryEvery: 40);
+        Assert.Equal([], history.Violations);
+        Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
     }
 
     /// <summary>The result is all there is of its inputs: each sync that makes it durable is needed before they go.</summary>
@@ -45,201 +42,71 @@ public sealed class BlockCompactionCrashTests
     [InlineData("directory of the chunks", SyncKind.Directory, ".tmp-for-creation", "/chunks")]
     [InlineData("directory of the block", SyncKind.Directory, "/blocks/", ".tmp-for-creation")]
     [InlineData("directory of the blocks", SyncKind.Directory, TestBlocks.Directory, "")]
-    public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix)
-    {
-        foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.RandomPages(0.5), CrashPolicy.DataOnly, CrashPolicy.EntryOnly, CrashPolicy.Reordered])
-        {
-            var scenario = new Scenario(files => new ForgetfulFileSystem(files, kind, pathPart, suffix), policy) { StopAtFirst = true };
-            List<string> violations = scenario.Run();
-            Assert.True(scenario.Forgot() > 0, $"{what}: no such sync was ever asked for");
-            if (violations.Count > 0) return;
-        }
+    public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) =>
+        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, static (wrap, policy) => Run(wrap, policy, stopAtFirst: true));
 
-        Assert.Fail($"{what}: nobody noticed that this sync was left out");
+    private static CrashHistory Run(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy, int recoveryEvery = 0, bool stopAtFirst = false)
+    {
+        var history = new CrashHistory(wrap, policy, Check)
+        {
+            CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * CrashHistory.WindowMs),
+            RecoveryEvery = recoveryEvery,
+            StopAtFirst = stopAtFirst,
+        };
+        IFileSystem files = history.Begin();
+
+        // Three windows, late data of one, and a foreign block with older versions, an instant of its own and one that is deleted in it.
+        EngineHarness engine = Open(history, files, compacts: false);
+        foreach (int window in (int[])[-6, -5, -4]) history.Write(engine, window, 0, 3);
+        engine.CompactByStep();
+        history.Write(engine, -5, 1, 4, value: 1000);
+        engine.CompactByStep();
+        PutForeign(history, 1, -4, 0, 2, 7, 8);
+        engine.CompactByStep();
+        Assert.Equal(5, engine.Engine.Stats().Blocks.Length);
+        engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+
+        // The overlapping ones first, then the range of 6 h, and what went into them goes.
+        engine = Open(history, files, compacts: true);
+        history.CutOffDuring(engine.BlocksByStep);
+        if (!stopAtFirst) Assert.Equal((3, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
+
+        // Again, with late data in memory and in a table meanwhile.
+        history.Write(engine, -6, 1, 2, value: 2000);
+        engine.FlushByStep();
+        history.Write(engine, -4, 0, 1, value: 3000);
+        history.Write(engine, -3, 0, 2);
+        history.CutOffDuring(engine.BlocksByStep);
+        history.CutOffDuring(engine.BlocksByStep);
+        if (!stopAtFirst) Assert.Equal((4, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
+        history.End();
+        return history;
     }
 
-    /// <summary>One history, cut off before each operation from its first compaction of blocks on.</summary>
-    private sealed class Scenario(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy)
+    private static EngineHarness Open(CrashHistory history, IFileSystem files, bool compacts) =>
+        EngineHarness.OpenStepwise(files, Options with { Integration = Options.Integration with { BlockCompaction = compacts } }, history.Time);
+
+    /// <summary>A foreign block of which the last step is deleted.</summary>
+    private static void PutForeign(CrashHistory history, int number, int window, params int[] steps)
     {
-        private const long WindowMs = 7_200_000;
-        private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * WindowMs);
-        private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } };
+        CrashFileSystem disk = history.Disk;
+        Sample[] samples = [.. steps.Select(step => Sample.Of(history.TimeOf(window, step), -number))];
+        string path = $"{TestBlocks.Directory}/{TestBlocks.Put(disk, TestBlocks.Directory, TestBlocks.Name(number), [(CrashHistory.LabelsOf(0), samples)])}";
+        uint id;
+        using (BlockReader reader = BlockReader.Open(disk, path, mmap: false)) id = reader.Index.AllSeries(CancellationToken.None).Single();
+        disk.Unlink($"{path}/tombstones");
+        TombstonesFormat.Write(disk, $"{path}/tombstones", Tombstones.Of([new Tombstone(id, new TimeRange(samples[^1].TimeMs, samples[^1].TimeMs))]));
+        BlockMeta meta = BlockMeta.Read(disk, $"{path}/meta.json");
+        (meta with { Stats = meta.Stats with { Tombstones = 1 } }).WriteTo(disk, $"{path}/meta.json");
+        disk.SyncDir(path);
+        history.Put(samples[..^1]);
+        history.Settle();
+    }
 
-        private readonly CrashFileSystem _disk = new("/disk");
-        private readonly ManualTime _time = new();
-        private readonly Dictionary<(string Series, long TimeMs), ulong> _must = [];
-        private readonly List<string> _violations = [];
-        private IFileSystem? _wrapped;
-        private EngineHarness? _engine;
-        private bool _armed;
-
-        public bool CrashesDuringRecovery { get; init; }
-
-        public bool StopAtFirst { get; init; }
-
-        public int Crashes { get; private set; }
-
-        public int RecoveryCrashes { get; private set; }
-
-        // What the policy leaves open needs several tries, what it does not gives the same disk again.
-        private int Seeds => policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
-
-        public long Forgot() => _wrapped is ForgetfulFileSystem forgetful ? forgetful.Forgotten : 0;
-
-        public List<string> Run()
-        {
-            _time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
-            _disk.BeforeOperation = (number, operation) => CutOff(number, $"{operation}");
-            _wrapped = wrap(_disk);
-
-            // Three windows, late data of one, and a foreign block with older versions, an instant of its own and one that is deleted in it.
-            _engine = Open(_wrapped, compacts: false);
-            foreach (int window in (int[])[-6, -5, -4]) Write(window, 0, 3);
-            _engine.CompactByStep();
-            Write(-5, 1, 4, value: 1000);
-            _engine.CompactByStep();
-            PutForeign(1, -4, 0, 2, 7, 8);
-            _engine.CompactByStep();
-            Assert.Equal(5, _engine.Engine.Stats().Blocks.Length);
-            _engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
-
-            // The overlapping ones first, then the range of 6 h, and what went into them goes.
-            _engine = Open(_wrapped, compacts: true);
-            BlockWork();
-            if (!StopAtFirst) Assert.Equal((3, 1), (_engine.Engine.Stats().BlockCompactions, _engine.Engine.Stats().Blocks.Length));
-
-            // Again, with late data in memory and in a table meanwhile.
-            Write(-6, 1, 2, value: 2000);
-            _engine.FlushByStep();
-            Write(-4, 0, 1, value: 3000);
-            Write(-3, 0, 2);
-            BlockWork();
-            BlockWork();
-            if (!StopAtFirst) Assert.Equal((4, 1), (_engine.Engine.Stats().BlockCompactions, _engine.Engine.Stats().Blocks.Length));
-            CutOff(_disk.OperationCount, "the end");
-            return _violations;
-        }
-
-        private static string NameOf(int series) => Labels.Print(LabelsOf(series));
-
-        private static byte[] LabelsOf(int series) => Labels.Encode(("__name__", "crash"), ("series", $"{series}"));
-
-        private static long TimeOf(int window, int step) => CurrentMs + window * WindowMs + step * 60_000;
-
-        private bool IsOver() => StopAtFirst && _violations.Count > 0;
-
-        private EngineHarness Open(IFileSystem files, bool compacts) =>
-            EngineHarness.OpenStepwise(files, Options with { Integration = Options.Integration with { BlockCompaction = compacts } }, _time);
-
-        private void Write(int window, int from, int to, double value = 0)
-        {
-            if (IsOver()) return;
-            (byte[], Sample[])[] request = [.. Enumerable.Range(0, 3).Select(series => (
-                LabelsOf(series), Enumerable.Range(from, to - from).Select(step => Sample.Of(TimeOf(window, step), value + series * 10 + step)).ToArray()))];
-            Assert.Equal(WriteStatus.Written, _engine!.WriteAsync(request).GetAwaiter().GetResult().Status);
-            for (int series = 0; series < 3; series++)
-            {
-                foreach (Sample sample in request[series].Item2) _must[(NameOf(series), sample.TimeMs)] = sample.ValueBits;
-            }
-        }
-
-        /// <summary>A foreign block of which the last step is deleted.</summary>
-        private void PutForeign(int number, int window, params int[] steps)
-        {
-            Sample[] samples = [.. steps.Select(step => Sample.Of(TimeOf(window, step), -number))];
-            string path = $"{TestBlocks.Directory}/{TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(number), [(LabelsOf(0), samples)])}";
-            uint id;
-            using (BlockReader reader = BlockReader.Open(_disk, path, mmap: false)) id = reader.Index.AllSeries(CancellationToken.None).Single();
-            _disk.Unlink($"{path}/tombstones");
-            TombstonesFormat.Write(_disk, $"{path}/tombstones", Tombstones.Of([new Tombstone(id, new TimeRange(samples[^1].TimeMs, samples[^1].TimeMs))]));
-            BlockMeta meta = BlockMeta.Read(_disk, $"{path}/meta.json");
-            (meta with { Stats = meta.Stats with { Tombstones = 1 } }).WriteTo(_disk, $"{path}/meta.json");
-            _disk.SyncDir(path);
-            foreach (Sample sample in samples[..^1]) _must.TryAdd((NameOf(0), sample.TimeMs), sample.ValueBits);
-        }
-
-        private void BlockWork()
-        {
-            if (IsOver()) return;
-            _armed = true;
-            try
-            {
-                _engine!.BlocksByStep();
-            }
-            finally
-            {
-                _armed = false;
-            }
-        }
-
-        private void CutOff(long number, string operation)
-        {
-            if ((!_armed && operation != "the end") || IsOver()) return;
-            Crashes++;
-            for (int seed = 0; seed < Seeds; seed++)
-            {
-                CrashFileSystem image = _disk.CrashClone(policy, seed);
-                string when = $"before operation {number} ({operation}), seed {seed}";
-                if (!CrashesDuringRecovery)
-                {
-                    Check(image, when);
-                    continue;
-                }
-
-                // One in forty keeps the run short; which ones they are moves with the operation, so that all steps get their turn.
-                int steps = 0;
-                var again = new List<CrashFileSystem>();
-                image.BeforeOperation = (_, _) =>
-                {
-                    if (steps++ % 40 == number % 40) again.Add(image.CrashClone(policy, seed));
-                };
-                Check(image, when);
-                RecoveryCrashes += again.Count;
-                for (int i = 0; i < again.Count; i++) Check(again[i], $"{when}, recovery cut off, {i}");
-            }
-        }
-
-        private void Check(CrashFileSystem image, string when)
-        {
-            try
-            {
-                EngineHarness engine = Open(image, compacts: true);
-                foreach (DirectoryEntry entry in image.List(TestBlocks.Directory))
-                {
-                    if (BlockDirectory.IsTemporary(entry.Name)) _violations.Add($"{when}: {entry.Name} is left");
-                }
-
-                Compare($"{when}, opened", engine);
-                engine.CompactByStep();
-                Compare($"{when}, at rest", engine);
-                foreach (string damage in engine.Engine.Stats().Damages) _violations.Add($"{when}: damage reported, {damage}");
-                if (engine.Engine.Stats().BlocksAdopted > 0) _violations.Add($"{when}: a block of ours was taken for a foreign one");
-                _violations.AddRange(TestBlocks.Problems(image).Select(problem => $"{when}: {problem}"));
-                string[] served = [.. engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal)];
-                string[] there = [.. image.List(TestBlocks.Directory).Select(static entry => entry.Name)];
-                if (!served.SequenceEqual(there)) _violations.Add($"{when}: blocks {string.Join(' ', there)} are there, {string.Join(' ', served)} are served");
-            }
-            catch (Exception refused) when (refused is DataDirectoryException or CorruptFileException or DiskException or InvariantViolatedException or InvalidOperationException)
-            {
-                _violations.Add($"{when}: {refused.Message}");
-            }
-        }
-
-        private void Compare(string when, EngineHarness engine)
-        {
-            var found = new Dictionary<(string, long), ulong>();
-            foreach ((string labels, List<Sample> samples) in engine.ReadAll())
-            {
-                foreach (Sample sample in samples) found.Add((labels, sample.TimeMs), sample.ValueBits);
-            }
-
-            foreach (((string, long) key, ulong bits) in _must)
-            {
-                if (!found.TryGetValue(key, out ulong actual)) _violations.Add($"{when}: {key} is lost");
-                else if (actual != bits) _violations.Add($"{when}: {key} is an older version");
-            }
-
-            foreach ((string, long) key in found.Keys.Where(key => !_must.ContainsKey(key))) _violations.Add($"{when}: {key} should not be there");
-        }
+    private static void Check(CrashHistory history, CrashFileSystem image, string when)
+    {
+        EngineHarness engine = Open(history, image, compacts: true);
+        ConversionCrashTests.CompareBlocks(history, image, engine, when);
+        if (engine.Engine.Stats().BlocksAdopted > 0) history.Violations.Add($"{when}: a block of ours was taken for a foreign one");
     }
 }
