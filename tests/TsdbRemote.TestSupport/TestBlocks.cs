@@ -69,4 +69,27 @@ public static class TestBlocks
 
         return problems;
     }
+
+    /// <summary>What is read between a new block's <c>meta.json</c> and the manifest that names it, when all other commits wait.</summary>
+    /// <param name="disk">The disk.</param>
+    /// <param name="files">It, as the engine sees it.</param>
+    /// <param name="work">Makes a block, whose data has to be opened before.</param>
+    /// <returns>Files opened and pieces read; -1 if there was no such commit, or nothing was read before it.</returns>
+    public static long ReadsInCommit(CrashFileSystem disk, FaultInjector files, Action work)
+    {
+        var reads = new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.OpenRead, FileOperationKind.Read) { OnCall = int.MaxValue };
+        files.Add(reads);
+        long before = -1;
+        long inTurn = -1;
+        disk.BeforeOperation = (_, operation) =>
+        {
+            if (operation.Kind != FileOperationKind.CreateNew) return;
+            if (operation.Path.EndsWith("meta.json.tmp", StringComparison.Ordinal)) before = reads.Calls;
+            if (operation.Path.EndsWith("data/MANIFEST.tmp", StringComparison.Ordinal) && before >= 0 && inTurn < 0) inTurn = reads.Calls - before;
+        };
+        work();
+        disk.BeforeOperation = null;
+        files.Remove(reads);
+        return before > 0 ? inTurn : -1;
+    }
 }

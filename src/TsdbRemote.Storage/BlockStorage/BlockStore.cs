@@ -55,11 +55,6 @@ public sealed class BlockStore
     /// <summary>Bytes of what was found damaged, which counts against the size of the directory as everything else does.</summary>
     public long QuarantineBytes => BytesOf(_paths.Quarantine, static _ => true);
 
-    /// <summary>Opens a block; the caller owns the reader.</summary>
-    /// <exception cref="CorruptFileException">It is damaged, or missing.</exception>
-    /// <exception cref="DiskException">The disk refused.</exception>
-    public BlockReader OpenBlock(string ulid) => BlockReader.Open(_files, _paths.Block(ulid), _mmap, _cache);
-
     /// <summary>Opens what a writer has finished, ahead of its commit; the caller owns it.</summary>
     /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
@@ -283,4 +278,6 @@ public sealed class BlockStore
             return false; // not ours to remove: whoever examines it says what is wrong with it
         }
     }
+
+    private BlockReader OpenBlock(string ulid) => BlockReader.Open(_files, _paths.Block(ulid), _mmap, _cache);
 }

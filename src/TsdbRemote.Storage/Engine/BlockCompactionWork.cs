@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -228,6 +229,7 @@ internal sealed class BlockCompactionWork
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         StoredBlock? stored = null;
+        using FinishedBlock? finished = made is null ? null : _store.OpenFinished(made.Writer);
         try
         {
             _commits.Commit(
@@ -241,9 +243,10 @@ internal sealed class BlockCompactionWork
                     };
                     if (made is null) return without;
                     long rank = manifest.ConversionCounter + 1;
-                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]);
-                    made.Writer.Commit(meta with { Mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank } });
-                    stored = new StoredBlock(new BlockEntry(ulid.ToString(), rank, Adopted: false), _store.OpenBlock(ulid.ToString()));
+                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)])
+                        with { Mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank } };
+                    made.Writer.Commit(meta);
+                    stored = new StoredBlock(BlockEntry.Of(meta, rank), finished!.Serve(meta));
                     return without with { ConversionCounter = rank, Blocks = without.Blocks.Add(stored.Entry) };
                 },
                 (state, manifest) =>

@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Tests.Wal;
@@ -136,6 +137,7 @@ public sealed class BlockCompactionTests
         Assert.Equal((2, At(-6), At(-3)), (made.Level, made.MinTimeMs, made.EndTimeMs));
         Assert.Equal(before.Max(static block => block.Rank) + 1, made.Rank);
         Assert.Equal(made.Rank, meta.Mark!.Rank);
+        Assert.Equal(BlockEntry.Of(meta, made.Rank), Assert.Single(_engine.Engine.StateNow.Manifest.Blocks)); // by its times it ends by age even if it cannot be opened
         Assert.Equal(before.Select(static block => block.Ulid).Order(StringComparer.Ordinal), meta.Compaction.Sources.Select(static source => source.ToString()));
         Assert.Equal(before.Select(static block => block.Ulid).Order(StringComparer.Ordinal), meta.Compaction.Parents.Select(static parent => parent.Ulid.ToString()).Order(StringComparer.Ordinal));
         EngineStats stats = _engine.Engine.Stats();
@@ -144,6 +146,14 @@ public sealed class BlockCompactionTests
         Reopen();
         Assert.Equal([made.Ulid], Served());
         Assert.Equal([-6, -5, -4], _engine.ReadAll().Values.Single().Select(static sample => (int)sample.Value));
+    }
+
+    [Fact]
+    public void Nothing_is_read_of_the_new_block_while_other_commits_wait()
+    {
+        ConvertWithoutCompaction(-6, -5, -4);
+        Assert.Equal(0, TestBlocks.ReadsInCommit(_disk, _files, _engine.CompactByStep));
+        Assert.Single(Served());
     }
 
     [Fact]

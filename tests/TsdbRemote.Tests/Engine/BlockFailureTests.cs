@@ -178,19 +178,7 @@ public sealed class BlockFailureTests
     public void Nothing_is_read_of_the_new_block_while_other_commits_wait()
     {
         EngineHarness engine = OpenWithClosedWindow();
-        var reads = new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.OpenRead, FileOperationKind.Read) { OnCall = int.MaxValue };
-        _files.Add(reads);
-        long before = -1;
-        long inTurn = -1;
-        _disk.BeforeOperation = (_, operation) =>
-        {
-            if (operation.Kind != FileOperationKind.CreateNew) return;
-            if (operation.Path.EndsWith("meta.json.tmp", StringComparison.Ordinal)) before = reads.Calls;
-            if (operation.Path.EndsWith("data/MANIFEST.tmp", StringComparison.Ordinal) && before >= 0 && inTurn < 0) inTurn = reads.Calls - before;
-        };
-        engine.CompactByStep();
-        Assert.True(before > 0, "the block was opened before");
-        Assert.Equal(0, inTurn);
+        Assert.Equal(0, TestBlocks.ReadsInCommit(_disk, _files, engine.CompactByStep));
         AssertConverted(engine);
     }
 
