@@ -6,7 +6,7 @@ namespace TsdbRemote.Benchmarks.BlockFigures;
 
 /// <summary>The same samples under each compaction strategy: what is written for each byte flushed, how many runs a read looks into, and what the disk holds.</summary>
 /// <remarks>
-/// Options: <c>--samples</c> (60,000,000), <c>--series</c> (20,000), <c>--memtable</c> (4MB: so small that a window sees a dozen flushes), <c>--late</c>
+/// Options: <c>--samples</c> (60,000,000), <c>--series</c> (20,000), <c>--memtable</c> (12MB: so small that a window sees a dozen flushes), <c>--late</c>
 /// parts of a hundred of the requests that arrive <c>--behind</c> scrapes late (0 and 5; 700, which at 15 s are three hours), <c>--place</c> a directory on the
 /// disk to be used. Nothing is converted, so that all stays in tables. Amplifications are ratios of bytes and of runs, so they do not depend on the machine,
 /// and hardly on what else it does.
@@ -27,7 +27,7 @@ internal static class AmplificationVerb
         var given = new VerbArguments(arguments);
         int samples = given.Number("--samples", 60_000_000);
         int series = given.Number("--series", 20_000);
-        string memTable = given.Text("--memtable", "4MB");
+        string memTable = given.Text("--memtable", "12MB");
         int behind = given.Number("--behind", 700);
         string place = given.Text("--place", Path.GetTempPath());
         int[] lateParts = [.. given.Text("--late", "0,5").Split(',').Select(static part => int.Parse(part, CultureInfo.InvariantCulture))];

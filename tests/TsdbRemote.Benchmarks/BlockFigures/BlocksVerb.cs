@@ -2,7 +2,7 @@ using System.Globalization;
 
 namespace TsdbRemote.Benchmarks.BlockFigures;
 
-/// <summary>What blocks cost, with the real server and beside a real Prometheus; prints tables.</summary>
+/// <summary>What blocks and tables cost, with the real server and beside a real Prometheus; prints tables.</summary>
 internal static class BlocksVerb
 {
     private static readonly (string Name, Func<VerbArguments, FigurePlace, Task> RunAsync)[] Figures =
@@ -11,6 +11,8 @@ internal static class BlocksVerb
         ("open", OpenFigure.RunAsync),
         ("backfill", BackfillFigure.RunAsync),
         ("read", ReadFigure.RunAsync),
+        ("point", PointFigure.RunAsync),
+        ("parity", ParityFigure.RunAsync),
     ];
 
     /// <summary>Runs the figure that the first argument names, or all of them with what they are at best.</summary>

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Diagnostics;
 using System.Net.Http.Headers;
 using Google.Protobuf;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 
 namespace TsdbRemote.Benchmarks.BlockFigures;
@@ -11,17 +12,24 @@ internal sealed record StreamedAnswer(long Bytes, long Series, long Samples, dou
 {
     private const int Piece = 1 << 16;
 
+    /// <summary>Reads all of a metric.</summary>
     public static async Task<StreamedAnswer> ReadAsync(Uri server, string metric, long bytesPerSecond)
     {
-        var query = new Query { StartTimestampMs = 0, EndTimestampMs = long.MaxValue / 2 };
-        query.Matchers.Add(new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = "__name__", Value = metric });
+        using var client = new HttpClient { BaseAddress = server, Timeout = Timeout.InfiniteTimeSpan };
+        return await ReadAsync(client, TimeRange.All, bytesPerSecond, ("__name__", metric));
+    }
+
+    /// <summary>Reads what has these labels.</summary>
+    public static async Task<StreamedAnswer> ReadAsync(HttpClient client, TimeRange range, long bytesPerSecond, params (string Name, string Value)[] labels)
+    {
+        var query = new Query { StartTimestampMs = range.MinMs, EndTimestampMs = range.MaxMs };
+        query.Matchers.AddRange(labels.Select(static label => new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = label.Name, Value = label.Value }));
         var request = new ReadRequest();
         request.Queries.Add(query);
         request.AcceptedResponseTypes.Add(ReadRequest.Types.ResponseType.StreamedXorChunks);
         using var content = new ByteArrayContent(IronSnappy.Snappy.Encode(request.ToByteArray()));
         content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
         content.Headers.ContentEncoding.Add("snappy");
-        using var client = new HttpClient { BaseAddress = server, Timeout = Timeout.InfiniteTimeSpan };
         using var message = new HttpRequestMessage(HttpMethod.Post, "/api/v1/read") { Content = content };
         long started = Stopwatch.GetTimestamp();
         using HttpResponseMessage answer = await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
