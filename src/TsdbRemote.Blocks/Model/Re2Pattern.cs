@@ -21,10 +21,12 @@ internal sealed class Re2Pattern
     // Reading the clock costs as much as matching a short value: of those, every so many stands for its neighbours.
     private const int ClockedEvery = 16;
 
-    private static readonly TimeSpan LongestShort = TimeSpan.FromMilliseconds(10);
+    private static readonly TimeSpan LongestShort = TimeSpan.FromMilliseconds(1);
 
     // Work is measured, which a clock that stands still could not bound.
     private static readonly TimeProvider Clock = TimeProvider.System;
+
+    private static readonly TimeSpan MostSaved = TimeSpan.FromSeconds(10);
 
     /// <summary>Time beyond the usual that all values of one pattern may take.</summary>
     private static readonly TimeSpan ExtraTime = TimeSpan.FromSeconds(1);
@@ -173,7 +175,11 @@ internal sealed class Re2Pattern
     private void Charge(int bytes, int values, TimeSpan elapsed)
     {
         long beyond = elapsed.Ticks - (UsualNanosecondsPerValue + bytes * UsualNanosecondsPerByte) / TimeSpan.NanosecondsPerTick;
-        if (Interlocked.Add(ref _ticksBeyond, beyond * values) > ExtraTime.Ticks) throw TooSlow();
+        long sum = Interlocked.Add(ref _ticksBeyond, beyond * values);
+        if (sum > ExtraTime.Ticks) throw TooSlow();
+
+        // What cheap values save is there for a machine that pauses, not for expensive ones without end.
+        if (sum < -MostSaved.Ticks) Interlocked.CompareExchange(ref _ticksBeyond, -MostSaved.Ticks, sum);
     }
 
     private static MatcherException TooSlow() => new(

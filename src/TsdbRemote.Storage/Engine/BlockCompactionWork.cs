@@ -79,7 +79,7 @@ internal sealed class BlockCompactionWork
 
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
-    /// <param name="asked">Blocks of which two that overlap are merged whatever it costs; what is made of two of them joins them.</param>
+    /// <param name="asked">Blocks of which two that overlap are merged whatever it costs; what is made of one of them joins them.</param>
     /// <param name="onlyAsked">Jobs with fewer than two of those are passed over.</param>
     /// <param name="cancel">Drops the job.</param>
     /// <returns>False if there is nothing to do now.</returns>
@@ -88,7 +88,7 @@ internal sealed class BlockCompactionWork
     /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
     public bool TryCompactNext(int atLeast, HashSet<string> asked, bool onlyAsked, CancellationToken cancel)
     {
-        if (Pick(atLeast, asked, onlyAsked) is not { } job) return false;
+        if (Pick(atLeast, asked, onlyAsked, _claims.IsClaimed) is not { } job) return false;
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
@@ -96,7 +96,7 @@ internal sealed class BlockCompactionWork
         try
         {
             Ulid made = Compact(job, blocks, cancel);
-            if (blocks.Count(block => asked.Contains(block.Entry.Ulid)) >= 2) asked.Add(made.ToString());
+            if (blocks.Any(block => asked.Contains(block.Entry.Ulid))) asked.Add(made.ToString());
             foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
         }
         catch (Exception failure) when (failure is CorruptFileException or CorruptChunkException or ReadLimitException or DiskException)
@@ -127,13 +127,13 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    /// <summary>True if two or more of these blocks, and maybe others, could become one now.</summary>
-    public bool IsLeft(IReadOnlySet<string> asked) => asked.Count >= 2 && Pick(atLeast: 2, asked, onlyAsked: true) is not null;
+    /// <summary>True if two or more of these blocks, and maybe others, could become one, now or once another job lets go of their time.</summary>
+    public bool IsLeft(IReadOnlySet<string> asked) => asked.Count >= 2 && Pick(atLeast: 2, asked, onlyAsked: true, static _ => false) is not null;
 
     private static BlockFigures FiguresOf(StoredBlock block) => new(
         block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Reader.Meta.Compaction.Sources.Count, block.Entry.Adopted);
 
-    private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked)
+    private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked, Func<TimeRange, bool> isBusy)
     {
         EngineState state = _state.Acquire();
         try
@@ -141,7 +141,7 @@ internal sealed class BlockCompactionWork
             if (state.Blocks.Blocks.Length < atLeast) return null;
             return _picker.Next(
                 state.Blocks.Blocks.Select(FiguresOf).Concat(OutOfService(state)), () => _waiting(state), _time.GetUtcNow().ToUnixTimeMilliseconds(),
-                _claims.IsClaimed, IsLeftAlone, atLeast, asked, onlyAsked);
+                isBusy, IsLeftAlone, atLeast, asked, onlyAsked);
         }
         finally
         {

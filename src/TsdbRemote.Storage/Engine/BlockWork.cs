@@ -81,7 +81,7 @@ internal sealed class BlockWork : IDisposable
         _compactionBackoff = new Backoff(time, CompactionRetry);
     }
 
-    /// <summary>Completes when there is nothing left to adopt, delete, convert or compact.</summary>
+    /// <summary>Completes when nothing is left to adopt, delete, convert or compact of what there is when it is taken up.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
     public Task CompactAsync(CancellationToken cancel)
     {
@@ -123,12 +123,12 @@ internal sealed class BlockWork : IDisposable
         }
 
         if (!_mayBegin() || _backoff.MustWait) return false;
-        if (TakeUp() && _conversion is not null) _askedWindows.UnionWith(_conversion.Windows());
         try
         {
+            if (_serving.Count == 0 && TakeUp() && _conversion is not null) _askedWindows.UnionWith(_conversion.Windows());
             bool worked = Upkeep() || TryCompact(ManyBlocks) || TryCompactAsked() || TryConvert() || TryCompact(atLeast: 2);
             _backoff.Succeeded();
-            if (!_compactionBackoff.MustWait && (!worked || !IsAskedLeft())) Complete();
+            if (_serving.Count > 0 && !IsAskedLeft()) Complete();
             return worked;
         }
         catch (OperationCanceledException)
@@ -224,7 +224,10 @@ internal sealed class BlockWork : IDisposable
         }
     }
 
-    /// <summary>Only who asked before a round began is served by it: what came since may have found the round past it.</summary>
+    /// <summary>
+    /// Only who asked before a round began is served by it: what came since may have found the round past it. Who asks while others are served waits for
+    /// them: joined, they would wait for him, and he for the next.
+    /// </summary>
     private bool TakeUp()
     {
         lock (_requestLock)
@@ -240,7 +243,7 @@ internal sealed class BlockWork : IDisposable
     /// <summary>True while something could be done now that those who are served wait for.</summary>
     private bool IsAskedLeft()
     {
-        if (_serving.Count == 0 || Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion?.IsLeft(_askedWindows) == true) return true;
+        if (Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion?.IsLeft(_askedWindows) == true) return true;
         if (_compaction is null) return false;
         if (!_areBlocksAsked) _askedBlocks.UnionWith(_compaction.Names());
         _areBlocksAsked = true;
@@ -251,6 +254,10 @@ internal sealed class BlockWork : IDisposable
     {
         foreach (TaskCompletionSource served in _serving) served.TrySetResult();
         Forget();
+        lock (_requestLock)
+        {
+            if (_requested is not null) _wake.Release();
+        }
     }
 
     private void Answer(Exception failure)

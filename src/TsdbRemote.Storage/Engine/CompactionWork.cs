@@ -50,6 +50,7 @@ internal sealed class CompactionWork : IDisposable
     private readonly List<RunningMerge> _running = [];
     private readonly List<TaskCompletionSource> _serving = [];
     private TaskCompletionSource? _requested;
+    private long _mergesLeft;
     private LevelSet? _idleWith;
     private long _idleSince;
     private long _sweepDue = long.MinValue;
@@ -136,7 +137,10 @@ internal sealed class CompactionWork : IDisposable
         if (_wake.CurrentCount == 0) _wake.Release();
     }
 
-    /// <summary>Completes when no merge is due and none runs.</summary>
+    /// <summary>
+    /// Completes when no merge is due and none runs, or when as many have ended since as would have brought to rest what there was: writers that never
+    /// pause make new ones due all the time.
+    /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
     public Task CompactAsync(CancellationToken cancel)
     {
@@ -213,10 +217,10 @@ internal sealed class CompactionWork : IDisposable
         {
             if (_backoff.MustWait) return null;
 
-            // Only who asked before this look began is served by it.
-            if (_requested is not null) _serving.Add(_requested);
+            // Only who asked before this look began is served by it; who asks while others are served waits for the next.
+            if (_serving.Count > 0 && _mergesLeft <= 0) Complete();
+            if (_serving.Count == 0 && _requested is not null) TakeUp(_requested);
             else if (_serving.Count == 0 && IsIdle()) return null;
-            _requested = null;
             RunningMerge? merge = Pick();
             if (merge is not null)
             {
@@ -227,11 +231,26 @@ internal sealed class CompactionWork : IDisposable
 
             _idleSince = _time.GetTimestamp();
             Sweep();
-            if (_running.Count > 0) return null;
-            foreach (TaskCompletionSource served in _serving) served.TrySetResult();
-            _serving.Clear();
+            if (_running.Count == 0) Complete();
             return null;
         }
+    }
+
+    private void TakeUp(TaskCompletionSource requested)
+    {
+        _serving.Add(requested);
+        _requested = null;
+
+        // A merge leaves fewer runs, or one run a level deeper.
+        LevelSet levels = _state.Peek.Levels;
+        _mergesLeft = _running.Count + levels.Tables.Length + (long)levels.Windows.Length * _settings.Levels;
+    }
+
+    private void Complete()
+    {
+        foreach (TaskCompletionSource served in _serving) served.TrySetResult();
+        _serving.Clear();
+        if (_requested is not null) Wake();
     }
 
     private bool IsIdle() => _idleWith == _state.Peek.Levels && _time.GetElapsedTime(_idleSince) < LookAgain;
@@ -304,7 +323,11 @@ internal sealed class CompactionWork : IDisposable
         finally
         {
             merge.End();
-            lock (_turn) _running.Remove(merge);
+            lock (_turn)
+            {
+                _running.Remove(merge);
+                _mergesLeft--;
+            }
         }
 
         _changed();

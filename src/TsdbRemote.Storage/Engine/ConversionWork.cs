@@ -110,7 +110,8 @@ internal sealed class ConversionWork
         EngineState state = _state.Acquire();
         try
         {
-            if (Pick(state, _passedOver, asked) is not { } job) return null;
+            ConversionJob? first = asked.Count > 0 ? Pick(state, OthersThan(asked, state), asked, _claims.IsClaimed) : null;
+            if ((first ?? Pick(state, _passedOver, asked, _claims.IsClaimed)) is not { } job) return null;
             foreach (LevelTable table in job.Tables) Invariant.Check(table.Reader.TryAcquire());
             dictionary = state.Dictionary;
             Invariant.Check(dictionary.TryAcquire());
@@ -136,15 +137,14 @@ internal sealed class ConversionWork
         }
     }
 
-    /// <summary>True if one of these windows could be converted now.</summary>
+    /// <summary>True if one of these windows could be converted, now or once another job lets go of it.</summary>
     public bool IsLeft(IReadOnlySet<long> asked)
     {
         if (asked.Count == 0) return false;
         EngineState state = _state.Acquire();
         try
         {
-            HashSet<long> others = [.. _passedOver, .. state.Levels.Windows.Where(start => !asked.Contains(start))];
-            return Pick(state, others, asked) is not null;
+            return Pick(state, OthersThan(asked, state), asked, static _ => false) is not null;
         }
         finally
         {
@@ -165,7 +165,10 @@ internal sealed class ConversionWork
         return waiting;
     }
 
-    private ConversionJob? Pick(EngineState state, IReadOnlySet<long> passedOver, IReadOnlySet<long> asked)
+    private HashSet<long> OthersThan(IReadOnlySet<long> asked, EngineState state) =>
+        [.. _passedOver, .. state.Levels.Windows.Where(start => !asked.Contains(start))];
+
+    private ConversionJob? Pick(EngineState state, IReadOnlySet<long> passedOver, IReadOnlySet<long> asked, Func<TimeRange, bool> isBusy)
     {
         _ages.Note(state.Levels);
         return _picker.Next(
@@ -175,7 +178,7 @@ internal sealed class ConversionWork
             _time.GetUtcNow().ToUnixTimeMilliseconds(),
             _ages.SinceAddedMs,
             passedOver,
-            _claims.IsClaimed,
+            isBusy,
             asked);
     }
 

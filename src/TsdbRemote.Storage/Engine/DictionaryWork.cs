@@ -131,7 +131,14 @@ internal sealed class DictionaryWork : IDisposable
         if (_stop.IsCancellationRequested) return false;
         if (IsPrepared)
         {
-            if (_failure.IsSet) Answer(); // nobody will complete it
+            if (_failure.IsSet)
+            {
+                // Nobody will complete it: neither who is served nor who has come since.
+                Answer();
+                TakeUp();
+                Answer();
+            }
+
             return false;
         }
 

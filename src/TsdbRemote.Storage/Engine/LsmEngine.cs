@@ -203,8 +203,8 @@ public sealed class LsmEngine : IAsyncDisposable
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
     /// <summary>
-    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, no merge of tables or blocks is
-    /// due, and series without data elsewhere have left the dictionary.
+    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, no merge of those tables or blocks
+    /// is due, and series without data elsewhere have left the dictionary. What comes meanwhile is no part of it.
     /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public async Task CompactAsync(CancellationToken cancel)
@@ -219,7 +219,7 @@ public sealed class LsmEngine : IAsyncDisposable
             if (_compaction.Running.IsEmpty) break;
         }
 
-        await _dictionaries.CollectAsync(cancel).ConfigureAwait(false);
+        await CollectAsync(cancel).ConfigureAwait(false);
     }
 
     /// <summary>Only the merges of tables, for tests without threads.</summary>
@@ -227,6 +227,9 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>The same without the flush, for tests without threads, which flush by steps.</summary>
     internal Task CompactBlocksAsync(CancellationToken cancel) => _blocks.CompactAsync(cancel);
+
+    /// <summary>Only the look whether the dictionary is to be collected, for tests without threads.</summary>
+    internal Task CollectAsync(CancellationToken cancel) => _dictionaries.CollectAsync(cancel);
 
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>

@@ -109,6 +109,57 @@ public sealed class BlockCompactionTests
     }
 
     [Fact]
+    public async Task A_request_is_answered_though_older_windows_keep_coming()
+    {
+        ConvertWithoutCompaction(-6, -5);
+        Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(CurrentMs - 6 * WindowMs + 77, 5)])])).Status);
+        _engine.FlushByStep();
+        int back = -400;
+        await BackfillAsync();
+        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        int steps = 0;
+        for (; steps < 20 && !asked.IsCompleted; steps++)
+        {
+            _engine.Engine.StepBlocks();
+            await BackfillAsync();
+        }
+
+        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps, {_engine.Engine.Stats()}");
+
+        async Task BackfillAsync()
+        {
+            back += 1;
+            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(CurrentMs + back * WindowMs, 5)])])).Status);
+            _engine.FlushByStep();
+        }
+    }
+
+    [Fact]
+    public async Task Requests_that_follow_each_other_do_not_hold_up_the_first()
+    {
+        ConvertWithoutCompaction(-6, -5);
+        long late = CurrentMs - 6 * WindowMs;
+        await WriteLateAsync();
+        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        int steps = 0;
+        for (; steps < 20 && !asked.IsCompleted; steps++)
+        {
+            _engine.Engine.StepBlocks();
+            await WriteLateAsync();
+            _ = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        }
+
+        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps, {_engine.Engine.Stats()}");
+
+        async Task WriteLateAsync()
+        {
+            late += 1;
+            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(late, 5)])])).Status);
+            _engine.FlushByStep();
+        }
+    }
+
+    [Fact]
     public void A_snapshot_held_over_a_compaction_reads_the_same_to_the_end_and_the_blocks_go_when_it_lets_go()
     {
         ConvertWithoutCompaction(-6, -5, -4);

@@ -102,6 +102,27 @@ public sealed class DictionaryCrashTests
         Assert.Equal([], _problems);
     }
 
+    /// <summary>A successor waits for the thread that flushes, which stops for good; who asked before it did, and who asks while it waits, are told.</summary>
+    [Fact]
+    public void Who_asks_while_a_successor_waits_is_answered_when_the_storage_fails()
+    {
+        var files = new FaultInjector(_disk);
+        EngineHarness engine = Begin(files);
+        Assert.True(engine.Engine.StepDictionary());
+        Task asked = engine.Engine.CollectAsync(CancellationToken.None);
+        files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData, FileOperationKind.SyncAll) { Path = "wal/*.log" });
+        Write(engine, 0, 10, 2);
+        engine.Engine.Step(flush: false);
+        for (int i = 0; i < 4; i++)
+        {
+            engine.Engine.Step();
+            engine.Engine.StepDictionary();
+        }
+
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        Assert.True(asked.IsCompleted);
+    }
+
     private static void Sweep(int errno, int atLeast, params FileOperationKind[] kinds)
     {
         List<string> problems = [];
