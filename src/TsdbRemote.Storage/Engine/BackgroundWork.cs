@@ -22,7 +22,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly SegmentLedger _ledger;
     private readonly WriteAheadLog _wal;
     private readonly FlushWork _flush;
-    private readonly RotationPolicy _policy;
+    private volatile RotationPolicy _policy;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
     private readonly Func<long, SeriesDictionary, MemTable> _newMemTable;
@@ -78,11 +78,15 @@ internal sealed class BackgroundWork : IDisposable
         {
             MemTableSet memTables = _state.Peek.MemTables;
             MemTable active = memTables.Active;
-            long size = _policy.SizeFor(active.SeriesCount);
+            RotationPolicy policy = _policy;
+            long size = policy.SizeFor(active.SeriesCount);
             return new FlushPressure(
-                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, _policy.LogBytes, size);
+                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, policy.LogBytes, size);
         }
     }
+
+    /// <summary>Has no more log wait for a flush than this, in bytes.</summary>
+    public void HoldLogTo(long bytes) => _policy = _policy with { LogBytes = bytes };
 
     /// <summary>True if the active MemTable should be switched now.</summary>
     public bool RotationIsDue => Due() != RotationReason.None;

@@ -359,6 +359,9 @@ public sealed record EngineStats
     /// <summary>Log records that could not be decoded and were put aside.</summary>
     public required long RecordsUndecodable { get; init; }
 
+    /// <summary>Log bytes replayed at open a second, as measured; null if there was too little to tell, and 64 MiB a processor are assumed.</summary>
+    public required long? ReplayBytesPerSecond { get; init; }
+
     /// <summary>Seconds of each phase of the start.</summary>
     public required IReadOnlyDictionary<string, double> OpenSeconds { get; init; }
 

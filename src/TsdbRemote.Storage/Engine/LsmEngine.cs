@@ -65,6 +65,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly CommitLag _lag;
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
+    private readonly ReplayPace _pace;
     private readonly bool _threaded;
     private readonly long _started;
     private int _reads;
@@ -84,6 +85,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _started = time.GetTimestamp();
         _ages = new TableAges(time);
         _lag = new CommitLag(time);
+        _pace = new ReplayPace(time);
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
@@ -104,7 +106,7 @@ public sealed class LsmEngine : IAsyncDisposable
 
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
-            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
+            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, _pace, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
@@ -232,7 +234,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels);
+        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels, _pace);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -458,6 +460,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private void BecomeReady()
     {
         _openSeconds["ready"] = Elapsed();
+        if (_pace.BytesPerSecond is { } pace) _background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _ready.TrySetResult();
         Log.Ready(_log, Elapsed());
     }

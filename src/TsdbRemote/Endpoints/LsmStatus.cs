@@ -42,6 +42,7 @@ internal static class LsmStatus
         {
             replay.BytesDone,
             replay.BytesTotal,
+            BytesPerSecond = stats.ReplayBytesPerSecond,
             stats.RecordsReplayed,
             stats.SamplesReplayed,
             stats.RecordsUndecodable,
