@@ -111,4 +111,7 @@ internal static partial class Log
 
     [LoggerMessage(1301, LogLevel.Critical, "Replay stopped; reads stay unavailable")]
     public static partial void ReplayFailed(ILogger logger, Exception failure);
+
+    [LoggerMessage(1302, LogLevel.Warning, "Nothing is lost: everything that was acknowledged is in tables. Writes stay refused until a restart")]
+    public static partial void NothingLost(ILogger logger);
 }

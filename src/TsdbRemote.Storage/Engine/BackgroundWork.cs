@@ -37,6 +37,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly ILogger _log;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _requestLock = new();
+    private readonly TaskCompletionSource<bool> _rescued = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource? _requested;
     private TaskCompletionSource? _serving;
     private long _servingUpTo;
@@ -91,6 +92,9 @@ internal sealed class BackgroundWork : IDisposable
     /// <summary>True if the active MemTable should be switched now.</summary>
     public bool RotationIsDue => Due() != RotationReason.None;
 
+    /// <summary>True once everything that was acknowledged before the log failed is in tables: nothing is lost.</summary>
+    public bool IsRescued => _rescued.Task is { IsCompletedSuccessfully: true, Result: true };
+
     /// <summary>Has the thread look at once.</summary>
     public void Wake()
     {
@@ -109,6 +113,15 @@ internal sealed class BackgroundWork : IDisposable
 
         Wake();
         return done.WaitAsync(cancel);
+    }
+
+    /// <summary>After a failed log: completes when what is in memory is in tables, or cannot be brought there.</summary>
+    /// <returns>True if it is.</returns>
+    public Task<bool> RescueAsync(CancellationToken cancel)
+    {
+        if (!_failure.IsSet && _wal.Failure is null) return Task.FromResult(false);
+        Wake();
+        return _rescued.Task.WaitAsync(cancel);
     }
 
     /// <summary>The thread's life.</summary>
@@ -141,6 +154,7 @@ internal sealed class BackgroundWork : IDisposable
 
             _stall.Refresh();
             CompleteRequests();
+            CompleteRescue();
             return flushed is not null;
         }
         catch (Exception failure)
@@ -148,6 +162,7 @@ internal sealed class BackgroundWork : IDisposable
             // A bug, or a disk failure nobody foresaw. The data is in the log; going on could lose it, so nothing more is written.
             if (_failure.Set(failure)) Log.Failed(_log, failure);
             FailRequests(new EngineUnavailableException(_failure.Message));
+            _rescued.TrySetResult(false);
             return false;
         }
     }
@@ -187,6 +202,9 @@ internal sealed class BackgroundWork : IDisposable
     private void Rotate()
     {
         MemTableSet memTables = _state.Peek.MemTables;
+
+        // Nobody else may notice: a sync by the interval fails behind the answers, and there may be no writer for hours.
+        if (_wal.Failure is { } stopped && _failure.Set(stopped)) Log.Failed(_log, stopped);
         if (_failure.IsSet)
         {
             Rescue(memTables);
@@ -234,6 +252,17 @@ internal sealed class BackgroundWork : IDisposable
     {
         bool helps = _failure.Cause is LogFailedException && memTables.Active.SampleCount > 0;
         if (helps && memTables.Waiting.Length < _maxWaiting) Switch(memTables.Active, RotationReason.LogFailed, isLogged: false);
+    }
+
+    private void CompleteRescue()
+    {
+        if (!_failure.IsSet || _rescued.Task.IsCompleted) return;
+        bool isHopeless = _failure.Cause is not LogFailedException || _flush.HasGivenUp;
+        MemTableSet memTables = _state.Peek.MemTables;
+        bool isDone = memTables.Waiting.IsEmpty && memTables.Active.SampleCount == 0 && _replayedBelow() == long.MaxValue;
+        if (!isHopeless && !isDone) return;
+        _rescued.TrySetResult(isDone);
+        if (isDone) Log.NothingLost(_log);
     }
 
     /// <summary>Has the dictionary's successor take over, if a MemTable may be switched now: the next one belongs to it.</summary>

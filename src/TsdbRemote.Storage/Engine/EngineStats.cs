@@ -133,6 +133,9 @@ public sealed record EngineStats
     /// <summary>Why it is read-only; null if it is not.</summary>
     public required string? Failure { get; init; }
 
+    /// <summary>True if it is read-only for a failed log, and everything acknowledged before is in tables: nothing is lost.</summary>
+    public required bool IsRescued { get; init; }
+
     /// <summary>What was found damaged since the start: files, ranges, what was done. Not empty means degraded.</summary>
     public required ImmutableArray<string> Damages { get; init; }
 

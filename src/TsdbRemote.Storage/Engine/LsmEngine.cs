@@ -234,7 +234,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels, _pace);
+        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -272,7 +272,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _compaction.Stop();
         _dictionaries.Stop();
         _background.Hurry();
-        bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
+        bool flushed = replayed && _threaded && (await TryFlushAsync(cancel).ConfigureAwait(false) || await TryRescueAsync(cancel).ConfigureAwait(false));
         _background.Stop();
         CloseLog();
         if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)))
@@ -476,6 +476,18 @@ public sealed class LsmEngine : IAsyncDisposable
             return true;
         }
         catch (Exception failure) when (failure is OperationCanceledException or EngineUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    private async Task<bool> TryRescueAsync(CancellationToken cancel)
+    {
+        try
+        {
+            return await _background.RescueAsync(cancel).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
         {
             return false;
         }

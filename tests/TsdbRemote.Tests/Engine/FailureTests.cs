@@ -104,6 +104,51 @@ public sealed class FailureTests
         Assert.Equal([Sample.Of(1, 1)], Reopen(CrashPolicy.OnlySynced).ReadAll()[Labels.Print(Known)]);
     }
 
+    [Fact]
+    public void What_a_log_had_acknowledged_goes_into_new_files_also_when_no_writer_was_there_to_see_it_fail()
+    {
+        EngineHarness engine = Open(Options with { Wal = Options.Wal with { Durability = WalDurability.Interval } });
+        AssertWritten(Write(engine, Known, 1));
+        FaultRule refused = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp" });
+        Task flush = engine.Engine.FlushAsync(CancellationToken.None);
+        Later(engine); // an attempt that fails while the log is well is not the one that is allowed after it
+        AssertWritten(Write(engine, New, 2));
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        Later(engine); // the sync of the interval fails
+        Later(engine);
+        Assert.Equal((1, true), (refused.Injections, flush.IsCompleted));
+        EngineStats stats = engine.Engine.Stats();
+        Assert.Equal((EnginePhase.Failed, true, 2), (stats.Phase, stats.IsRescued, stats.FlushSamples));
+        Assert.StartsWith("storage is read-only: fsync of wal/", stats.Failure, StringComparison.Ordinal);
+        Assert.Equal((WriteStatus.Unavailable, 60), (Write(engine, Known, 3).Status, 60));
+        AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
+    }
+
+    [Fact]
+    public void A_disk_that_refuses_new_files_after_a_failed_log_is_left_alone()
+    {
+        EngineHarness engine = Open(Options with { Wal = Options.Wal with { Durability = WalDurability.Interval } });
+        AssertWritten(Write(engine, Known, 1));
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        FaultRule refused = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
+        for (int i = 0; i < 4; i++) Later(engine);
+        Assert.Equal((1, EnginePhase.Failed, false), (refused.Injections, engine.Engine.Phase, engine.Engine.Stats().IsRescued));
+        Assert.Equal([Sample.Of(1, 1)], engine.ReadAll()[Labels.Print(Known)]);
+    }
+
+    [Fact]
+    public async Task A_stop_right_after_the_log_failed_still_brings_what_was_acknowledged_into_new_files()
+    {
+        StorageOptions options = Options with { Wal = new WalOptions { Durability = WalDurability.Interval, SyncInterval = new Duration(50) } };
+        EngineHarness engine = await EngineHarness.OpenAsync(_files, options);
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        AssertWritten(await engine.WriteAsync((Known, [Sample.Of(1, 1)])));
+        for (int i = 0; i < 5000 && engine.Engine.Phase != EnginePhase.Failed; i++) await Task.Delay(1);
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        await engine.DisposeAsync();
+        Assert.Equal([Sample.Of(1, 1)], Reopen(CrashPolicy.OnlySynced).ReadAll()[Labels.Print(Known)]);
+    }
+
     [Theory]
     [InlineData(2, EnginePhase.Ready)]
     [InlineData(3, EnginePhase.Failed)]
