@@ -29,6 +29,9 @@ internal static partial class Log
     [LoggerMessage(1007, LogLevel.Error, "A thread does not come back from the disk; stopping without it, the log has what was acknowledged")]
     public static partial void StopStuck(ILogger logger);
 
+    [LoggerMessage(1008, LogLevel.Error, "No room for a log segment: writes are refused until there is; reads are served")]
+    public static partial void NoRoomForLog(ILogger logger, Exception failure);
+
     [LoggerMessage(1100, LogLevel.Information, "Replayed segment {Segment}: {Records} records, {Samples} samples of {Series} series")]
     public static partial void SegmentReplayed(ILogger logger, long segment, long records, long samples, int series);
 

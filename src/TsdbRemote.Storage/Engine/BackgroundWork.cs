@@ -22,6 +22,8 @@ internal sealed class BackgroundWork : IDisposable
     private readonly SegmentLedger _ledger;
     private readonly WriteAheadLog _wal;
     private readonly FlushWork _flush;
+    private readonly StateCommits _commits;
+    private readonly long? _unnamedIn;
     private volatile RotationPolicy _policy;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
@@ -46,7 +48,8 @@ internal sealed class BackgroundWork : IDisposable
     private volatile bool _stop;
 
     public BackgroundWork(
-        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
+        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, StateCommits commits, long? unnamedIn, RotationPolicy policy, int maxWaiting,
+        ReaderWriterLockSlim gate,
         Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
         DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
@@ -54,6 +57,8 @@ internal sealed class BackgroundWork : IDisposable
         _ledger = ledger;
         _wal = wal;
         _flush = flush;
+        _commits = commits;
+        _unnamedIn = unnamedIn;
         _policy = policy;
         _maxWaiting = maxWaiting;
         _gate = gate;
@@ -228,10 +233,11 @@ internal sealed class BackgroundWork : IDisposable
         if (_time.GetTimestamp() < _noSwitchBefore) return false;
         try
         {
+            NameInherited();
             _wal.PrepareNext();
             return true;
         }
-        catch (DiskException failure)
+        catch (DiskException failure) when (!failure.IsSync || LogFullException.IsMeantBy(failure))
         {
             _noSwitchBefore = _time.GetTimestamp() + (long)(SwitchRetry.TotalSeconds * _time.TimestampFrequency);
             Log.SegmentNotCreated(_log, failure);
@@ -242,6 +248,15 @@ internal sealed class BackgroundWork : IDisposable
             if (_failure.Set(failure)) Log.Failed(_log, failure);
             return false;
         }
+    }
+
+    /// <summary>
+    /// What an earlier process left has to be noted before a segment of this one holds records, and at the start there was no room for that. Any commit notes
+    /// it, a flush's too.
+    /// </summary>
+    private void NameInherited()
+    {
+        if (_state.Peek.Manifest.Generation == _unnamedIn) _commits.Commit(static manifest => manifest, static (state, manifest) => state.With(manifest));
     }
 
     /// <summary>
@@ -285,7 +300,7 @@ internal sealed class BackgroundWork : IDisposable
             SeriesDictionary dictionary = successor is null ? full.Dictionary : successor();
             long segment = isLogged ? SwitchSegment(full, ref isLogged, mustSwitch: successor is not null) : full.Segment + 1;
             next = _newMemTable(segment, dictionary);
-            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
+            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && _wal.HasFiles));
             _ledger.Set(old);
             _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));
         }

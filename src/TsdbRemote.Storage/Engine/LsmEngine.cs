@@ -93,10 +93,10 @@ public sealed class LsmEngine : IAsyncDisposable
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
         var ingest = new Ingest(EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
-        _wal.Start(recovered.NextSegment);
-        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
         bool logged = options.Wal.Durability != WalDurability.None;
-        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
+        bool hasSegment = TryStartLog(recovered.NextSegment, logged ? recovered.NoRoom : null);
+        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
+        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged && hasSegment));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Blocks, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
         recovered.Blocks.Release();
@@ -118,7 +118,7 @@ public sealed class LsmEngine : IAsyncDisposable
             files, _paths, _state, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => _ready.Task.IsCompletedSuccessfully,
             () => _background!.Wake(), _failure, _counters, time, log);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
+            _state, _ledger, _wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
             _dictionaries, _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
         _blocks = NewBlockWork(commits, store, recovered.BlockRests);
@@ -428,6 +428,24 @@ public sealed class LsmEngine : IAsyncDisposable
         while (_background.Step())
         {
         }
+    }
+
+    /// <summary>A full disk is no reason not to serve reads: the log then waits for its first segment as it otherwise does for its next.</summary>
+    private bool TryStartLog(long segment, DiskException? full)
+    {
+        try
+        {
+            if (full is null) _wal.Start(segment);
+        }
+        catch (DiskException failure) when (LogFullException.IsMeantBy(failure))
+        {
+            full = failure;
+        }
+
+        if (full is null) return true;
+        Log.NoRoomForLog(_log, full);
+        _wal.StartWithoutRoom(segment, full);
+        return false;
     }
 
     private void StartThread(string name, ThreadStart run)

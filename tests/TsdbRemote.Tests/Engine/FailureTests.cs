@@ -334,6 +334,76 @@ public sealed class FailureTests
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
     }
 
+    [Theory]
+    [InlineData("wal/*.log", FileOperationKind.CreateNew, DiskException.NoSpace)]
+    [InlineData("wal/*.log", FileOperationKind.Preallocate, DiskException.NoSpace)]
+    [InlineData("*", FileOperationKind.CreateNew, Errno.Quota)]
+    public void A_start_on_a_full_disk_serves_reads_refuses_writes_and_heals(string path, FileOperationKind kind, int errno)
+    {
+        AssertWritten(Write(Open(), Known, 1));
+        CrashFileSystem killed = _disk.CrashClone(CrashPolicy.All, seed: 1); // the segment has no seal
+        var files = new FaultInjector(killed);
+        FaultRule full = files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = path, Sticky = true });
+        EngineHarness engine = EngineHarness.OpenStepwise(files, Options, _time);
+        for (int i = 0; i < 3; i++)
+        {
+            WriteReport refused = Write(engine, Known, 2);
+            Assert.Equal((WriteStatus.Unavailable, 30, "storage is full: no room for the log; retry later"), (refused.Status, refused.RetryAfterSeconds, refused.Message));
+            Assert.Equal([Sample.Of(1, 1)], engine.ReadAll()[Labels.Print(Known)]);
+            AssertWholeAfterACrash(killed, Sample.Of(1, 1));
+            Later(engine);
+        }
+
+        Assert.Equal((EnginePhase.Ready, true), (engine.Engine.Phase, full.Injections > 3));
+        files.Remove(full);
+        _time.Advance(TimeSpan.FromSeconds(2));
+        engine.Engine.Step(flush: false);
+        AssertWritten(Write(engine, Known, 2));
+        AssertWholeAfterACrash(killed, Sample.Of(1, 1), Sample.Of(2, 2));
+        Later(engine);
+        engine.FlushByStep();
+        Assert.Empty(engine.Engine.Stats().MemTables.Where(static memTable => memTable.Samples > 0));
+        AssertWholeAfterACrash(killed, Sample.Of(1, 1), Sample.Of(2, 2));
+    }
+
+    [Fact]
+    public async Task A_log_that_found_no_room_at_the_start_begins_by_itself_when_there_is_some()
+    {
+        FaultRule full = _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Path = "wal/*.log", Sticky = true });
+        EngineHarness engine = await EngineHarness.OpenAsync(_files, Options with { Wal = new WalOptions() });
+        Assert.Equal(WriteStatus.Unavailable, (await engine.WriteAsync((Known, [Sample.Of(1, 1)]))).Status);
+        _files.Remove(full);
+        WriteReport report;
+        int refusals = 0;
+        while ((report = await engine.WriteAsync((Known, [Sample.Of(2, 2)]))).Status == WriteStatus.Unavailable && refusals++ < 500) await Task.Delay(10);
+        AssertWritten(report);
+        AssertWholeAfterACrash(_disk, Sample.Of(2, 2));
+        await engine.DisposeAsync();
+        AssertWholeAfterACrash(_disk, Sample.Of(2, 2));
+        Assert.Equal(0, _files.OpenFiles);
+    }
+
+    [Fact]
+    public async Task A_log_that_never_found_room_is_closed_like_any()
+    {
+        _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Path = "wal/*.log", Sticky = true });
+        EngineHarness engine = Open();
+        Later(engine);
+        await engine.DisposeAsync();
+        Assert.Equal((0, 0), (_files.OpenFiles, _disk.List("/disk/data/wal").Count));
+        Assert.Empty(Reopen(CrashPolicy.All).ReadAll());
+    }
+
+    private static void AssertWholeAfterACrash(CrashFileSystem disk, params Sample[] samples)
+    {
+        foreach (CrashPolicy policy in CrashPolicy.Every)
+        {
+            EngineHarness again = EngineHarness.OpenStepwise(disk.CrashClone(policy, seed: 1), Options);
+            Assert.Empty(again.Engine.Stats().Damages);
+            Assert.Equal(samples, again.ReadAll()[Labels.Print(Known)]);
+        }
+    }
+
     private EngineHarness Open(StorageOptions? options = null) => EngineHarness.OpenStepwise(_files, options ?? Options, _time);
 
     private EngineHarness Reopen(CrashPolicy policy) => EngineHarness.OpenStepwise(_disk.CrashClone(policy, seed: 1), Options);
