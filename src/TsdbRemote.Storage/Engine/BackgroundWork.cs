@@ -44,6 +44,7 @@ internal sealed class BackgroundWork : IDisposable
     private TaskCompletionSource? _serving;
     private long _servingUpTo;
     private long _noSwitchBefore = long.MinValue;
+    private bool _toldNoSwitch;
     private int _awake;
     private volatile bool _stop;
 
@@ -235,12 +236,16 @@ internal sealed class BackgroundWork : IDisposable
         {
             NameInherited();
             _wal.PrepareNext();
+            _toldNoSwitch = false;
             return true;
         }
         catch (DiskException failure) when (!failure.IsSync || LogFullException.IsMeantBy(failure))
         {
             _noSwitchBefore = _time.GetTimestamp() + (long)(SwitchRetry.TotalSeconds * _time.TimestampFrequency);
-            Log.SegmentNotCreated(_log, failure);
+
+            // Once until it succeeds: a full disk may stay so for days, and a line a second would not make it emptier.
+            if (!_toldNoSwitch) Log.SegmentNotCreated(_log, failure);
+            _toldNoSwitch = true;
             return false;
         }
         catch (LogFailedException failure)
