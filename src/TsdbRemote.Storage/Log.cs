@@ -32,6 +32,9 @@ internal static partial class Log
     [LoggerMessage(1008, LogLevel.Error, "No room for a log segment: writes are refused until there is; reads are served")]
     public static partial void NoRoomForLog(ILogger logger, Exception failure);
 
+    [LoggerMessage(1009, LogLevel.Warning, "{Root} is on a file system of kind {Kind}, whose locks and syncs cannot be relied on: what is acknowledged may be lost, and nothing keeps a second process out")]
+    public static partial void UnreliableDisk(ILogger logger, string root, string kind);
+
     [LoggerMessage(1100, LogLevel.Information, "Replayed segment {Segment}: {Records} records, {Samples} samples of {Series} series")]
     public static partial void SegmentReplayed(ILogger logger, long segment, long records, long samples, int series);
 

@@ -175,6 +175,9 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     }
 
     /// <inheritdoc/>
+    string? IFileSystem.UnreliableKind(string path) => UnreliableKind(path);
+
+    /// <inheritdoc/>
     /// <remarks>
     /// The lock is <c>flock</c>: it is the kernel's, ends with the process, and is refused within the same process too. The file
     /// stays behind when the lock is let go; deleting it would let two processes lock two files of one name.

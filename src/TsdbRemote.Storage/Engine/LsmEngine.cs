@@ -166,6 +166,7 @@ public sealed class LsmEngine : IAsyncDisposable
         StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded, DictionarySettings? dictionaries = null)
     {
         Recovery.MakeRoot(files, options.DataDir);
+        Recovery.CheckKind(files, options, loggers.CreateLogger<LsmEngine>());
         string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
         IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
         try

@@ -70,6 +70,23 @@ internal sealed class Recovery
         if (parent.Length > 0) files.SyncDir(parent);
     }
 
+    /// <summary>
+    /// Refuses a root on a network file system, or one of a process in user space: a lock may let two processes in there, a sync may promise what it does not
+    /// keep, and a map may end the process. Before the lock is taken, for it would prove nothing.
+    /// </summary>
+    /// <exception cref="DataDirectoryException">It is on one, and the options do not allow that.</exception>
+    public static void CheckKind(IFileSystem files, StorageOptions options, ILogger log)
+    {
+        if (files.UnreliableKind(options.DataDir) is not { } kind) return;
+        if (options.AllowNetworkDisk) Log.UnreliableDisk(log, options.DataDir, kind);
+        else
+        {
+            throw new DataDirectoryException(
+                $"storage.data_dir: {options.DataDir} is on a file system of kind {kind}, whose locks and syncs cannot be relied on: what was acknowledged could be lost. "
+                + "Use a local disk, or take the risk with storage.allow_network_disk: true");
+        }
+    }
+
     /// <summary>Opens the directory; the caller holds its lock.</summary>
     /// <exception cref="DataDirectoryException">It cannot be opened as it stands.</exception>
     public RecoveredDirectory Open()
