@@ -29,6 +29,12 @@ internal static partial class Log
     [LoggerMessage(1007, LogLevel.Error, "A thread does not come back from the disk; stopping without it, the log has what was acknowledged")]
     public static partial void StopStuck(ILogger logger);
 
+    [LoggerMessage(1008, LogLevel.Error, "No room for a log segment: writes are refused until there is; reads are served")]
+    public static partial void NoRoomForLog(ILogger logger, Exception failure);
+
+    [LoggerMessage(1009, LogLevel.Warning, "{Root} is on a file system of kind {Kind}, whose locks and syncs cannot be relied on: what is acknowledged may be lost, and nothing keeps a second process out")]
+    public static partial void UnreliableDisk(ILogger logger, string root, string kind);
+
     [LoggerMessage(1100, LogLevel.Information, "Replayed segment {Segment}: {Records} records, {Samples} samples of {Series} series")]
     public static partial void SegmentReplayed(ILogger logger, long segment, long records, long samples, int series);
 
@@ -111,4 +117,7 @@ internal static partial class Log
 
     [LoggerMessage(1301, LogLevel.Critical, "Replay stopped; reads stay unavailable")]
     public static partial void ReplayFailed(ILogger logger, Exception failure);
+
+    [LoggerMessage(1302, LogLevel.Warning, "Nothing is lost: everything that was acknowledged is in tables. Writes stay refused until a restart")]
+    public static partial void NothingLost(ILogger logger);
 }

@@ -53,6 +53,8 @@ public sealed class ForgetfulFileSystem(IFileSystem inner, SyncKind kind, string
 
     public long FreeSpace(string path) => inner.FreeSpace(path);
 
+    public string? UnreliableKind(string path) => inner.UnreliableKind(path);
+
     public IDisposable Lock(string path, string holder) => inner.Lock(path, holder);
 
     private bool Forgets(SyncKind asked, string path)

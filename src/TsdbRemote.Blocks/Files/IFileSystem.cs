@@ -51,6 +51,12 @@ public interface IFileSystem
     /// <summary>Bytes that an unprivileged writer may still use on the file system of <paramref name="path"/>.</summary>
     long FreeSpace(string path);
 
+    /// <summary>
+    /// The kind of the file system of <paramref name="path"/> if it is one on which locks, syncs or maps cannot be relied on (<c>nfs</c>, <c>smb</c>, <c>fuse</c>,
+    /// <c>9p</c>); null for one that keeps its promises.
+    /// </summary>
+    string? UnreliableKind(string path) => null;
+
     /// <summary>Takes the exclusive lock file, creating it if needed, and writes <paramref name="holder"/> into it.</summary>
     /// <exception cref="DirectoryLockedException">Another process holds it.</exception>
     IDisposable Lock(string path, string holder);

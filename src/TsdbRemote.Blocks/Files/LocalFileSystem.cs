@@ -175,6 +175,9 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     }
 
     /// <inheritdoc/>
+    string? IFileSystem.UnreliableKind(string path) => UnreliableKind(path);
+
+    /// <inheritdoc/>
     /// <remarks>
     /// The lock is <c>flock</c>: it is the kernel's, ends with the process, and is refused within the same process too. The file
     /// stays behind when the lock is let go; deleting it would let two processes lock two files of one name.
@@ -192,14 +195,28 @@ public sealed unsafe class LocalFileSystem : IFileSystem
                 if (errno != Errno.Interrupted) throw new DiskException("flock", path, errno, Errno.Describe(errno));
             }
 
-            file.SetLength(0);
-            file.Write(0, System.Text.Encoding.UTF8.GetBytes(holder));
+            Name(holder, file);
             return file;
         }
         catch
         {
             file.Dispose();
             throw;
+        }
+    }
+
+    /// <summary>Says who holds a lock, in its file; over the old text, which on a full disk has the only room there is.</summary>
+    private static void Name(string holder, LocalFile file)
+    {
+        byte[] text = System.Text.Encoding.UTF8.GetBytes(holder);
+        try
+        {
+            file.Write(0, text);
+            file.SetLength(text.Length);
+        }
+        catch (DiskException full) when (full.Errno is Errno.NoSpace or Errno.Quota)
+        {
+            // And therefore others are refused as they should be, and not told by whom.
         }
     }
 

@@ -22,7 +22,9 @@ internal sealed class BackgroundWork : IDisposable
     private readonly SegmentLedger _ledger;
     private readonly WriteAheadLog _wal;
     private readonly FlushWork _flush;
-    private readonly RotationPolicy _policy;
+    private readonly StateCommits _commits;
+    private readonly long? _unnamedIn;
+    private volatile RotationPolicy _policy;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
     private readonly Func<long, SeriesDictionary, MemTable> _newMemTable;
@@ -37,15 +39,18 @@ internal sealed class BackgroundWork : IDisposable
     private readonly ILogger _log;
     private readonly SemaphoreSlim _wake = new(0);
     private readonly Lock _requestLock = new();
+    private readonly TaskCompletionSource<bool> _rescued = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private TaskCompletionSource? _requested;
     private TaskCompletionSource? _serving;
     private long _servingUpTo;
     private long _noSwitchBefore = long.MinValue;
+    private bool _toldNoSwitch;
     private int _awake;
     private volatile bool _stop;
 
     public BackgroundWork(
-        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
+        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, StateCommits commits, long? unnamedIn, RotationPolicy policy, int maxWaiting,
+        ReaderWriterLockSlim gate,
         Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
         DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
@@ -53,6 +58,8 @@ internal sealed class BackgroundWork : IDisposable
         _ledger = ledger;
         _wal = wal;
         _flush = flush;
+        _commits = commits;
+        _unnamedIn = unnamedIn;
         _policy = policy;
         _maxWaiting = maxWaiting;
         _gate = gate;
@@ -78,14 +85,21 @@ internal sealed class BackgroundWork : IDisposable
         {
             MemTableSet memTables = _state.Peek.MemTables;
             MemTable active = memTables.Active;
-            long size = _policy.SizeFor(active.SeriesCount);
+            RotationPolicy policy = _policy;
+            long size = policy.SizeFor(active.SeriesCount);
             return new FlushPressure(
-                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, _policy.LogBytes, size);
+                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, policy.LogBytes, size);
         }
     }
 
+    /// <summary>Has no more log wait for a flush than this, in bytes.</summary>
+    public void HoldLogTo(long bytes) => _policy = _policy with { LogBytes = bytes };
+
     /// <summary>True if the active MemTable should be switched now.</summary>
     public bool RotationIsDue => Due() != RotationReason.None;
+
+    /// <summary>True once everything that was acknowledged before the log failed is in tables: nothing is lost.</summary>
+    public bool IsRescued => _rescued.Task is { IsCompletedSuccessfully: true, Result: true };
 
     /// <summary>Has the thread look at once.</summary>
     public void Wake()
@@ -105,6 +119,15 @@ internal sealed class BackgroundWork : IDisposable
 
         Wake();
         return done.WaitAsync(cancel);
+    }
+
+    /// <summary>After a failed log: completes when what is in memory is in tables, or cannot be brought there.</summary>
+    /// <returns>True if it is.</returns>
+    public Task<bool> RescueAsync(CancellationToken cancel)
+    {
+        if (!_failure.IsSet && _wal.Failure is null) return Task.FromResult(false);
+        Wake();
+        return _rescued.Task.WaitAsync(cancel);
     }
 
     /// <summary>The thread's life.</summary>
@@ -137,6 +160,7 @@ internal sealed class BackgroundWork : IDisposable
 
             _stall.Refresh();
             CompleteRequests();
+            CompleteRescue();
             return flushed is not null;
         }
         catch (Exception failure)
@@ -144,6 +168,7 @@ internal sealed class BackgroundWork : IDisposable
             // A bug, or a disk failure nobody foresaw. The data is in the log; going on could lose it, so nothing more is written.
             if (_failure.Set(failure)) Log.Failed(_log, failure);
             FailRequests(new EngineUnavailableException(_failure.Message));
+            _rescued.TrySetResult(false);
             return false;
         }
     }
@@ -183,6 +208,9 @@ internal sealed class BackgroundWork : IDisposable
     private void Rotate()
     {
         MemTableSet memTables = _state.Peek.MemTables;
+
+        // Nobody else may notice: a sync by the interval fails behind the answers, and there may be no writer for hours.
+        if (_wal.Failure is { } stopped && _failure.Set(stopped)) Log.Failed(_log, stopped);
         if (_failure.IsSet)
         {
             Rescue(memTables);
@@ -206,13 +234,18 @@ internal sealed class BackgroundWork : IDisposable
         if (_time.GetTimestamp() < _noSwitchBefore) return false;
         try
         {
+            NameInherited();
             _wal.PrepareNext();
+            _toldNoSwitch = false;
             return true;
         }
-        catch (DiskException failure)
+        catch (DiskException failure) when (!failure.IsSync || LogFullException.IsMeantBy(failure))
         {
             _noSwitchBefore = _time.GetTimestamp() + (long)(SwitchRetry.TotalSeconds * _time.TimestampFrequency);
-            Log.SegmentNotCreated(_log, failure);
+
+            // Once until it succeeds: a full disk may stay so for days, and a line a second would not make it emptier.
+            if (!_toldNoSwitch) Log.SegmentNotCreated(_log, failure);
+            _toldNoSwitch = true;
             return false;
         }
         catch (LogFailedException failure)
@@ -223,6 +256,15 @@ internal sealed class BackgroundWork : IDisposable
     }
 
     /// <summary>
+    /// What an earlier process left has to be noted before a segment of this one holds records, and at the start there was no room for that. Any commit notes
+    /// it, a flush's too.
+    /// </summary>
+    private void NameInherited()
+    {
+        if (_state.Peek.Manifest.Generation == _unnamedIn) _commits.Commit(static manifest => manifest, static (state, manifest) => state.With(manifest));
+    }
+
+    /// <summary>
     /// After a failed log the MemTables may be the only copy of what it acknowledged: the active one goes into new files too, and
     /// nobody writes to the empty one in its place.
     /// </summary>
@@ -230,6 +272,17 @@ internal sealed class BackgroundWork : IDisposable
     {
         bool helps = _failure.Cause is LogFailedException && memTables.Active.SampleCount > 0;
         if (helps && memTables.Waiting.Length < _maxWaiting) Switch(memTables.Active, RotationReason.LogFailed, isLogged: false);
+    }
+
+    private void CompleteRescue()
+    {
+        if (!_failure.IsSet || _rescued.Task.IsCompleted) return;
+        bool isHopeless = _failure.Cause is not LogFailedException || _flush.HasGivenUp;
+        MemTableSet memTables = _state.Peek.MemTables;
+        bool isDone = memTables.Waiting.IsEmpty && memTables.Active.SampleCount == 0 && _replayedBelow() == long.MaxValue;
+        if (!isHopeless && !isDone) return;
+        _rescued.TrySetResult(isDone);
+        if (isDone) Log.NothingLost(_log);
     }
 
     /// <summary>Has the dictionary's successor take over, if a MemTable may be switched now: the next one belongs to it.</summary>
@@ -252,7 +305,7 @@ internal sealed class BackgroundWork : IDisposable
             SeriesDictionary dictionary = successor is null ? full.Dictionary : successor();
             long segment = isLogged ? SwitchSegment(full, ref isLogged, mustSwitch: successor is not null) : full.Segment + 1;
             next = _newMemTable(segment, dictionary);
-            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && old.HasFile));
+            _ledger.Set(new LedgerSegment(next.Segment, _time.GetUtcNow().ToUnixTimeMilliseconds(), 0, 0, AcceptedEnd: null, Inherited: false, isLogged && _wal.HasFiles));
             _ledger.Set(old);
             _state.Change(state => state.With(memTables: state.MemTables.Rotate(next)));
         }

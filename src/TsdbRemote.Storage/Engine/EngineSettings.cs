@@ -10,9 +10,6 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>What each part of the engine takes of the options: the parts know their own settings, not the tree.</summary>
 internal static class EngineSettings
 {
-    // What replay is assumed to handle a second and processor: 0.25 µs a sample of some 17 logged bytes. Not measured on the machine it runs on.
-    private const long ReplayBytesPerSecond = 64L << 20;
-
     /// <summary>What evaluated matchers of all blocks may take together, in bytes.</summary>
     public const long MatcherCacheBytes = 32 << 20;
 
@@ -50,17 +47,19 @@ internal static class EngineSettings
         options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata,
         (int)options.Read.ReadBufferSize.Bytes);
 
-    public static RotationPolicy Rotation(StorageOptions options)
-    {
-        double replayable = ReplayBytesPerSecond * options.Wal.MaxReplayTime.ToTimeSpan().TotalSeconds * Environment.ProcessorCount;
-        return new RotationPolicy(
-            options.Lsm.MemTableSize?.Bytes,
-            options.Lsm.MemTableFlushThreshold,
-            (long)Math.Min(options.Wal.MaxSize.Bytes, replayable),
-            options.BlockDuration.Milliseconds,
-            options.Integration.SstableToBlockConversion ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
-            GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
-    }
+    public static RotationPolicy Rotation(StorageOptions options) => new(
+        options.Lsm.MemTableSize?.Bytes,
+        options.Lsm.MemTableFlushThreshold,
+        LogBytes(options, ReplayPace.AssumedBytesPerSecond * Environment.ProcessorCount),
+        options.BlockDuration.Milliseconds,
+        options.Integration.SstableToBlockConversion ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
+        GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+
+    /// <summary>Most log that may wait for a flush, in bytes: what may be kept, and what can be replayed in the time there is.</summary>
+    /// <param name="options">The options.</param>
+    /// <param name="replayBytesPerSecond">Bytes of log that a replay handles in a second.</param>
+    public static long LogBytes(StorageOptions options, long replayBytesPerSecond) =>
+        (long)Math.Min(options.Wal.MaxSize.Bytes, replayBytesPerSecond * options.Wal.MaxReplayTime.ToTimeSpan().TotalSeconds);
 
     public static ConversionPicker Conversion(StorageOptions options) => new(
         options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Integration.LateDelay.Milliseconds);

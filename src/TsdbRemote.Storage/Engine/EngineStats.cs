@@ -133,6 +133,9 @@ public sealed record EngineStats
     /// <summary>Why it is read-only; null if it is not.</summary>
     public required string? Failure { get; init; }
 
+    /// <summary>True if it is read-only for a failed log, and everything acknowledged before is in tables: nothing is lost.</summary>
+    public required bool IsRescued { get; init; }
+
     /// <summary>What was found damaged since the start: files, ranges, what was done. Not empty means degraded.</summary>
     public required ImmutableArray<string> Damages { get; init; }
 
@@ -358,6 +361,9 @@ public sealed record EngineStats
 
     /// <summary>Log records that could not be decoded and were put aside.</summary>
     public required long RecordsUndecodable { get; init; }
+
+    /// <summary>Log bytes replayed at open a second, as measured; null if there was too little to tell, and 64 MiB a processor are assumed.</summary>
+    public required long? ReplayBytesPerSecond { get; init; }
 
     /// <summary>Seconds of each phase of the start.</summary>
     public required IReadOnlyDictionary<string, double> OpenSeconds { get; init; }

@@ -13,7 +13,7 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels)
+        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels, ReplayPace replayed, bool isRescued)
     {
         CompactionPressure pressure = compaction.Measure();
         EngineState state = current.Acquire();
@@ -23,6 +23,7 @@ internal static class EngineStatsReader
             {
                 Phase = phase,
                 Failure = failure.Cause?.Message,
+                IsRescued = isRescued,
                 Damages = damages,
                 WriteRequests = Interlocked.Read(ref counters.WriteRequests),
                 WriteRequestsFailed = Interlocked.Read(ref counters.WriteRequestsFailed),
@@ -94,6 +95,7 @@ internal static class EngineStatsReader
                 RecordsReplayed = Interlocked.Read(ref counters.RecordsReplayed),
                 SamplesReplayed = Interlocked.Read(ref counters.SamplesReplayed),
                 RecordsUndecodable = Interlocked.Read(ref counters.RecordsUndecodable),
+                ReplayBytesPerSecond = replayed.BytesPerSecond,
                 OpenSeconds = openSeconds,
                 InFlightBytes = inFlightBytes,
                 MetadataFamilies = metadataFamilies,

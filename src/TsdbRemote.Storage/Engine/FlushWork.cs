@@ -55,6 +55,9 @@ internal sealed class FlushWork
         _backoff = new Backoff(time);
     }
 
+    /// <summary>True once a flush has failed after the log had: nothing is tried again then.</summary>
+    public bool HasGivenUp { get; private set; }
+
     /// <summary>Flushes the oldest waiting MemTable, if its turn has come.</summary>
     /// <param name="replayedBelow">No segment below this number is still being replayed: only then is a MemTable the oldest in sequence.</param>
     /// <returns>The segment whose flush is committed; null if there was nothing to flush, or it has to wait after a failure.</returns>
@@ -64,7 +67,7 @@ internal sealed class FlushWork
         if (memTables.Waiting.IsEmpty || memTables.Waiting[0].Segment >= replayedBelow) return null;
 
         // A failed log leaves the MemTables as the only copy of what it may have lost: they may go into new files, if the disk takes those at once.
-        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || _backoff.HasFailed)) return null;
+        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || HasGivenUp)) return null;
         if (_backoff.MustWait) return null;
         MemTable oldest = memTables.Waiting[0];
         try
@@ -141,6 +144,7 @@ internal sealed class FlushWork
         EngineCounters.Add(ref _counters.FlushErrors, 1);
         if (failure is DiskException { IsSync: true } sync && !sync.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal)) Fail(failure);
         TimeSpan delay = _backoff.Failed(failure);
+        HasGivenUp = _failure.IsSet && (_backoff.HasFailed || failure is DiskException { IsSync: true });
         Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
         if (_backoff.IsHopeless) Fail(failure);
     }

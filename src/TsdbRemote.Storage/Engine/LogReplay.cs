@@ -26,13 +26,14 @@ internal sealed class LogReplay
     private readonly InheritedSegment[] _segments;
     private readonly CorruptionPolicy _onCorruption;
     private readonly ConcurrentQueue<string> _damages;
+    private readonly ReplayPace _pace;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
         IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
-        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ILogger log)
+        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -42,6 +43,7 @@ internal sealed class LogReplay
         _counters = counters;
         _onCorruption = onCorruption;
         _damages = damages;
+        _pace = pace;
         _log = log;
         _segments = [.. segments];
     }
@@ -67,6 +69,7 @@ internal sealed class LogReplay
         int index = Interlocked.Increment(ref _next) - 1;
         if (index >= _segments.Length) return false;
         InheritedSegment segment = _segments[index];
+        _pace.Begun();
         memTable = _newMemTable(segment.Number);
         using var scratch = new WriteScratch();
         var sink = new Sink(this, memTable, scratch);
@@ -85,6 +88,7 @@ internal sealed class LogReplay
             throw;
         }
 
+        _pace.Ended(report.End);
         Interlocked.Increment(ref _done);
         Interlocked.Add(ref _bytesDone, segment.Bytes - sink.Bytes);
         Log.SegmentReplayed(_log, segment.Number, report.Records, memTable.SampleCount, memTable.SeriesCount);

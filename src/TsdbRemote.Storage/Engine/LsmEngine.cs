@@ -65,6 +65,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly CommitLag _lag;
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
+    private readonly ReplayPace _pace;
     private readonly bool _threaded;
     private readonly long _started;
     private int _reads;
@@ -84,6 +85,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _started = time.GetTimestamp();
         _ages = new TableAges(time);
         _lag = new CommitLag(time);
+        _pace = new ReplayPace(time);
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
@@ -91,10 +93,10 @@ public sealed class LsmEngine : IAsyncDisposable
         foreach (string damage in recovered.Damages) _damages.Enqueue(damage);
         var ingest = new Ingest(EngineSettings.Ingest(options), _counters);
         _wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
-        _wal.Start(recovered.NextSegment);
-        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
         bool logged = options.Wal.Durability != WalDurability.None;
-        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged));
+        bool hasSegment = TryStartLog(recovered.NextSegment, logged ? recovered.NoRoom : null);
+        MemTable active = NewMemTable(recovered.NextSegment, recovered.Dictionary);
+        _ledger.Set(new LedgerSegment(active.Segment, NowMs, 0, 0, AcceptedEnd: null, Inherited: false, HasFile: logged && hasSegment));
         _state = new CurrentState(new EngineState(new MemTableSet(active, []), recovered.Levels, recovered.Blocks, recovered.Manifest));
         recovered.Levels.Release(); // the state holds them now
         recovered.Blocks.Release();
@@ -104,7 +106,7 @@ public sealed class LsmEngine : IAsyncDisposable
 
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
-            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, log);
+            files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, _counters, options.Wal.OnCorruption, _damages, _pace, log);
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
@@ -116,7 +118,7 @@ public sealed class LsmEngine : IAsyncDisposable
             files, _paths, _state, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => _ready.Task.IsCompletedSuccessfully,
             () => _background!.Wake(), _failure, _counters, time, log);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, flush, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
+            _state, _ledger, _wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
             _dictionaries, _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
         _blocks = NewBlockWork(commits, store, recovered.BlockRests);
@@ -164,6 +166,7 @@ public sealed class LsmEngine : IAsyncDisposable
         StorageOptions options, IFileSystem files, TimeProvider time, ILoggerFactory loggers, bool threaded, DictionarySettings? dictionaries = null)
     {
         Recovery.MakeRoot(files, options.DataDir);
+        Recovery.CheckKind(files, options, loggers.CreateLogger<LsmEngine>());
         string holder = $"pid {Environment.ProcessId} since {time.GetUtcNow():O}";
         IDisposable directoryLock = files.Lock(new DataLayout(options.DataDir).Lock, holder);
         try
@@ -235,7 +238,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels);
+        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -273,7 +276,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _compaction.Stop();
         _dictionaries.Stop();
         _background.Hurry();
-        bool flushed = replayed && _threaded && await TryFlushAsync(cancel).ConfigureAwait(false);
+        bool flushed = replayed && _threaded && (await TryFlushAsync(cancel).ConfigureAwait(false) || await TryRescueAsync(cancel).ConfigureAwait(false));
         _background.Stop();
         CloseLog();
         if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)))
@@ -431,6 +434,24 @@ public sealed class LsmEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>A full disk is no reason not to serve reads: the log then waits for its first segment as it otherwise does for its next.</summary>
+    private bool TryStartLog(long segment, DiskException? full)
+    {
+        try
+        {
+            if (full is null) _wal.Start(segment);
+        }
+        catch (DiskException failure) when (LogFullException.IsMeantBy(failure))
+        {
+            full = failure;
+        }
+
+        if (full is null) return true;
+        Log.NoRoomForLog(_log, full);
+        _wal.StartWithoutRoom(segment, full);
+        return false;
+    }
+
     private void StartThread(string name, ThreadStart run)
     {
         var thread = new Thread(run) { IsBackground = true, Name = $"tsdb {name}" };
@@ -461,6 +482,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private void BecomeReady()
     {
         _openSeconds["ready"] = Elapsed();
+        if (_pace.BytesPerSecond is { } pace) _background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _ready.TrySetResult();
         Log.Ready(_log, Elapsed());
     }
@@ -476,6 +498,18 @@ public sealed class LsmEngine : IAsyncDisposable
             return true;
         }
         catch (Exception failure) when (failure is OperationCanceledException or EngineUnavailableException)
+        {
+            return false;
+        }
+    }
+
+    private async Task<bool> TryRescueAsync(CancellationToken cancel)
+    {
+        try
+        {
+            return await _background.RescueAsync(cancel).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
         {
             return false;
         }

@@ -22,10 +22,11 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="NextDictionary">First number, above 1, that no dictionary file had when the directory was opened.</param>
 /// <param name="IsDictionaryDamaged">Some of the dictionary file could not be read.</param>
 /// <param name="BlockRests">What is left of blocks and could not be removed: names in <c>blocks/</c>.</param>
+/// <param name="NoRoom">Why what an earlier process left could not be noted in the manifest, which must be done before a segment of this one holds records; null if it was.</param>
 /// <param name="Damages">What was found damaged and taken out of service.</param>
 internal sealed record RecoveredDirectory(
     ManifestState Manifest, LevelSet Levels, BlockSet Blocks, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
-    long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> BlockRests, ImmutableArray<string> Damages);
+    long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> BlockRests, DiskException? NoRoom, ImmutableArray<string> Damages);
 
 /// <summary>A log segment that an earlier process left.</summary>
 /// <param name="Number">Its number.</param>
@@ -69,6 +70,23 @@ internal sealed class Recovery
         if (parent.Length > 0) files.SyncDir(parent);
     }
 
+    /// <summary>
+    /// Refuses a root on a network file system, or one of a process in user space: a lock may let two processes in there, a sync may promise what it does not
+    /// keep, and a map may end the process. Before the lock is taken, for it would prove nothing.
+    /// </summary>
+    /// <exception cref="DataDirectoryException">It is on one, and the options do not allow that.</exception>
+    public static void CheckKind(IFileSystem files, StorageOptions options, ILogger log)
+    {
+        if (files.UnreliableKind(options.DataDir) is not { } kind) return;
+        if (options.AllowNetworkDisk) Log.UnreliableDisk(log, options.DataDir, kind);
+        else
+        {
+            throw new DataDirectoryException(
+                $"storage.data_dir: {options.DataDir} is on a file system of kind {kind}, whose locks and syncs cannot be relied on: what was acknowledged could be lost. "
+                + "Use a local disk, or take the risk with storage.allow_network_disk: true");
+        }
+    }
+
     /// <summary>Opens the directory; the caller holds its lock.</summary>
     /// <exception cref="DataDirectoryException">It cannot be opened as it stands.</exception>
     public RecoveredDirectory Open()
@@ -108,8 +126,8 @@ internal sealed class Recovery
 
         // Labels last: a table that was quarantined just now may need one of them.
         if (_damages.Count == 0) RemoveUnnamedDictionaries(manifest);
-        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId);
-        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, _damages.ToImmutable());
+        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, out DiskException? noRoom);
+        return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
     }
 
     /// <summary>
@@ -242,8 +260,10 @@ internal sealed class Recovery
     /// Notes, before a segment of this process exists, which ones an earlier process left: they may lack a seal although later segments will hold
     /// records, which to a recovery after the next crash would otherwise look like damage.
     /// </summary>
-    private ManifestState NameInherited(ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId)
+    private ManifestState NameInherited(
+        ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, out DiskException? noRoom)
     {
+        noRoom = null;
         if (segments.IsEmpty) return manifest;
         ManifestState next = manifest with
         {
@@ -252,8 +272,17 @@ internal sealed class Recovery
             NextSegment = nextSegment,
             NextTableId = nextTableId,
         };
-        Manifest.Commit(_files, _paths.Root, next);
-        return next;
+        try
+        {
+            Manifest.Commit(_files, _paths.Root, next);
+            return next;
+        }
+        catch (DiskException full) when (LogFullException.IsMeantBy(full))
+        {
+            // And therefore reads are served, and the log has to wait.
+            noRoom = full;
+            return manifest;
+        }
     }
 
     /// <summary>

@@ -222,7 +222,10 @@ internal sealed class WritePath
         // A sync by the timer may have failed with nobody waiting for it.
         if (_wal.Failure is { } failure && _failure.Set(failure)) Log.Failed(_log, failure);
         if (_stopping.IsCancellationRequested) return WriteReport.Nothing(WriteStatus.Unavailable, EngineUnavailableException.StoppingMessage, 5);
-        return _failure.IsSet ? WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60) : null;
+        if (_failure.IsSet) return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
+
+        // The log would refuse it too, but only once it is decoded and, where samples are appended first, remembered: a full disk may stay so for days.
+        return _wal.NeedsSegment ? LogFull(LogFullException.Text) : null;
     }
 
     private async ValueTask<WriteReport?> RefusalAfterWaitAsync()
@@ -233,15 +236,16 @@ internal sealed class WritePath
 
     private WriteReport LogFailed(Exception failed)
     {
-        // A full disk heals: the next switch of segments helps, so it is asked for.
-        if (failed is LogFullException)
-        {
-            _background.Wake();
-            return WriteReport.Nothing(WriteStatus.Unavailable, failed.Message, 30);
-        }
-
+        if (failed is LogFullException) return LogFull(failed.Message);
         if (_failure.Set(failed)) Log.Failed(_log, failed);
         return WriteReport.Nothing(WriteStatus.Unavailable, _failure.Message, 60);
+    }
+
+    /// <summary>A full disk heals: the next switch of segments helps, so it is asked for.</summary>
+    private WriteReport LogFull(string message)
+    {
+        _background.Wake();
+        return WriteReport.Nothing(WriteStatus.Unavailable, message, 30);
     }
 
     private string Explain(SnappyStatus status) => status switch

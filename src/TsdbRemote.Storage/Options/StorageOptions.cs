@@ -17,6 +17,9 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>Directory of all data; relative to the working directory. Created when absent; one process at a time.</summary>
     public string DataDir { get; init; } = "data";
 
+    /// <summary>True: <see cref="DataDir"/> may be on NFS, SMB, FUSE or 9P, whose locks and syncs promise less than an acknowledgement does. False: such a start is refused.</summary>
+    public bool AllowNetworkDisk { get; init; }
+
     /// <summary>Length of a window of time, aligned to the epoch. A chunk never crosses one before blocks are compacted. Written into the manifest: a change is refused.</summary>
     public Duration BlockDuration { get; init; } = Duration.Hours(2);
 

@@ -41,7 +41,7 @@ public sealed record WalOptions : IOptionsSection
     /// <summary>Log kept before a flush is forced. Bytes. More: fewer flushes, longer replay.</summary>
     public ByteSize MaxSize { get; init; } = ByteSize.Gibibytes(1);
 
-    /// <summary>Replay time that the log may come to; caps <see cref="MaxSize"/>, at an assumed 64 MiB of log a second and processor.</summary>
+    /// <summary>Replay time that the log may come to; caps <see cref="MaxSize"/>, at the pace of the last replay, or 64 MiB of log a second and processor.</summary>
     public Duration MaxReplayTime { get; init; } = Duration.Seconds(10);
 
     /// <summary>What an open does with a damaged segment.</summary>

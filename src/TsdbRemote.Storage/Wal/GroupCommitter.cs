@@ -64,7 +64,8 @@ internal sealed class GroupCommitter : IDisposable
     {
         lock (_drain)
         {
-            if (_current is null || _queue.Failed is not null) return false;
+            if (_queue.Failed is not null) return false;
+            if (_current is null) return TakeFirst();
             try
             {
                 bool worked = CommitNext(_current);
@@ -152,6 +153,15 @@ internal sealed class GroupCommitter : IDisposable
                 entry.Fail(failed.Again());
             }
         }
+    }
+
+    /// <summary>The first segment of a log that had no room for one when it began.</summary>
+    private bool TakeFirst()
+    {
+        if (!_queue.TryPeek(out LogEntry entry) || entry.Next is not { } first) return false;
+        _current = first;
+        _queue.Take();
+        return true;
     }
 
     private bool CommitNext(SegmentWriter current)

@@ -8,11 +8,14 @@ namespace TsdbRemote.Storage.Wal;
 /// <remarks>The message is what a sender is told with 503.</remarks>
 public sealed class LogFullException : IOException
 {
+    /// <summary>What a sender is told.</summary>
+    internal const string Text = "storage is full: no room for the log; retry later";
+
     // Linux: the disk quota of the user is used up.
     private const int QuotaExceeded = 122;
 
     internal LogFullException(Exception cause)
-        : base("storage is full: no room for the log; retry later", cause)
+        : base(Text, cause)
     {
     }
 

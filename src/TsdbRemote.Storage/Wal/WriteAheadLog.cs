@@ -64,7 +64,8 @@ public sealed class WriteAheadLog : IDisposable
     public long SegmentBytes => _queue.SegmentBytes;
 
     /// <summary>
-    /// A write to the current segment broke off for lack of room: every record is refused until <see cref="SwitchSegment"/> succeeds.
+    /// A write to the current segment broke off for lack of room, or there was none for the first: every record is refused until
+    /// <see cref="SwitchSegment"/> succeeds.
     /// </summary>
     public bool NeedsSegment => _queue.NeedsSegment;
 
@@ -76,6 +77,9 @@ public sealed class WriteAheadLog : IDisposable
 
     /// <summary>Counters.</summary>
     public WalStats Stats => _committer.Counters.Snapshot();
+
+    /// <summary>Segments have files; false in mode None.</summary>
+    public bool HasFiles => !WritesNothing;
 
     private bool WritesNothing => _settings.Durability == WalDurability.None;
 
@@ -92,6 +96,24 @@ public sealed class WriteAheadLog : IDisposable
             if (!WritesNothing) _committer.Begin(CreateSegment());
             _lastNumber = segment;
             _queue.Begin(segment);
+        }
+    }
+
+    /// <summary>
+    /// Begins without a file, for want of room, in place of <see cref="Start"/> or after it found none: every record is refused until
+    /// <see cref="SwitchSegment"/> succeeds.
+    /// </summary>
+    /// <param name="segment">The number that the first segment would have had; no file will have it.</param>
+    /// <param name="full">Why there is none.</param>
+    public void StartWithoutRoom(long segment, DiskException full)
+    {
+        Invariant.Check(!WritesNothing);
+        lock (_preparing)
+        {
+            Invariant.Check(_queue.Segment == 0);
+            _lastNumber = segment;
+            _queue.Begin(segment);
+            _queue.RefuseAsFull(full, segment);
         }
     }
 

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 
@@ -20,7 +19,7 @@ internal static class ApiJson
     /// <summary>Sends an error.</summary>
     public static Task RefuseAsync(HttpContext context, int status, string errorType, string error, int retryAfterSeconds = 0)
     {
-        if (retryAfterSeconds > 0) context.Response.Headers.RetryAfter = retryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+        RetryAfter.Set(context.Response, retryAfterSeconds);
         return SendAsync(context, status, new Failure("error", errorType, error));
     }
 

@@ -9,7 +9,7 @@ namespace TsdbRemote.Endpoints;
 /// <summary>A status and the sentence that goes with it.</summary>
 /// <param name="Status">HTTP status.</param>
 /// <param name="Text">For people; one line or one line for each refused series. Null: no body.</param>
-/// <param name="RetryAfterSeconds">When to come again; 0: no such header.</param>
+/// <param name="RetryAfterSeconds">When to come again, before <see cref="RetryAfter"/> draws; 0: no such header.</param>
 internal readonly record struct HttpAnswer(int Status, string? Text, int RetryAfterSeconds = 0);
 
 /// <summary>Every status, header and error text that we send, in one table.</summary>
@@ -120,7 +120,7 @@ internal static class HttpAnswers
     {
         HttpResponse response = context.Response;
         response.StatusCode = answer.Status;
-        if (answer.RetryAfterSeconds > 0) response.Headers.RetryAfter = answer.RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+        RetryAfter.Set(response, answer.RetryAfterSeconds);
         if (answer.Text is null) return Task.CompletedTask;
         string text = answer.Text.Length > MaxText ? answer.Text[..MaxText] : answer.Text;
         return SendTextAsync(response, text + "\n");

@@ -12,6 +12,7 @@ internal static class LsmStatus
     {
         Phase = Name(stats.Phase),
         stats.Failure,
+        NothingLost = stats.Failure is null ? (bool?)null : stats.IsRescued,
         stats.Damages,
         Series = new { stats.Series, Created = stats.SeriesCreated, Dropped = stats.SeriesDropped, stats.DictionaryBytes, stats.MetadataFamilies },
         Dictionary = new
@@ -42,6 +43,7 @@ internal static class LsmStatus
         {
             replay.BytesDone,
             replay.BytesTotal,
+            BytesPerSecond = stats.ReplayBytesPerSecond,
             stats.RecordsReplayed,
             stats.SamplesReplayed,
             stats.RecordsUndecodable,

@@ -46,6 +46,9 @@ public sealed class CrashFileSystem : IFileSystem
     /// <summary>What <see cref="FreeSpace"/> answers. Bytes.</summary>
     public long FreeBytes { get; set; } = 1L << 40;
 
+    /// <summary>What <c>UnreliableKind</c> answers.</summary>
+    public string? Kind { get; set; }
+
     /// <summary>True: <c>TryMap</c> gives a copy of the file; false (the default): null, so that the reader reads.</summary>
     public bool Mappable { get; set; }
 
@@ -208,6 +211,9 @@ public sealed class CrashFileSystem : IFileSystem
 
     /// <inheritdoc/>
     public long FreeSpace(string path) => FreeBytes;
+
+    /// <inheritdoc/>
+    public string? UnreliableKind(string path) => Kind;
 
     /// <inheritdoc/>
     public IDisposable Lock(string path, string holder)

@@ -118,6 +118,9 @@ public sealed class FaultInjector : IFileSystem
     }
 
     /// <inheritdoc/>
+    public string? UnreliableKind(string path) => _inner.UnreliableKind(path);
+
+    /// <inheritdoc/>
     public IDisposable Lock(string path, string holder)
     {
         Pass(new FileOperation(FileOperationKind.Lock, path));

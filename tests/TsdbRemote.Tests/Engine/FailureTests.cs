@@ -104,6 +104,51 @@ public sealed class FailureTests
         Assert.Equal([Sample.Of(1, 1)], Reopen(CrashPolicy.OnlySynced).ReadAll()[Labels.Print(Known)]);
     }
 
+    [Fact]
+    public void What_a_log_had_acknowledged_goes_into_new_files_also_when_no_writer_was_there_to_see_it_fail()
+    {
+        EngineHarness engine = Open(Options with { Wal = Options.Wal with { Durability = WalDurability.Interval } });
+        AssertWritten(Write(engine, Known, 1));
+        FaultRule refused = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp" });
+        Task flush = engine.Engine.FlushAsync(CancellationToken.None);
+        Later(engine); // an attempt that fails while the log is well is not the one that is allowed after it
+        AssertWritten(Write(engine, New, 2));
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        Later(engine); // the sync of the interval fails
+        Later(engine);
+        Assert.Equal((1, true), (refused.Injections, flush.IsCompleted));
+        EngineStats stats = engine.Engine.Stats();
+        Assert.Equal((EnginePhase.Failed, true, 2), (stats.Phase, stats.IsRescued, stats.FlushSamples));
+        Assert.StartsWith("storage is read-only: fsync of wal/", stats.Failure, StringComparison.Ordinal);
+        Assert.Equal((WriteStatus.Unavailable, 60), (Write(engine, Known, 3).Status, 60));
+        AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
+    }
+
+    [Fact]
+    public void A_disk_that_refuses_new_files_after_a_failed_log_is_left_alone()
+    {
+        EngineHarness engine = Open(Options with { Wal = Options.Wal with { Durability = WalDurability.Interval } });
+        AssertWritten(Write(engine, Known, 1));
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        FaultRule refused = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "*.sst.tmp", Sticky = true });
+        for (int i = 0; i < 4; i++) Later(engine);
+        Assert.Equal((1, EnginePhase.Failed, false), (refused.Injections, engine.Engine.Phase, engine.Engine.Stats().IsRescued));
+        Assert.Equal([Sample.Of(1, 1)], engine.ReadAll()[Labels.Print(Known)]);
+    }
+
+    [Fact]
+    public async Task A_stop_right_after_the_log_failed_still_brings_what_was_acknowledged_into_new_files()
+    {
+        StorageOptions options = Options with { Wal = new WalOptions { Durability = WalDurability.Interval, SyncInterval = new Duration(50) } };
+        EngineHarness engine = await EngineHarness.OpenAsync(_files, options);
+        _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.SyncData) { Path = "wal/*.log", Sticky = true });
+        AssertWritten(await engine.WriteAsync((Known, [Sample.Of(1, 1)])));
+        for (int i = 0; i < 5000 && engine.Engine.Phase != EnginePhase.Failed; i++) await Task.Delay(1);
+        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
+        await engine.DisposeAsync();
+        Assert.Equal([Sample.Of(1, 1)], Reopen(CrashPolicy.OnlySynced).ReadAll()[Labels.Print(Known)]);
+    }
+
     [Theory]
     [InlineData(2, EnginePhase.Ready)]
     [InlineData(3, EnginePhase.Failed)]
@@ -287,6 +332,76 @@ public sealed class FailureTests
         Assert.True(flush.IsCompletedSuccessfully);
         AssertOnlyNamedFiles(engine);
         AssertAllRead(engine, Reopen(CrashPolicy.OnlySynced));
+    }
+
+    [Theory]
+    [InlineData("wal/*.log", FileOperationKind.CreateNew, DiskException.NoSpace)]
+    [InlineData("wal/*.log", FileOperationKind.Preallocate, DiskException.NoSpace)]
+    [InlineData("*", FileOperationKind.CreateNew, Errno.Quota)]
+    public void A_start_on_a_full_disk_serves_reads_refuses_writes_and_heals(string path, FileOperationKind kind, int errno)
+    {
+        AssertWritten(Write(Open(), Known, 1));
+        CrashFileSystem killed = _disk.CrashClone(CrashPolicy.All, seed: 1); // the segment has no seal
+        var files = new FaultInjector(killed);
+        FaultRule full = files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = path, Sticky = true });
+        EngineHarness engine = EngineHarness.OpenStepwise(files, Options, _time);
+        for (int i = 0; i < 3; i++)
+        {
+            WriteReport refused = Write(engine, Known, 2);
+            Assert.Equal((WriteStatus.Unavailable, 30, "storage is full: no room for the log; retry later"), (refused.Status, refused.RetryAfterSeconds, refused.Message));
+            Assert.Equal([Sample.Of(1, 1)], engine.ReadAll()[Labels.Print(Known)]);
+            AssertWholeAfterACrash(killed, Sample.Of(1, 1));
+            Later(engine);
+        }
+
+        Assert.Equal((EnginePhase.Ready, true), (engine.Engine.Phase, full.Injections > 3));
+        files.Remove(full);
+        _time.Advance(TimeSpan.FromSeconds(2));
+        engine.Engine.Step(flush: false);
+        AssertWritten(Write(engine, Known, 2));
+        AssertWholeAfterACrash(killed, Sample.Of(1, 1), Sample.Of(2, 2));
+        Later(engine);
+        engine.FlushByStep();
+        Assert.Empty(engine.Engine.Stats().MemTables.Where(static memTable => memTable.Samples > 0));
+        AssertWholeAfterACrash(killed, Sample.Of(1, 1), Sample.Of(2, 2));
+    }
+
+    [Fact]
+    public async Task A_log_that_found_no_room_at_the_start_begins_by_itself_when_there_is_some()
+    {
+        FaultRule full = _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Path = "wal/*.log", Sticky = true });
+        EngineHarness engine = await EngineHarness.OpenAsync(_files, Options with { Wal = new WalOptions() });
+        Assert.Equal(WriteStatus.Unavailable, (await engine.WriteAsync((Known, [Sample.Of(1, 1)]))).Status);
+        _files.Remove(full);
+        WriteReport report;
+        int refusals = 0;
+        while ((report = await engine.WriteAsync((Known, [Sample.Of(2, 2)]))).Status == WriteStatus.Unavailable && refusals++ < 500) await Task.Delay(10);
+        AssertWritten(report);
+        AssertWholeAfterACrash(_disk, Sample.Of(2, 2));
+        await engine.DisposeAsync();
+        AssertWholeAfterACrash(_disk, Sample.Of(2, 2));
+        Assert.Equal(0, _files.OpenFiles);
+    }
+
+    [Fact]
+    public async Task A_log_that_never_found_room_is_closed_like_any()
+    {
+        _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.Preallocate) { Path = "wal/*.log", Sticky = true });
+        EngineHarness engine = Open();
+        Later(engine);
+        await engine.DisposeAsync();
+        Assert.Equal((0, 0), (_files.OpenFiles, _disk.List("/disk/data/wal").Count));
+        Assert.Empty(Reopen(CrashPolicy.All).ReadAll());
+    }
+
+    private static void AssertWholeAfterACrash(CrashFileSystem disk, params Sample[] samples)
+    {
+        foreach (CrashPolicy policy in CrashPolicy.Every)
+        {
+            EngineHarness again = EngineHarness.OpenStepwise(disk.CrashClone(policy, seed: 1), Options);
+            Assert.Empty(again.Engine.Stats().Damages);
+            Assert.Equal(samples, again.ReadAll()[Labels.Print(Known)]);
+        }
     }
 
     private EngineHarness Open(StorageOptions? options = null) => EngineHarness.OpenStepwise(_files, options ?? Options, _time);

@@ -53,6 +53,17 @@ public sealed class LocalFileFailureTests : IDisposable
     }
 
     [Fact]
+    public void A_full_disk_holds_up_no_lock()
+    {
+        _files.WriteNew(_directory["LOCK"], "the one before"u8);
+        _calls.Gathers.Enqueue(-Errno.NoSpace);
+        using IDisposable held = _files.Lock(_directory["LOCK"], "me");
+        Assert.Throws<DirectoryLockedException>(() => _files.Lock(_directory["LOCK"], "other"));
+        _calls.Gathers.Enqueue(-Errno.InputOutput);
+        Assert.Equal(Errno.InputOutput, Assert.Throws<DiskException>(() => _files.Lock(_directory["LOCK2"], "me")).Errno);
+    }
+
+    [Fact]
     public void An_error_of_close_surfaces_for_a_written_file_only_and_once()
     {
         const int Nobodys = 1 << 30; // no such descriptor: close answers EBADF
