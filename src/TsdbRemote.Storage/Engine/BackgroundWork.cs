@@ -23,6 +23,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly WriteAheadLog _wal;
     private readonly FlushWork _flush;
     private readonly RotationPolicy _policy;
+    private readonly EngineModes _modes;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
     private readonly Func<long, SeriesDictionary, MemTable> _newMemTable;
@@ -45,7 +46,7 @@ internal sealed class BackgroundWork : IDisposable
     private volatile bool _stop;
 
     public BackgroundWork(
-        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, int maxWaiting, ReaderWriterLockSlim gate,
+        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, RotationPolicy policy, EngineModes modes, int maxWaiting, ReaderWriterLockSlim gate,
         Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
         DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
@@ -54,6 +55,7 @@ internal sealed class BackgroundWork : IDisposable
         _wal = wal;
         _flush = flush;
         _policy = policy;
+        _modes = modes;
         _maxWaiting = maxWaiting;
         _gate = gate;
         _newMemTable = newMemTable;
@@ -177,7 +179,7 @@ internal sealed class BackgroundWork : IDisposable
         if (_ledger.Find(active.Segment) is not { } segment) return RotationReason.None;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - segment.CreatedMs;
         bool holdsClosed = age >= _policy.ClosedAgeMs && _holdsClosedWindow(active);
-        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed);
+        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed, _modes.IsBlockOnly);
     }
 
     private void Rotate()

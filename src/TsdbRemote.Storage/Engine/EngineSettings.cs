@@ -50,7 +50,7 @@ internal static class EngineSettings
         options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata,
         (int)options.Read.ReadBufferSize.Bytes);
 
-    public static RotationPolicy Rotation(StorageOptions options)
+    public static RotationPolicy Rotation(StorageOptions options, EngineModes modes)
     {
         double replayable = ReplayBytesPerSecond * options.Wal.MaxReplayTime.ToTimeSpan().TotalSeconds * Environment.ProcessorCount;
         return new RotationPolicy(
@@ -58,8 +58,12 @@ internal static class EngineSettings
             options.Lsm.MemTableFlushThreshold,
             (long)Math.Min(options.Wal.MaxSize.Bytes, replayable),
             options.BlockDuration.Milliseconds,
-            options.Integration.SstableToBlockConversion ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
-            GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+            modes.ConvertsClosed ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
+            GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
+        {
+            BlockBytes = options.Integration.MaxBlockSize.Bytes,
+            BlockSamples = options.Integration.MaxBlockRecords,
+        };
     }
 
     public static ConversionPicker Conversion(StorageOptions options) => new(

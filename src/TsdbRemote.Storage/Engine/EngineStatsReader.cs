@@ -13,7 +13,7 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels)
+        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels)
     {
         CompactionPressure pressure = compaction.Measure();
         EngineState state = current.Acquire();
@@ -24,6 +24,8 @@ internal static class EngineStatsReader
                 Phase = phase,
                 Failure = failure.Cause?.Message,
                 Damages = damages,
+                WritePath = modes.WritePath,
+                ReadPath = modes.ReadPath,
                 WriteRequests = Interlocked.Read(ref counters.WriteRequests),
                 WriteRequestsFailed = Interlocked.Read(ref counters.WriteRequestsFailed),
                 SamplesStored = Interlocked.Read(ref counters.SamplesStored),

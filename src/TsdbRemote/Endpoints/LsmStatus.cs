@@ -13,6 +13,7 @@ internal static class LsmStatus
         Phase = Name(stats.Phase),
         stats.Failure,
         stats.Damages,
+        Modes = new { WritePath = Name(stats.WritePath), ReadPath = Name(stats.ReadPath) },
         Series = new { stats.Series, Created = stats.SeriesCreated, Dropped = stats.SeriesDropped, stats.DictionaryBytes, stats.MetadataFamilies },
         Dictionary = new
         {
