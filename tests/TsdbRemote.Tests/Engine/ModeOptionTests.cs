@@ -82,7 +82,10 @@ public sealed class ModeOptionTests
     {
         EngineHarness engine = Open(new IntegrationOptions
         {
-            WritePath = WritePathChoice.Blocks, SstableToBlockConversion = false, BlockDelay = Duration.Hours(24), LateDelay = Duration.Hours(24),
+            WritePath = WritePathChoice.Blocks,
+            SstableToBlockConversion = false,
+            BlockDelay = Duration.Hours(24),
+            LateDelay = Duration.Hours(24),
         });
         for (int round = 0; round < 3; round++)
         {
