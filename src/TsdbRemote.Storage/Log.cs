@@ -65,6 +65,9 @@ internal static partial class Log
     [LoggerMessage(1204, LogLevel.Warning, "No new log segment could be created; writes go on in the old one, if it takes them")]
     public static partial void SegmentNotCreated(ILogger logger, Exception failure);
 
+    [LoggerMessage(1205, LogLevel.Information, "MemTables become {Path} from now on")]
+    public static partial void WritePathSwitched(ILogger logger, Options.WritePathChoice path);
+
     [LoggerMessage(1220, LogLevel.Information, "Merged the window of {Window} ms into level {Level} ({Reason}): {Inputs} tables became {Outputs}, {BytesRead} bytes read, {BytesWritten} written, {Seconds:F3} s")]
     public static partial void Merged(
         ILogger logger, long window, int level, Compaction.CompactionReason reason, int inputs, int outputs, long bytesRead, long bytesWritten, double seconds);

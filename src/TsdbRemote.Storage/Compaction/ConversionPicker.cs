@@ -9,7 +9,8 @@ namespace TsdbRemote.Storage.Compaction;
 /// <param name="Window">The window; both ends belong to it.</param>
 /// <param name="Tables">The tables that hold some of it, all of them.</param>
 /// <param name="IsLate">A block made here holds some of the window already: this one will overlap it.</param>
-public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate);
+/// <param name="IsOpen">The window is not closed yet: its end may still lie ahead.</param>
+public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate, bool IsOpen = false);
 
 /// <summary>Which window is converted next. Pure: figures in, decision out.</summary>
 /// <remarks>
@@ -19,6 +20,8 @@ public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> 
 ///   whole        no MemTable holds some of it, so that what goes into the block is all that was acknowledged.
 ///   quiet        only of windows that a block made here holds already: for <paramref name="LateDelayMs"/> no table with some of it was added, or
 ///                <see cref="LateBytes"/> wait. Else a sender that is an hour behind would have every flush made an overlapping block.
+/// At once:       in block-only mode none of this is waited for. What MemTables hold of the window is newer than all tables, and outranks the block until
+/// it is flushed and becomes a newer one.
 /// </remarks>
 /// <param name="WindowMs">Length of a window in ms.</param>
 /// <param name="BlockDelayMs">Option <c>integration.block_delay</c> in ms.</param>
@@ -40,19 +43,20 @@ public sealed record ConversionPicker(long WindowMs, long BlockDelayMs, long Lat
     /// <param name="passedOver">Windows that failed and are left alone for now, by their start.</param>
     /// <param name="isBusy">Windows that another job works on.</param>
     /// <param name="asked">Windows, by their start, of which late data is converted without waiting: somebody asked for it.</param>
+    /// <param name="atOnce">True to wait for nothing: block-only mode.</param>
     public ConversionJob? Next(
         LevelSet levels, BlockSet blocks, IReadOnlyList<TimeRange> memTables, long nowMs, Func<long, long> sinceAddedMs, IReadOnlySet<long> passedOver,
-        Func<TimeRange, bool> isBusy, IReadOnlySet<long>? asked = null)
+        Func<TimeRange, bool> isBusy, IReadOnlySet<long>? asked = null, bool atOnce = false)
     {
         foreach (long start in levels.Windows)
         {
             TimeRange window = new(start, TimeWindow.EndOf(start, WindowMs));
-            if (!IsClosed(window, nowMs)) break;
-            if (passedOver.Contains(start) || memTables.Any(window.Overlaps) || isBusy(window)) continue;
+            if (!atOnce && !IsClosed(window, nowMs)) break;
+            if (passedOver.Contains(start) || isBusy(window) || (!atOnce && memTables.Any(window.Overlaps))) continue;
             ImmutableArray<LevelTable> tables = levels.InWindow(start);
             bool isLate = blocks.IsConverted(window);
-            if (isLate && asked?.Contains(start) != true && !IsQuiet(tables, start, sinceAddedMs)) continue;
-            return new ConversionJob(window, tables, isLate);
+            if (isLate && !atOnce && asked?.Contains(start) != true && !IsQuiet(tables, start, sinceAddedMs)) continue;
+            return new ConversionJob(window, tables, isLate, !IsClosed(window, nowMs));
         }
 
         return null;

@@ -25,6 +25,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly StateCommits _commits;
     private readonly long? _unnamedIn;
     private volatile RotationPolicy _policy;
+    private readonly EngineModes _modes;
     private readonly int _maxWaiting;
     private readonly ReaderWriterLockSlim _gate;
     private readonly Func<long, SeriesDictionary, MemTable> _newMemTable;
@@ -49,8 +50,8 @@ internal sealed class BackgroundWork : IDisposable
     private volatile bool _stop;
 
     public BackgroundWork(
-        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, StateCommits commits, long? unnamedIn, RotationPolicy policy, int maxWaiting,
-        ReaderWriterLockSlim gate,
+        CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, StateCommits commits, long? unnamedIn, RotationPolicy policy,
+        EngineModes modes, int maxWaiting, ReaderWriterLockSlim gate,
         Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
         DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
@@ -61,6 +62,7 @@ internal sealed class BackgroundWork : IDisposable
         _commits = commits;
         _unnamedIn = unnamedIn;
         _policy = policy;
+        _modes = modes;
         _maxWaiting = maxWaiting;
         _gate = gate;
         _newMemTable = newMemTable;
@@ -202,7 +204,7 @@ internal sealed class BackgroundWork : IDisposable
         if (_ledger.Find(active.Segment) is not { } segment) return RotationReason.None;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - segment.CreatedMs;
         bool holdsClosed = age >= _policy.ClosedAgeMs && _holdsClosedWindow(active);
-        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed);
+        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed, _modes.IsBlockOnly);
     }
 
     private void Rotate()

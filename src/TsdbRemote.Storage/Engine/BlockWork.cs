@@ -33,7 +33,7 @@ internal sealed class BlockWork : IDisposable
     private static readonly TimeSpan CompactionRetry = TimeSpan.FromMinutes(1);
 
     private readonly BlockUpkeep _upkeep;
-    private readonly ConversionWork? _conversion;
+    private readonly ConversionWork _conversion;
     private readonly BlockCompactionWork? _compaction;
     private readonly Func<bool> _mayBegin;
     private readonly EngineFailure _failure;
@@ -58,7 +58,7 @@ internal sealed class BlockWork : IDisposable
 
     /// <summary>A scheduler.</summary>
     /// <param name="upkeep">Adoption, retention, removal.</param>
-    /// <param name="conversion">Conversion; null if it is switched off.</param>
+    /// <param name="conversion">Conversion; finds nothing to do where it is switched off.</param>
     /// <param name="compaction">Compaction of blocks; null if it is switched off.</param>
     /// <param name="mayBegin">False while the log is replayed: nothing is converted before all of it has its place in the order of versions.</param>
     /// <param name="failure">Set means: nothing more is written.</param>
@@ -66,7 +66,7 @@ internal sealed class BlockWork : IDisposable
     /// <param name="time">The clock.</param>
     /// <param name="log">Where events go.</param>
     public BlockWork(
-        BlockUpkeep upkeep, ConversionWork? conversion, BlockCompactionWork? compaction, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters,
+        BlockUpkeep upkeep, ConversionWork conversion, BlockCompactionWork? compaction, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters,
         TimeProvider time, ILogger log)
     {
         _upkeep = upkeep;
@@ -99,6 +99,12 @@ internal sealed class BlockWork : IDisposable
         return done.WaitAsync(cancel);
     }
 
+    /// <summary>Has the thread look at once: in block-only mode a flush has something for it.</summary>
+    public void Wake()
+    {
+        if (_wake.CurrentCount == 0) _wake.Release();
+    }
+
     /// <summary>The thread's life.</summary>
     public void Run()
     {
@@ -125,7 +131,7 @@ internal sealed class BlockWork : IDisposable
         if (!_mayBegin() || _backoff.MustWait) return false;
         try
         {
-            if (_serving.Count == 0 && TakeUp() && _conversion is not null) _askedWindows.UnionWith(_conversion.Windows());
+            if (_serving.Count == 0 && TakeUp()) _askedWindows.UnionWith(_conversion.Windows());
             bool worked = Upkeep() || TryCompact(ManyBlocks) || TryCompactAsked() || TryConvert() || TryCompact(atLeast: 2);
             _backoff.Succeeded();
             if (_serving.Count > 0 && !IsAskedLeft()) Complete();
@@ -186,7 +192,7 @@ internal sealed class BlockWork : IDisposable
 
     private bool TryConvert()
     {
-        if (_conversion?.TryConvertNext(_askedWindows, _stop.Token) != true) return false;
+        if (!_conversion.TryConvertNext(_askedWindows, _stop.Token)) return false;
         _hasCompacted = false;
         return true;
     }
@@ -243,7 +249,7 @@ internal sealed class BlockWork : IDisposable
     /// <summary>True while something could be done now that those who are served wait for.</summary>
     private bool IsAskedLeft()
     {
-        if (Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion?.IsLeft(_askedWindows) == true) return true;
+        if (Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion.IsLeft(_askedWindows)) return true;
         if (_compaction is null) return false;
         if (!_areBlocksAsked) _askedBlocks.UnionWith(_compaction.Names());
         _areBlocksAsked = true;

@@ -24,7 +24,10 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 internal sealed class ConversionWork
 {
-    /// <summary>Of blocks that overlap an older one made here, so that a Prometheus that loads it does not take it for its newest data.</summary>
+    /// <summary>
+    /// Of blocks that overlap an older one made here, or whose window may end ahead of the clock, so that a Prometheus that loads it does not take it for its
+    /// newest data: it would refuse what it scrapes until the block's end.
+    /// </summary>
     private const string LateHint = "from-out-of-order";
 
     private readonly IFileSystem _files;
@@ -34,6 +37,7 @@ internal sealed class ConversionWork
     private readonly BlockStore _store;
     private readonly BlockConverter _converter;
     private readonly ConversionPicker _picker;
+    private readonly EngineModes _modes;
     private readonly TimeClaims _claims;
     private readonly TableAges _ages;
     private readonly EngineCounters _counters;
@@ -46,7 +50,7 @@ internal sealed class ConversionWork
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        TimeClaims claims, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        EngineModes modes, TimeClaims claims, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -55,6 +59,7 @@ internal sealed class ConversionWork
         _store = store;
         _converter = converter;
         _picker = picker;
+        _modes = modes;
         _claims = claims;
         _ages = ages;
         _counters = counters;
@@ -156,6 +161,7 @@ internal sealed class ConversionWork
     public IReadOnlyCollection<TimeRange> Waiting(EngineState state)
     {
         List<TimeRange> waiting = [];
+        if (!_modes.Converts) return waiting;
         foreach (long start in state.Levels.Windows)
         {
             if (!_passedOver.Contains(start)) waiting.Add(new TimeRange(start, TimeWindow.EndOf(start, _picker.WindowMs)));
@@ -170,6 +176,7 @@ internal sealed class ConversionWork
 
     private ConversionJob? Pick(EngineState state, IReadOnlySet<long> passedOver, IReadOnlySet<long> asked, Func<TimeRange, bool> isBusy)
     {
+        if (!_modes.Converts) return null;
         _ages.Note(state.Levels);
         return _picker.Next(
             state.Levels,
@@ -179,7 +186,8 @@ internal sealed class ConversionWork
             _ages.SinceAddedMs,
             passedOver,
             isBusy,
-            asked);
+            asked,
+            _modes.IsBlockOnly);
     }
 
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
@@ -262,7 +270,7 @@ internal sealed class ConversionWork
             // As Prometheus cuts its own: the window's bounds, by which planners see that it is whole.
             MinTimeMs = job.Window.MinMs,
             EndTimeMs = job.Window.MaxMs + 1,
-            Compaction = job.IsLate ? meta.Compaction with { Hints = [LateHint] } : meta.Compaction,
+            Compaction = job.IsLate || job.IsOpen ? meta.Compaction with { Hints = [LateHint] } : meta.Compaction,
             Mark = mark,
         };
     }

@@ -47,13 +47,17 @@ internal static class EngineSettings
         options.BlockDuration.Milliseconds, options.Lsm.BloomFilterBits, options.Read.Mmap, options.Read.CacheSstableMetadata,
         (int)options.Read.ReadBufferSize.Bytes);
 
-    public static RotationPolicy Rotation(StorageOptions options) => new(
+    public static RotationPolicy Rotation(StorageOptions options, EngineModes modes) => new(
         options.Lsm.MemTableSize?.Bytes,
         options.Lsm.MemTableFlushThreshold,
         LogBytes(options, ReplayPace.AssumedBytesPerSecond * Environment.ProcessorCount),
         options.BlockDuration.Milliseconds,
-        options.Integration.SstableToBlockConversion ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
-        GC.GetGCMemoryInfo().TotalAvailableMemoryBytes);
+        modes.ConvertsClosed ? options.Integration.LateDelay.Milliseconds : long.MaxValue,
+        GC.GetGCMemoryInfo().TotalAvailableMemoryBytes)
+    {
+        BlockBytes = options.Integration.MaxBlockSize.Bytes,
+        BlockSamples = options.Integration.MaxBlockRecords,
+    };
 
     /// <summary>Most log that may wait for a flush, in bytes: what may be kept, and what can be replayed in the time there is.</summary>
     /// <param name="options">The options.</param>

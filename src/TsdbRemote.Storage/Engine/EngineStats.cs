@@ -139,6 +139,12 @@ public sealed record EngineStats
     /// <summary>What was found damaged since the start: files, ranges, what was done. Not empty means degraded.</summary>
     public required ImmutableArray<string> Damages { get; init; }
 
+    /// <summary>What MemTables become now.</summary>
+    public required Options.WritePathChoice WritePath { get; init; }
+
+    /// <summary>Where reads look besides MemTables.</summary>
+    public required Options.ReadPathChoice ReadPath { get; init; }
+
     /// <summary>Write requests, all outcomes.</summary>
     public required long WriteRequests { get; init; }
 

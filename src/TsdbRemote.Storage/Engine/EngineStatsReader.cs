@@ -13,7 +13,8 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, int levels, ReplayPace replayed, bool isRescued)
+        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels, ReplayPace replayed,
+        bool isRescued)
     {
         CompactionPressure pressure = compaction.Measure();
         EngineState state = current.Acquire();
@@ -25,6 +26,8 @@ internal static class EngineStatsReader
                 Failure = failure.Cause?.Message,
                 IsRescued = isRescued,
                 Damages = damages,
+                WritePath = modes.WritePath,
+                ReadPath = modes.ReadPath,
                 WriteRequests = Interlocked.Read(ref counters.WriteRequests),
                 WriteRequestsFailed = Interlocked.Read(ref counters.WriteRequestsFailed),
                 SamplesStored = Interlocked.Read(ref counters.SamplesStored),

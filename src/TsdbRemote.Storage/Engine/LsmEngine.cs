@@ -20,7 +20,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Use:       <c>Open</c>, then any thread calls <see cref="WriteAsync"/> and <see cref="AcquireSnapshot"/>; <see cref="StopAsync"/> at the end.
 /// Promise:   a write answered <see cref="WriteStatus.Written"/> is durable as configured and seen by every snapshot taken after the answer, once
 ///            <see cref="WhenReady"/> is complete; before that, reads are refused rather than answered in part.
-/// Threads:   one for the log, one for switching and flushing, some for merges, one for blocks, some for replay, all of this class. Nothing below starts any.
+/// Threads:   one for the log, one for switching and flushing, some for merges, one for blocks, some that help reads, some for replay, all of this class. Nothing below starts any.
 /// Invariant: a writer holds the gate (shared) from its decision to its last append; a switch of MemTable and segment holds it alone.
 /// Not here:  HTTP, decoding, file formats.
 /// </remarks>
@@ -28,6 +28,9 @@ public sealed class LsmEngine : IAsyncDisposable
 {
     // Replay is bounded by processors; more workers would only hold more MemTables at a time.
     private static readonly int ReplayWorkers = Math.Clamp(Environment.ProcessorCount, 1, 8);
+
+    // Beside the thread that a read has of its own; also on one processor, where they wait for the disk together.
+    private static readonly int ReadHelperThreads = Math.Clamp(Environment.ProcessorCount - 1, 1, 8);
 
     // After the patience for the flush is used up: one system call on a disk that answers takes less.
     private static readonly TimeSpan JoinPatience = TimeSpan.FromSeconds(10);
@@ -66,6 +69,8 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly WritePath _writes;
     private readonly ReplayWork _replay;
     private readonly ReplayPace _pace;
+    private readonly EngineModes _modes;
+    private readonly ReadHelpers? _readHelpers;
     private readonly bool _threaded;
     private readonly long _started;
     private int _reads;
@@ -83,6 +88,8 @@ public sealed class LsmEngine : IAsyncDisposable
         _lock = directoryLock;
         _threaded = threaded;
         _started = time.GetTimestamp();
+        _modes = new EngineModes(options);
+        _readHelpers = options.Read.ParallelSstableReads ? new ReadHelpers(threaded ? ReadHelperThreads : 0) : null;
         _ages = new TableAges(time);
         _lag = new CommitLag(time);
         _pace = new ReplayPace(time);
@@ -118,8 +125,9 @@ public sealed class LsmEngine : IAsyncDisposable
             files, _paths, _state, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => _ready.Task.IsCompletedSuccessfully,
             () => _background!.Wake(), _failure, _counters, time, log);
         _background = new BackgroundWork(
-            _state, _ledger, _wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation, EngineSettings.Rotation(options), maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed,
-            _dictionaries, _failure, _counters, _stall, time, log);
+            _state, _ledger, _wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation,
+            EngineSettings.Rotation(options, _modes), _modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed, _dictionaries,
+            _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
         _blocks = NewBlockWork(commits, store, recovered.BlockRests);
         _writes = new WritePath(
@@ -195,9 +203,10 @@ public sealed class LsmEngine : IAsyncDisposable
         if (!_ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
         EngineCounters.Add(ref _counters.Reads, 1);
         EngineState state = _state.Acquire();
-        var sources = new ReadSources([.. state.MemTables.NewestFirst], state.Levels.Tables, state.Blocks.Blocks);
+        var sources = new ReadSources(
+            [.. state.MemTables.NewestFirst], _modes.ReadsTables ? state.Levels.Tables : [], _modes.ReadsBlocks ? state.Blocks.Blocks : []);
         Interlocked.Increment(ref _reads);
-        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state));
+        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _readHelpers);
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
@@ -225,6 +234,21 @@ public sealed class LsmEngine : IAsyncDisposable
         await CollectAsync(cancel).ConfigureAwait(false);
     }
 
+    /// <summary>Changes what MemTables become, from now until the store is closed. What is in tables and blocks stays there and is served.</summary>
+    /// <param name="path">Blocks for block-only mode: what tables hold then becomes blocks as well.</param>
+    /// <returns>False if the options rule it out (<c>integration.hybrid_mode: false</c>).</returns>
+    /// <exception cref="EngineUnavailableException">The engine is stopping.</exception>
+    public bool TrySwitchWritePath(WritePathChoice path)
+    {
+        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
+        if (!_modes.TrySwitch(path)) return false;
+        Log.WritePathSwitched(_log, path);
+        _background.Wake();
+        _compaction.Wake();
+        _blocks.Wake();
+        return true;
+    }
+
     /// <summary>Only the merges of tables, for tests without threads.</summary>
     internal Task CompactTablesAsync(CancellationToken cancel) => _compaction.CompactAsync(cancel);
 
@@ -238,7 +262,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
+        _compaction, Busyness(), _stall, _modes, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -275,6 +299,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _blocks.Stop();
         _compaction.Stop();
         _dictionaries.Stop();
+        _readHelpers?.Stop();
         _background.Hurry();
         bool flushed = replayed && _threaded && (await TryFlushAsync(cancel).ConfigureAwait(false) || await TryRescueAsync(cancel).ConfigureAwait(false));
         _background.Stop();
@@ -295,6 +320,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _compaction.Dispose();
         _dictionaries.Dispose();
         _replay.Dispose();
+        _readHelpers?.Dispose();
         _scratches.Dispose();
         _lock.Dispose();
         Log.Stopped(_log, flushed);
@@ -338,13 +364,12 @@ public sealed class LsmEngine : IAsyncDisposable
             state.Levels.Bytes, _background.UnflushedLogBytes, store.QuarantineBytes, store.UnservedBytes(state.Manifest, state.Blocks));
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
-        ConversionWork? conversion = _options.Integration.SstableToBlockConversion
-            ? new ConversionWork(_files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _claims, _ages, _counters, Damaged, _time, _log)
-            : null;
+        var conversion = new ConversionWork(
+            _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _ages, _counters, Damaged, _time, _log);
         BlockCompactionWork? compaction = _options.Integration.BlockCompaction
             ? new BlockCompactionWork(
                 _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
-                EngineSettings.BlockCompaction(_options), _claims, state => conversion?.Waiting(state) ?? [], _counters, Damaged, _time, _log)
+                EngineSettings.BlockCompaction(_options), _claims, conversion.Waiting, _counters, Damaged, _time, _log)
             : null;
         return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
@@ -363,13 +388,15 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>
     /// A closed window becomes a block of all its tables soon: a merge before would write its bytes once more for nothing. If it does not, because some of
-    /// it keeps arriving or cannot be read, its tables are merged once they are so many that its writers would be held back.
+    /// it keeps arriving or cannot be read, its tables are merged once they are so many that its writers would be held back. In block-only mode that goes for
+    /// every window.
     /// </summary>
-    private bool IsLeftToConversion(EngineState state, TimeRange window) =>
-        _options.Integration.SstableToBlockConversion
-        && EngineSettings.Conversion(_options).IsClosed(window, NowMs)
-        && state.Levels.At(0, window.MinMs).Count() < StallRules.SlowTables
-        && !state.Blocks.IsConverted(window);
+    private bool IsLeftToConversion(EngineState state, TimeRange window)
+    {
+        bool isSoon = _modes.IsBlockOnly
+            || (_modes.ConvertsClosed && EngineSettings.Conversion(_options).IsClosed(window, NowMs) && !state.Blocks.IsConverted(window));
+        return isSoon && state.Levels.At(0, window.MinMs).Count() < StallRules.SlowTables;
+    }
 
     private PaceSignals Busyness() => new(
         Environment.ProcessorCount, _writes.InFlight, Volatile.Read(ref _reads), _wal.WaitingRecords, _state.Peek.MemTables.Waiting.Length,
@@ -385,6 +412,7 @@ public sealed class LsmEngine : IAsyncDisposable
     {
         _replay.Flushed(segment);
         _compaction.Wake();
+        if (_modes.IsBlockOnly) _blocks.Wake();
     }
 
     private void Done(EngineState state)
@@ -421,6 +449,7 @@ public sealed class LsmEngine : IAsyncDisposable
         StartThread("blocks", _blocks.Run);
         for (int i = 0; i < EngineSettings.CompactionWorkers(_options, Environment.ProcessorCount); i++) StartThread($"merge {i}", _compaction.Run);
         StartThread("dictionary", _dictionaries.Run);
+        for (int i = 0; i < _readHelpers?.Threads; i++) StartThread($"read {i}", _readHelpers.Run);
         int workers = Math.Clamp(_replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_stopping.Token, progress: null)));

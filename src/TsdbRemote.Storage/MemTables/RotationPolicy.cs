@@ -29,6 +29,9 @@ public enum RotationReason
 
     /// <summary>The dictionary was collected: the next one has other ordinals.</summary>
     DictionaryCollected,
+
+    /// <summary>It holds as much as block-only mode puts into a block.</summary>
+    BlockFull,
 }
 
 /// <summary>When the active MemTable is switched. Pure: figures in, decision out.</summary>
@@ -46,6 +49,12 @@ public sealed record RotationPolicy(long? FixedBytes, double Threshold, long Log
     /// <summary>State and chunk bytes of one series that holds about 60 samples, slack included.</summary>
     public const long AutoBytesPerSeries = 256;
 
+    /// <summary>Size in bytes at which block-only mode switches it.</summary>
+    public long BlockBytes { get; init; } = long.MaxValue;
+
+    /// <summary>Samples at which block-only mode switches it.</summary>
+    public long BlockSamples { get; init; } = long.MaxValue;
+
     // A log three quarters full still leaves room for what arrives during the flush that empties it.
     private const double LogFill = 0.75;
 
@@ -60,9 +69,12 @@ public sealed record RotationPolicy(long? FixedBytes, double Threshold, long Log
     /// <param name="unflushedLogBytes">Log bytes that no table holds yet, all segments together.</param>
     /// <param name="ageMs">Time since it was created in ms.</param>
     /// <param name="holdsClosedWindow">True if a window that is closed waits for it.</param>
-    public RotationReason Decide(long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs, bool holdsClosedWindow)
+    /// <param name="isBlockOnly">True in block-only mode.</param>
+    public RotationReason Decide(
+        long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs, bool holdsClosedWindow, bool isBlockOnly = false)
     {
         if (sampleCount == 0) return RotationReason.None;
+        if (isBlockOnly && (bytes >= BlockBytes || sampleCount >= BlockSamples)) return RotationReason.BlockFull;
         if (bytes >= SizeFor(seriesCount) * Threshold) return RotationReason.Size;
         if (unflushedLogBytes >= LogBytes * LogFill) return RotationReason.LogSize;
         if (ageMs >= MaxAgeMs) return RotationReason.Age;

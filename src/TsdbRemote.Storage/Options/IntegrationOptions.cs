@@ -10,6 +10,29 @@ public enum ChunkEncodingChoice
     Verbatim,
 }
 
+/// <summary>What MemTables become.</summary>
+public enum WritePathChoice
+{
+    /// <summary>Tables, which become blocks once their window is closed.</summary>
+    Lsm,
+
+    /// <summary>Blocks, whether their window is closed or not: block-only mode.</summary>
+    Blocks,
+}
+
+/// <summary>Where reads look. MemTables are read in any case.</summary>
+public enum ReadPathChoice
+{
+    /// <summary>In tables and blocks.</summary>
+    Hybrid,
+
+    /// <summary>In tables: what is in blocks is not answered.</summary>
+    Lsm,
+
+    /// <summary>In blocks: what is in tables is not answered.</summary>
+    Blocks,
+}
+
 /// <summary>How long data stays. Whole blocks go, the oldest first. Keys: <c>storage.retention</c>.</summary>
 public sealed record RetentionOptions : IOptionsSection
 {
@@ -35,7 +58,25 @@ public sealed record RetentionOptions : IOptionsSection
 /// <summary>Tables to Prometheus blocks. Keys: <c>storage.integration</c>.</summary>
 public sealed record IntegrationOptions : IOptionsSection
 {
-    /// <summary>True: windows that are closed become blocks. False: tables stay tables; blocks that are there are served all the same.</summary>
+    /// <summary>True: tables and blocks side by side. False: no table becomes a block, and reads look into tables alone.</summary>
+    public bool HybridMode { get; init; } = true;
+
+    /// <summary>
+    /// What MemTables become when the store is opened; a call can change it while it runs. Blocks: nothing stays in tables, and every flush makes
+    /// blocks that overlap those before it until they are compacted.
+    /// </summary>
+    public WritePathChoice WritePath { get; init; } = WritePathChoice.Lsm;
+
+    /// <summary>Where reads look; to compare the two halves, or to do without one.</summary>
+    public ReadPathChoice ReadPath { get; init; } = ReadPathChoice.Hybrid;
+
+    /// <summary>Bytes of a MemTable at which block-only mode switches it, if it is not full before.</summary>
+    public ByteSize MaxBlockSize { get; init; } = ByteSize.Mebibytes(64);
+
+    /// <summary>Samples of a MemTable at which block-only mode switches it. Fewer: blocks sooner, and more of them to compact.</summary>
+    public long MaxBlockRecords { get; init; } = 1_000_000;
+
+    /// <summary>True: windows that are closed become blocks. False: tables stay tables, unless in block-only mode; blocks that are there are served all the same.</summary>
     public bool SstableToBlockConversion { get; init; } = true;
 
     /// <summary>
@@ -59,7 +100,16 @@ public sealed record IntegrationOptions : IOptionsSection
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
     [
+        .. ModeProblems(path),
+        .. OptionProblem.Range(path, "max_block_size", MaxBlockSize, ByteSize.Kibibytes(64), ByteSize.Gibibytes(64)),
+        .. OptionProblem.Range(path, "max_block_records", MaxBlockRecords, 1000, long.MaxValue),
         .. OptionProblem.Range(path, "block_delay", BlockDelay, Duration.Seconds(0), Duration.Hours(31 * 24)),
         .. OptionProblem.Range(path, "late_delay", LateDelay, Duration.Seconds(0), Duration.Hours(31 * 24)),
     ];
+
+    private IEnumerable<string> ModeProblems(string path)
+    {
+        if (!HybridMode && WritePath == WritePathChoice.Blocks) yield return $"{path}.write_path: blocks given, lsm allowed with hybrid_mode false";
+        if (!HybridMode && ReadPath == ReadPathChoice.Blocks) yield return $"{path}.read_path: blocks given, hybrid or lsm allowed with hybrid_mode false";
+    }
 }

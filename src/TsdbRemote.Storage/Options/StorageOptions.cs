@@ -70,8 +70,14 @@ public sealed record StorageOptions : IOptionsSection
         .. Read.Problems($"{path}.read"),
         .. Retention.Problems($"{path}.retention"),
         .. Integration.Problems($"{path}.integration"),
+        .. ModeProblems(path),
         .. Limits.Problems($"{path}.limits"),
     ];
+
+    private IEnumerable<string> ModeProblems(string path)
+    {
+        if (!Lsm.Enabled && !Integration.HybridMode) yield return $"{path}.lsm.enabled: false given, true allowed with integration.hybrid_mode false";
+    }
 
     private IEnumerable<string> DataDirProblems(string path)
     {
@@ -85,6 +91,9 @@ public sealed record LsmOptions : IOptionsSection
 {
     /// <summary>Most levels that <see cref="SstableLevels"/> may ask for.</summary>
     public const int MaxLevels = 16;
+
+    /// <summary>False: block-only mode, as <see cref="IntegrationOptions.WritePath"/> has it, whatever that says.</summary>
+    public bool Enabled { get; init; } = true;
 
     /// <summary>Bytes of chunks and per-series state in one MemTable. Null: grows with the active series, from 64 MB to 1/16 of memory.</summary>
     [OptionKey("memtable_size"), NullWord("auto")]
@@ -140,6 +149,9 @@ public sealed record ReadOptions : IOptionsSection
 
     /// <summary>True: sparse index and bloom filter of each table stay in memory. False: they are read for each use.</summary>
     public bool CacheSstableMetadata { get; init; } = true;
+
+    /// <summary>True: the tables of one read are read side by side, by threads that all reads share. False: one after the other.</summary>
+    public bool ParallelSstableReads { get; init; } = true;
 
     /// <summary>Reads at one time. More wait up to 30 s for a slot, then get a 503.</summary>
     public int MaxConcurrent { get; init; } = 10;

@@ -37,6 +37,8 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     private readonly List<SeriesChunk> _found = [];
     private readonly List<int> _owners = [];
     private readonly Action<CorruptFileException>? _skipDamaged;
+    private readonly ReadHelpers? _helpers;
+    private readonly List<TableGatherer> _gatherers = [];
     private NativeArena _arena = new();
     private ulong[] _ids = [];
     private int[] _positions = [];
@@ -56,9 +58,10 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     /// <param name="memoryBytes">What matched ids, chunk references and copied chunk bytes may take at a time, in bytes.</param>
     /// <param name="skipDamaged">Told of each damaged chunk, which is then left out; null to have it end the work.</param>
     /// <param name="cancel">Stops the work: checked for each batch, table and series.</param>
+    /// <param name="helpers">Read tables beside the caller; null to have him read one after the other.</param>
     public DictionarySource(
         ReadSources sources, SeriesDictionary dictionary, uint[] ordinalsInLabelOrder, TimeRange range, long memoryBytes,
-        Action<CorruptFileException>? skipDamaged, CancellationToken cancel)
+        Action<CorruptFileException>? skipDamaged, CancellationToken cancel, ReadHelpers? helpers = null)
     {
         _sources = sources;
         _dictionary = dictionary;
@@ -67,6 +70,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         _memoryBytes = memoryBytes;
         _skipDamaged = skipDamaged;
         _cancel = cancel;
+        _helpers = helpers;
         CheckMemory();
     }
 
@@ -91,7 +95,11 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     public void AddChunks(List<SeriesChunk> output) => output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
 
     /// <inheritdoc/>
-    public void Dispose() => _arena.Dispose();
+    public void Dispose()
+    {
+        _arena.Dispose();
+        DropGathered();
+    }
 
     void ISeriesChunkSink.Add(int idIndex, in SeriesChunk chunk)
     {
@@ -143,6 +151,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     {
         _arena.Dispose();
         _arena = new NativeArena();
+        DropGathered();
         _found.Clear();
         _owners.Clear();
         try
@@ -171,10 +180,17 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         }
 
         Array.Sort(_ids, _positions, 0, batch.Length);
-        foreach (LevelTable table in _sources.Tables)
+        if (_helpers is null || _sources.Tables.Count < 2)
         {
-            _cancel.ThrowIfCancellationRequested();
-            table.Collect(_ids.AsSpan(0, batch.Length), _range, _arena, this);
+            foreach (LevelTable table in _sources.Tables)
+            {
+                _cancel.ThrowIfCancellationRequested();
+                table.Collect(_ids.AsSpan(0, batch.Length), _range, _arena, this);
+            }
+        }
+        else
+        {
+            GatherSideBySide(_helpers, batch.Length);
         }
 
         foreach (MemTable memTable in _sources.MemTables)
@@ -191,6 +207,31 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
 
             CheckMemory();
         }
+    }
+
+    /// <summary>Has the tables read by whoever is free, each worker into lists and copies of its own.</summary>
+    private void GatherSideBySide(ReadHelpers helpers, int count)
+    {
+        var budget = new GatherBudget(_memoryBytes, MemoryUsed);
+        for (int i = 0; i <= helpers.Threads; i++) _gatherers.Add(new TableGatherer(_positions, budget, _skipDamaged));
+        helpers.ForEach(_sources.Tables.Count, (worker, table) =>
+        {
+            _cancel.ThrowIfCancellationRequested();
+            _gatherers[worker].Collect(_sources.Tables[table], _ids.AsSpan(0, count), _range);
+        });
+        foreach (TableGatherer gatherer in _gatherers)
+        {
+            _found.AddRange(gatherer.Found);
+            _owners.AddRange(gatherer.Owners);
+        }
+
+        CheckMemory();
+    }
+
+    private void DropGathered()
+    {
+        foreach (TableGatherer gatherer in _gatherers) gatherer.Dispose();
+        _gatherers.Clear();
     }
 
     /// <summary>Groups what was found by series: a counting sort, since owners are small numbers.</summary>
@@ -215,9 +256,11 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         _batchSize = (int)Math.Clamp(Math.Min(ChunksPerBatch, _memoryBytes / (4 * BytesPerChunk)) / perSeries, 1, LargestBatch);
     }
 
+    private long MemoryUsed =>
+        _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + _gatherers.Sum(static gatherer => gatherer.CopiedBytes) + (long)_found.Count * BytesPerChunk;
+
     private void CheckMemory()
     {
-        long used = _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + (long)_found.Count * BytesPerChunk;
-        if (used > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
+        if (MemoryUsed > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
     }
 }

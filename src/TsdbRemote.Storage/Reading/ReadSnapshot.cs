@@ -13,6 +13,7 @@ public sealed class ReadSnapshot : IDisposable
 {
     private readonly ReadSources _sources;
     private readonly long _memoryBytes;
+    private readonly ReadHelpers? _helpers;
     private Action? _release;
 
     /// <summary>A snapshot of these sources.</summary>
@@ -20,12 +21,14 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="series">The dictionary.</param>
     /// <param name="memoryBytes">What each query may take, in bytes.</param>
     /// <param name="release">Called once, at disposal.</param>
-    public ReadSnapshot(ReadSources sources, SeriesDictionary series, long memoryBytes, Action release)
+    /// <param name="helpers">Read tables side by side; null to read one after the other.</param>
+    internal ReadSnapshot(ReadSources sources, SeriesDictionary series, long memoryBytes, Action release, ReadHelpers? helpers = null)
     {
         _sources = sources;
         Series = series;
         _memoryBytes = memoryBytes;
         _release = release;
+        _helpers = helpers;
     }
 
     /// <summary>The series known.</summary>
@@ -65,6 +68,6 @@ public sealed class ReadSnapshot : IDisposable
     {
         uint[] ordinals = SeriesSelection.Select(Series, matchers, cancel);
         Series.SortByLabels(ordinals);
-        return new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel);
+        return new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel, _helpers);
     }
 }

@@ -14,6 +14,7 @@ internal static class LsmStatus
         stats.Failure,
         NothingLost = stats.Failure is null ? (bool?)null : stats.IsRescued,
         stats.Damages,
+        Modes = new { WritePath = Name(stats.WritePath), ReadPath = Name(stats.ReadPath) },
         Series = new { stats.Series, Created = stats.SeriesCreated, Dropped = stats.SeriesDropped, stats.DictionaryBytes, stats.MetadataFamilies },
         Dictionary = new
         {

@@ -34,6 +34,7 @@ internal static class LsmText
         Line(text, $"state        {Name(stats.Phase)}{(stats.Failure is { } failure ? $": {failure}" : "")}{(stats.IsRescued ? "; nothing is lost: what was acknowledged is in tables" : "")}");
         if (stats.Phase == EnginePhase.Replaying) Line(text, $"replay       {Bytes(replay.BytesDone)} of {Bytes(replay.BytesTotal)}");
         foreach (string damage in stats.Damages) Line(text, $"damage       {damage}");
+        Line(text, $"paths        writes {Name(stats.WritePath)}, reads {Name(stats.ReadPath)}");
         Line(text, $"series       {stats.Series:N0}, {Bytes(stats.DictionaryBytes)} in memory");
     }
 

@@ -20,15 +20,8 @@ internal static class OptionsChecks
     private static readonly string[] FrameworkKeys =
         ["logging", "kestrel", "urls", "http_ports", "https_ports", "config", "environment", "contentroot", "applicationname", "hostbuilder"];
 
-    /// <summary>Keys of the design whose effect is still to come. A key that is silently ignored would be a promise broken.</summary>
-    private static readonly string[] LaterKeys =
-    [
-        "storage.integration.hybrid_mode", "storage.integration.write_path", "storage.integration.read_path", "storage.integration.max_block_size",
-        "storage.integration.max_block_records", "storage.lsm.enabled", "storage.read.parallel_sstable_reads",
-    ];
-
     /// <summary>Reads the options.</summary>
-    /// <exception cref="OptionsException">A key is unknown or not in this version, a value is no value of its kind or out of range.</exception>
+    /// <exception cref="OptionsException">A key is unknown, a value is no value of its kind or out of range.</exception>
     public static TsdbRemoteOptions Read(IConfiguration configuration)
     {
         var problems = new List<string>();
@@ -94,12 +87,6 @@ internal static class OptionsChecks
     {
         string path = section.Path.Replace(ConfigurationPath.KeyDelimiter, ".", StringComparison.Ordinal);
         if (FrameworkKeys.Contains(path, StringComparer.OrdinalIgnoreCase)) return;
-        if (LaterKeys.Contains(path, StringComparer.OrdinalIgnoreCase))
-        {
-            problems.Add($"{path}: {Given(section)}, not in this version yet; leave it out");
-            return;
-        }
-
         if (!known.Contains(path, StringComparer.OrdinalIgnoreCase))
         {
             problems.Add($"{path}: {Given(section)}, unknown; did you mean {Nearest(path, known)}?");

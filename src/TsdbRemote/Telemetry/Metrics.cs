@@ -2,6 +2,7 @@ using System.Text.Json;
 using Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Telemetry;
 
@@ -78,6 +79,7 @@ internal sealed class Metrics
         Show("tsdb_remote_memtable_bytes", "Bytes of all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Bytes));
         Show("tsdb_remote_memtable_series", "Series in the active MemTable.", static stats => stats.MemTables.FirstOrDefault()?.Series ?? 0);
         Show("tsdb_remote_memtable_samples", "Samples in all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Samples));
+        Show("tsdb_remote_block_only_mode", "1 while MemTables become blocks at once (write_path blocks).", static stats => stats.WritePath == WritePathChoice.Blocks ? 1 : 0);
         CountEach("tsdb_remote_memtable_rotations_total", "Switches of the active MemTable, by reason.", "reason",
             static stats => stats.Rotations.Where(static pair => pair.Key != RotationReason.None));
     }

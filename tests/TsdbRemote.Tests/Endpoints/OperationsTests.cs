@@ -165,6 +165,52 @@ public sealed class OperationsTests
     }
 
     [Fact]
+    public async Task The_write_path_is_switched_by_an_admin_call_and_shown_on_the_status_page()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));
+        await server.WriteAsync(V1(SeriesOf("__name__=up", (NowMs, 1))));
+        await AssertWritePathAsync("lsm");
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path?path=blocks")).Status);
+        await AssertWritePathAsync("blocks");
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        Assert.Equal((1, 0), (server.Engine.Stats().Blocks.Length, server.Engine.Stats().Tables.Length)); // the open window too
+        (string, string) form = ("Content-Type", "application/x-www-form-urlencoded");
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path", "path=lsm"u8.ToArray(), form)).Status);
+        await AssertWritePathAsync("lsm");
+        Assert.Equal(["__name__=up"], (await server.EverythingAsync()).Select(static series => Print(series).Split(' ')[0]));
+        byte[] long_ = [.. "path="u8, .. Enumerable.Repeat((byte)'x', 1000)];
+        foreach ((string query, byte[] body) in new[] { ("", []), ("?path=", []), ("?path=tables", []), ("?path=Blocks", []), ("?path=lsm&path=blocks", []), ("", "path=none"u8.ToArray()), ("", long_) })
+        {
+            Answer refused = await server.SendAsync(HttpMethod.Post, $"/api/v1/admin/write_path{query}", body, form);
+            Assert.True(refused.Status == HttpStatusCode.BadRequest, $"{query}: {refused.Status} {refused.Text}");
+            Assert.Contains("path must be lsm or blocks", refused.Text, StringComparison.Ordinal);
+        }
+
+        await AssertWritePathAsync("lsm");
+
+        async Task AssertWritePathAsync(string path)
+        {
+            Assert.Equal(path, (await DataAsync(server, "/api/v1/status/lsm")).GetProperty("modes").GetProperty("writePath").GetString());
+            string text = (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=text")).Text;
+            Assert.Contains($"paths        writes {path}, reads hybrid\n", text, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task The_switch_of_the_write_path_is_refused_where_it_may_not_be_made()
+    {
+        await using (ServerUnderTest server = await ServerUnderTest.StartAsync())
+            Assert.Equal(HttpStatusCode.InternalServerError, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path?path=blocks")).Status);
+        await using ServerUnderTest tables = await ServerUnderTest.StartAsync(("admin:enabled", "true"), ("storage:integration:hybrid_mode", "false"));
+        Answer refused = await tables.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path?path=blocks");
+        Assert.Equal(HttpStatusCode.BadRequest, refused.Status);
+        Assert.Contains("hybrid_mode", refused.Text, StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.Forbidden, (await tables.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path?path=lsm", [], ("Origin", "http://evil.example"))).Status);
+        await tables.Engine.StopAsync(CancellationToken.None);
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await tables.SendAsync(HttpMethod.Post, "/api/v1/admin/write_path?path=lsm")).Status);
+    }
+
+    [Fact]
     public async Task A_page_in_a_browser_cannot_call_admin()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));

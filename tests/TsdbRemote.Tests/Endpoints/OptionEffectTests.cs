@@ -47,10 +47,24 @@ public sealed class OptionEffectTests
     [InlineData("storage:integration:block_delay", "30m", 1)]
     [InlineData("storage:integration:block_delay", "7d", 0)]
     [InlineData("storage:integration:sstable_to_block_conversion", "false", 0)]
+    [InlineData("storage:integration:hybrid_mode", "false", 0)]
     public async Task Options_of_conversion_decide_what_a_compaction_on_demand_makes_a_block(string key, string value, int blocks)
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync((key, value), ("admin:enabled", "true"));
         Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (NowMs - 86_400_000, 1))))).Status);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        Assert.Equal((blocks, 1 - blocks), (server.Engine.Stats().Blocks.Length, server.Engine.Stats().Tables.Length));
+        Assert.Single(await server.EverythingAsync());
+    }
+
+    [Theory]
+    [InlineData("storage:integration:write_path", "lsm", 0)]
+    [InlineData("storage:integration:write_path", "blocks", 1)]
+    [InlineData("storage:lsm:enabled", "false", 1)]
+    public async Task The_write_path_decides_what_a_compaction_on_demand_makes_of_the_open_window(string key, string value, int blocks)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync((key, value), ("admin:enabled", "true"));
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (NowMs, 1))))).Status);
         Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
         Assert.Equal((blocks, 1 - blocks), (server.Engine.Stats().Blocks.Length, server.Engine.Stats().Tables.Length));
         Assert.Single(await server.EverythingAsync());

@@ -37,6 +37,7 @@ public sealed class CompactionModelTests
         (4, Gen.Const(new Operation(OperationKind.MergeOne, [], 0))),
         (3, Gen.Const(new Operation(OperationKind.MergeAll, [], 0))),
         (1, Gen.Const(new Operation(OperationKind.Compact, [], 0))),
+        (2, Gen.Const(new Operation(OperationKind.Switch, [], 0))),
         (2, Gen.OneOf(Gen.Const(1), Gen.Int[10, 90], Gen.Int[120, 300]).Select(static minutes => new Operation(OperationKind.Wait, [], minutes))),
         (1, Gen.Const(new Operation(OperationKind.Restart, [], 0))),
         (1, Gen.Const(new Operation(OperationKind.Kill, [], 0))),
@@ -50,6 +51,7 @@ public sealed class CompactionModelTests
         MergeOne,
         MergeAll,
         Compact,
+        Switch,
         Wait,
         Restart,
         Kill,
@@ -84,10 +86,18 @@ public sealed class CompactionModelTests
                 Merging(CompactionStrategy.Leveled, levels: 2, threshold: 1) with { Read = EngineHarness.SmallOptions.Read with { CacheSstableMetadata = false, ReadBufferSize = ByteSize.Kibibytes(4) } },
                 Merging(CompactionStrategy.SizeTiered, levels: 2, threshold: 0.5) with { Lsm = EngineHarness.SmallOptions.Lsm with { Stripes = 1, BloomFilterBits = 1, SstableLevels = 2 } },
                 Merging(CompactionStrategy.TimeTiered, levels: 16) with { Compaction = new CompactionOptions { TargetFileSize = ByteSize.Mebibytes(1), MaxFileSize = ByteSize.Mebibytes(1) } },
+                tables with { Integration = new IntegrationOptions { HybridMode = false }, Read = EngineHarness.SmallOptions.Read with { ParallelSstableReads = false } },
+                EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } },
+                EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks, ReadPath = ReadPathChoice.Blocks, BlockCompaction = false } },
+                Merging(CompactionStrategy.Leveled) with { Lsm = EngineHarness.SmallOptions.Lsm with { Enabled = false } },
             ];
             var seen = new Seen();
-            List<string>[] answers = [.. sets.Select(options => new History(options, seen, sameBlocks: false).Run(history))];
-            for (int i = 1; i < sets.Length; i++) Assert.Equal(answers[0], answers[i]);
+            List<string>[] answers =
+            [
+                .. sets.Select(options => new History(options, seen, sameBlocks: false).Run(history)),
+                .. new[] { sets[0], sets[1], sets[^1] }.Select(options => new History(options, seen, sameBlocks: false, switches: true).Run(history)),
+            ];
+            for (int i = 1; i < answers.Length; i++) Assert.Equal(answers[0], answers[i]);
         },
         iter: 12);
 
@@ -166,6 +176,7 @@ public sealed class CompactionModelTests
         private readonly StorageOptions _options;
         private readonly Seen _seen;
         private readonly bool _sameBlocks;
+        private readonly bool _switches;
         private readonly ManualTime _time = new();
         private readonly StoreModel _model;
         private readonly List<string> _answers = [];
@@ -177,8 +188,10 @@ public sealed class CompactionModelTests
         /// <param name="options">The options.</param>
         /// <param name="seen">Added to.</param>
         /// <param name="sameBlocks">The model is told of compactions, and compared with; false where late data waits, so that only answers count.</param>
-        public History(StorageOptions options, Seen seen, bool sameBlocks)
+        /// <param name="switches">The write path is switched where the history says so; else that changes nothing.</param>
+        public History(StorageOptions options, Seen seen, bool sameBlocks, bool switches = false)
         {
+            _switches = switches;
             _options = options;
             _seen = seen;
             _sameBlocks = sameBlocks && options.Integration.SstableToBlockConversion;
@@ -216,7 +229,10 @@ public sealed class CompactionModelTests
                     Write(operation.Series);
                     break;
                 case OperationKind.Flush:
-                    _engine.FlushByStep();
+                    Flush();
+                    break;
+                case OperationKind.Switch:
+                    if (_switches) _engine.Engine.TrySwitchWritePath(IsBlockOnly ? WritePathChoice.Lsm : WritePathChoice.Blocks);
                     break;
                 case OperationKind.MergeOne:
                     _engine.Engine.StepCompaction();
@@ -246,6 +262,16 @@ public sealed class CompactionModelTests
                 default:
                     Check();
                     break;
+            }
+        }
+
+        private bool IsBlockOnly => _engine.Engine.Stats().WritePath == WritePathChoice.Blocks;
+
+        private void Flush()
+        {
+            _engine.FlushByStep();
+            while (IsBlockOnly && _engine.Engine.StepBlocks())
+            {
             }
         }
 

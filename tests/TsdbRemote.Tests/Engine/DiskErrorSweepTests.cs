@@ -17,20 +17,24 @@ public sealed class DiskErrorSweepTests
     private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Lsm = EngineHarness.SmallOptions.Lsm with { Stripes = 4 } };
 
     [Fact]
-    public void T19_whichever_operation_fails_nothing_acknowledged_is_lost_and_the_error_shows() => Sweep(DiskException.InputOutput, atLeast: 300);
+    public void T19_whichever_operation_fails_nothing_acknowledged_is_lost_and_the_error_shows() => Sweep(Options, DiskException.InputOutput, atLeast: 300);
+
+    [Fact]
+    public void T19_in_block_only_mode_too_nothing_acknowledged_is_lost_and_the_error_shows() => Sweep(
+        Options with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } }, DiskException.InputOutput, atLeast: 400);
 
     [Fact]
     public void T20_whichever_operation_finds_the_disk_full_nothing_acknowledged_is_lost_and_the_error_shows() => Sweep(
-        DiskException.NoSpace, atLeast: 100, FileOperationKind.CreateNew, FileOperationKind.Write, FileOperationKind.WriteGather, FileOperationKind.Preallocate,
+        Options, DiskException.NoSpace, atLeast: 100, FileOperationKind.CreateNew, FileOperationKind.Write, FileOperationKind.WriteGather, FileOperationKind.Preallocate,
         FileOperationKind.MakeDir, FileOperationKind.Link, FileOperationKind.Rename, FileOperationKind.SyncData, FileOperationKind.SyncAll, FileOperationKind.SyncDir);
 
-    private static void Sweep(int errno, int atLeast, params FileOperationKind[] kinds)
+    private static void Sweep(StorageOptions options, int errno, int atLeast, params FileOperationKind[] kinds)
     {
         var problems = new List<string>();
         int n = 1;
         for (; ; n++)
         {
-            var history = new History(new FaultRule(new Fault.Error(errno), kinds) { OnCall = n });
+            var history = new History(options, new FaultRule(new Fault.Error(errno), kinds) { OnCall = n });
             problems.AddRange(history.Run());
             if (history.Injected is null) break;
         }
@@ -39,7 +43,7 @@ public sealed class DiskErrorSweepTests
         Assert.True(n > atLeast, $"only {n} operations");
     }
 
-    private sealed class History(FaultRule rule) : ILoggerFactory, ILogger
+    private sealed class History(StorageOptions options, FaultRule rule) : ILoggerFactory, ILogger
     {
         private static readonly byte[][] Series = [.. Enumerable.Range(0, 3).Select(static i => Labels.Encode(("__name__", "sweep"), ("i", $"{i}")))];
         private readonly CrashFileSystem _disk = new("/disk");
@@ -79,7 +83,7 @@ public sealed class DiskErrorSweepTests
             return _problems;
         }
 
-        private EngineHarness? Open() => Try(() => EngineHarness.OpenStepwise(_files!, Options, _time, this));
+        private EngineHarness? Open() => Try(() => EngineHarness.OpenStepwise(_files!, options, _time, this));
 
         private void Live(EngineHarness engine, int life)
         {
@@ -117,9 +121,20 @@ public sealed class DiskErrorSweepTests
                 _time.Advance(TimeSpan.FromMinutes(6));
             }
 
+            if (options.Integration.WritePath == WritePathChoice.Blocks) WorkOnBlocks(engine);
             if (!flush.IsCompleted) _problems.Add($"{Injected}: the flush never ends");
             else if (flush.Exception is { InnerException: EngineUnavailableException unavailable }) _shown.Add(unavailable.Message);
             else if (flush.Exception is { } other) _problems.Add($"{Injected}: {other}");
+        }
+
+        private void WorkOnBlocks(EngineHarness engine)
+        {
+            for (int i = 0; i < 50 && engine.Engine.StepBlocks(); i++)
+            {
+            }
+
+            // A block that the disk would not let be looked at is left for the next look, and counted.
+            if (engine.Engine.Stats().BlockCompactionErrors > 0) _shown.Add("an error of a compaction of blocks is counted");
         }
 
         private void Read(EngineHarness engine)

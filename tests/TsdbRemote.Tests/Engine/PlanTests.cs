@@ -108,6 +108,54 @@ public sealed class PlanTests
         Assert.Equal([], TestBlocks.Problems(new LocalFileSystem(), $"{options.DataDir}/blocks"));
     }
 
+    [Fact]
+    public async Task BlockOnlyModeAndBack()
+    {
+        const int writers = 2;
+        using var directory = new TempDirectory();
+        StorageOptions options = OptionsOf(directory) with
+        {
+            Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
+            Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), MaxBlockRecords = 1000 },
+        };
+        var history = new HybridHistory(writers);
+        await using (EngineHarness engine = await EngineHarness.OpenAsync(new LocalFileSystem(), options))
+        {
+            using var stop = new CancellationTokenSource();
+            Task[] writing = [.. Enumerable.Range(0, writers).Select(writer => Task.Run(() => history.WriteAsync(engine, writer, stop.Token)))];
+            Task<int> reading = Task.Run(() => history.Read(engine, stop.Token));
+            try
+            {
+                // As long as it takes until each way was gone often enough, and block-only mode has made blocks of its own accord.
+                for (int i = 0; i < 400 && (i < 40 || engine.Engine.Stats() is { Conversions: < 10 } or { Flushes: < 10 }); i++)
+                {
+                    Assert.True(engine.Engine.TrySwitchWritePath(i % 4 < 2 ? WritePathChoice.Blocks : WritePathChoice.Lsm));
+                    if (i % 5 == 0) await engine.Engine.FlushAsync(CancellationToken.None);
+                    await Task.Delay(25, CancellationToken.None);
+                }
+            }
+            finally
+            {
+                await stop.CancelAsync();
+            }
+
+            await Task.WhenAll(writing);
+            Assert.True(await reading > 0, "the reader never came to read");
+            history.Check(engine);
+            EngineStats stats = engine.Engine.Stats();
+            Assert.True(stats is { Conversions: >= 10, Flushes: >= 10, ConversionErrors: 0, FlushErrors: 0 }, $"{stats}");
+            Assert.Empty(stats.Damages);
+            Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
+            await engine.Engine.CompactAsync(CancellationToken.None);
+            Assert.Empty(engine.Engine.Stats().Tables);
+            history.Check(engine);
+        }
+
+        await using EngineHarness again = await EngineHarness.OpenAsync(new LocalFileSystem(), options);
+        history.Check(again);
+        Assert.Equal([], TestBlocks.Problems(new LocalFileSystem(), $"{options.DataDir}/blocks"));
+    }
+
     private static StorageOptions OptionsOf(TempDirectory directory) => new() { DataDir = directory["data"] };
 
     private static void AssertBoth(EngineHarness engine, byte[] up, Sample[] first, byte[] load, Sample[] second)

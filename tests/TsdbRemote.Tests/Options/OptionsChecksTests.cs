@@ -63,12 +63,30 @@ public sealed class OptionsChecksTests
     [InlineData("storage:data_dir:path", "storage.data_dir.path: \"1\" given, unknown; did you mean storage.data_dir?")]
     public void An_unknown_key_stops_the_start_with_the_nearest_known_one(string key, string problem) => AssertProblems([problem], (key, "1"));
 
-    [Theory]
-    [InlineData("storage:lsm:enabled", "true")]
-    [InlineData("storage:read:parallel_sstable_reads", "true")]
-    [InlineData("storage:integration:hybrid_mode", "true")]
-    public void A_key_whose_effect_is_still_to_come_stops_the_start_and_says_so(string key, string value) =>
-        AssertProblems([$"{key.Replace(':', '.')}: \"{value}\" given, not in this version yet; leave it out"], (key, value));
+    [Fact]
+    public void Every_key_of_the_plan_is_known_with_the_value_it_has_there()
+    {
+        string[] plan =
+        [
+            "lsm:enabled=true", "lsm:memtable_flush_threshold=0.8", "lsm:max_immutable_memtables=3", "lsm:sstable_levels=7", "lsm:compaction_strategy=size_tiered",
+            "lsm:bloom_filter_bits=10", "lsm:write_buffer_size=32MB", "wal:async=true", "wal:write_batch_size=1000", "wal:max_size=1GB", "wal:max_replay_time=10s",
+            "compaction:max_concurrent=4", "compaction:target_file_size=64MB", "compaction:max_file_size=256MB", "compaction:compaction_threshold=0.8",
+            "read:parallel_sstable_reads=true", "read:read_buffer_size=1MB", "read:cache_sstable_metadata=true", "integration:hybrid_mode=true",
+            "integration:sstable_to_block_conversion=true", "integration:adaptive_compaction=true", "integration:write_path=lsm", "integration:read_path=hybrid",
+            "integration:max_block_size=64MB", "integration:max_block_records=1000000",
+        ];
+        Assert.Equal(new TsdbRemoteOptions(), Read([.. plan.Select(static line => line.Split('=')).Select(static pair => ($"storage:{pair[0]}", pair[1]))]));
+    }
+
+    [Fact]
+    public void Block_only_mode_and_reads_of_blocks_alone_need_the_hybrid_mode() => AssertProblems(
+        [
+            "storage.integration.write_path: blocks given, lsm allowed with hybrid_mode false",
+            "storage.integration.read_path: blocks given, hybrid or lsm allowed with hybrid_mode false",
+            "storage.lsm.enabled: false given, true allowed with integration.hybrid_mode false",
+        ],
+        ("storage:integration:hybrid_mode", "false"), ("storage:integration:write_path", "blocks"), ("storage:integration:read_path", "blocks"),
+        ("storage:lsm:enabled", "false"));
 
     [Fact]
     public void A_largest_file_below_the_target_is_no_largest_file() => AssertProblems(

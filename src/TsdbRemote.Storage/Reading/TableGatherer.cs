@@ -1,0 +1,76 @@
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.SSTables;
+using TsdbRemote.Storage.Wire;
+
+namespace TsdbRemote.Storage.Reading;
+
+/// <summary>What all workers of one gathering may take together. Thread-safe.</summary>
+/// <param name="limitBytes">The read's limit.</param>
+/// <param name="usedBytes">What it holds already.</param>
+internal sealed class GatherBudget(long limitBytes, long usedBytes)
+{
+    private long _used = usedBytes;
+
+    /// <summary>Counts more.</summary>
+    /// <exception cref="ReadLimitException">It is too much.</exception>
+    public void Take(long bytes)
+    {
+        if (Interlocked.Add(ref _used, bytes) > limitBytes) throw ReadLimitException.OfMemory(limitBytes);
+    }
+}
+
+/// <summary>One worker's part of a gathering from tables: what it found, and the copies it made.</summary>
+/// <remarks>Lives as long as the chunks are read. Not thread-safe: one worker at a time.</remarks>
+internal sealed class TableGatherer(int[] positions, GatherBudget budget, Action<CorruptFileException>? skipDamaged) : ISeriesChunkSink, IDisposable
+{
+    // What a reference takes until it is dealt out; counted so many at a time.
+    private const int BytesPerChunk = 100;
+    private const int CountedAtOnce = 1 << 12;
+
+    private readonly NativeArena _arena = new(64 << 10);
+    private long _counted;
+
+    /// <summary>The chunks.</summary>
+    public List<SeriesChunk> Found { get; } = [];
+
+    /// <summary>For each chunk the position of its series in the batch.</summary>
+    public List<int> Owners { get; } = [];
+
+    /// <summary>Bytes of the copies.</summary>
+    public long CopiedBytes => _arena.AllocatedBytes;
+
+    /// <summary>Adds what a table holds of the series.</summary>
+    public void Collect(LevelTable table, ReadOnlySpan<ulong> ascendingIds, TimeRange range)
+    {
+        table.Collect(ascendingIds, range, _arena, this);
+        Count();
+    }
+
+    /// <inheritdoc/>
+    public void Add(int idIndex, in SeriesChunk chunk)
+    {
+        Found.Add(chunk);
+        Owners.Add(positions[idIndex]);
+        if (Found.Count % CountedAtOnce == 0) Count();
+    }
+
+    /// <inheritdoc/>
+    public bool SkipDamaged(int idIndex, CorruptFileException damage)
+    {
+        skipDamaged?.Invoke(damage);
+        return skipDamaged is not null;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _arena.Dispose();
+
+    private void Count()
+    {
+        long now = _arena.AllocatedBytes + (long)Found.Count * BytesPerChunk;
+        budget.Take(now - _counted);
+        _counted = now;
+    }
+}
