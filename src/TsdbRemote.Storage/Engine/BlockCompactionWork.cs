@@ -243,8 +243,8 @@ internal sealed class BlockCompactionWork
                     };
                     if (made is null) return without;
                     long rank = manifest.ConversionCounter + 1;
-                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)])
-                        with { Mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank } };
+                    var mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank };
+                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark };
                     made.Writer.Commit(meta);
                     stored = new StoredBlock(BlockEntry.Of(meta, rank), finished!.Serve(meta));
                     return without with { ConversionCounter = rank, Blocks = without.Blocks.Add(stored.Entry) };

@@ -52,6 +52,7 @@ internal sealed class BlockWork : IDisposable
     private readonly HashSet<long> _askedWindows = [];
     private readonly HashSet<string> _askedBlocks = [];
     private bool _areBlocksAsked;
+    private bool _owesUpkeep;
 
     private long _upkeepDue = long.MinValue;
     private bool _hasCompacted;
@@ -90,7 +91,6 @@ internal sealed class BlockWork : IDisposable
         {
             _requested ??= new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
             done = _requested.Task;
-            _upkeepDue = long.MinValue;
         }
 
         _backoff.Hurry();
@@ -180,7 +180,9 @@ internal sealed class BlockWork : IDisposable
 
         try
         {
-            return _upkeep.Work(_stop.Token);
+            bool worked = _upkeep.Work(_stop.Token);
+            _owesUpkeep = false;
+            return worked;
         }
         catch
         {
@@ -241,6 +243,8 @@ internal sealed class BlockWork : IDisposable
             if (_requested is null) return false;
             _serving.Add(_requested);
             _requested = null;
+            _upkeepDue = long.MinValue;
+            _owesUpkeep = true;
             _areBlocksAsked = false;
             return true;
         }
@@ -249,7 +253,7 @@ internal sealed class BlockWork : IDisposable
     /// <summary>True while something could be done now that those who are served wait for.</summary>
     private bool IsAskedLeft()
     {
-        if (Volatile.Read(ref _upkeepDue) == long.MinValue || _conversion.IsLeft(_askedWindows)) return true;
+        if (_owesUpkeep || _conversion.IsLeft(_askedWindows)) return true;
         if (_compaction is null) return false;
         if (!_areBlocksAsked) _askedBlocks.UnionWith(_compaction.Names());
         _areBlocksAsked = true;
