@@ -98,7 +98,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     public void Dispose()
     {
         _arena.Dispose();
-        DropGathered();
+        foreach (TableGatherer gatherer in _gatherers) gatherer.Dispose();
     }
 
     void ISeriesChunkSink.Add(int idIndex, in SeriesChunk chunk)
@@ -151,7 +151,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     {
         _arena.Dispose();
         _arena = new NativeArena();
-        DropGathered();
+        foreach (TableGatherer gatherer in _gatherers) gatherer.Forget();
         _found.Clear();
         _owners.Clear();
         try
@@ -213,7 +213,8 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     private void GatherSideBySide(ReadHelpers helpers, int count)
     {
         var budget = new GatherBudget(_memoryBytes, MemoryUsed);
-        for (int i = 0; i <= helpers.Threads; i++) _gatherers.Add(new TableGatherer(_positions, budget, _skipDamaged));
+        while (_gatherers.Count <= helpers.Threads) _gatherers.Add(new TableGatherer(_skipDamaged));
+        foreach (TableGatherer gatherer in _gatherers) gatherer.Begin(_positions, budget);
         helpers.ForEach(_sources.Tables.Count, (worker, table) =>
         {
             _cancel.ThrowIfCancellationRequested();
@@ -226,12 +227,6 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         }
 
         CheckMemory();
-    }
-
-    private void DropGathered()
-    {
-        foreach (TableGatherer gatherer in _gatherers) gatherer.Dispose();
-        _gatherers.Clear();
     }
 
     /// <summary>Groups what was found by series: a counting sort, since owners are small numbers.</summary>

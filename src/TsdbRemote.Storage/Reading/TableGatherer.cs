@@ -23,14 +23,21 @@ internal sealed class GatherBudget(long limitBytes, long usedBytes)
 }
 
 /// <summary>One worker's part of a gathering from tables: what it found, and the copies it made.</summary>
-/// <remarks>Lives as long as the chunks are read. Not thread-safe: one worker at a time.</remarks>
-internal sealed class TableGatherer(int[] positions, GatherBudget budget, Action<CorruptFileException>? skipDamaged) : ISeriesChunkSink, IDisposable
+/// <remarks>
+/// Use: <see cref="Begin"/> for each batch; the chunks are good until the next. The lists stay for the whole read: made anew for each batch, they would be
+/// megabytes of garbage a second. Not thread-safe: one worker at a time.
+/// </remarks>
+internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) : ISeriesChunkSink, IDisposable
 {
     // What a reference takes until it is dealt out; counted so many at a time.
     private const int BytesPerChunk = 100;
     private const int CountedAtOnce = 1 << 12;
 
-    private readonly NativeArena _arena = new(64 << 10);
+    private const int ArenaBlockBytes = 64 << 10;
+
+    private NativeArena _arena = new(ArenaBlockBytes);
+    private GatherBudget? _budget;
+    private int[] _positions = [];
     private long _counted;
 
     /// <summary>The chunks.</summary>
@@ -41,6 +48,26 @@ internal sealed class TableGatherer(int[] positions, GatherBudget budget, Action
 
     /// <summary>Bytes of the copies.</summary>
     public long CopiedBytes => _arena.AllocatedBytes;
+
+    /// <summary>Forgets the last batch.</summary>
+    public void Forget()
+    {
+        _arena.Dispose();
+        _arena = new NativeArena(ArenaBlockBytes);
+        Found.Clear();
+        Owners.Clear();
+        _counted = 0;
+    }
+
+    /// <summary>Begins a batch.</summary>
+    /// <param name="positions">For each id its series' position in the batch.</param>
+    /// <param name="budget">Of all workers.</param>
+    public void Begin(int[] positions, GatherBudget budget)
+    {
+        Forget();
+        _positions = positions;
+        _budget = budget;
+    }
 
     /// <summary>Adds what a table holds of the series.</summary>
     public void Collect(LevelTable table, ReadOnlySpan<ulong> ascendingIds, TimeRange range)
@@ -53,7 +80,7 @@ internal sealed class TableGatherer(int[] positions, GatherBudget budget, Action
     public void Add(int idIndex, in SeriesChunk chunk)
     {
         Found.Add(chunk);
-        Owners.Add(positions[idIndex]);
+        Owners.Add(_positions[idIndex]);
         if (Found.Count % CountedAtOnce == 0) Count();
     }
 
@@ -70,7 +97,7 @@ internal sealed class TableGatherer(int[] positions, GatherBudget budget, Action
     private void Count()
     {
         long now = _arena.AllocatedBytes + (long)Found.Count * BytesPerChunk;
-        budget.Take(now - _counted);
+        _budget!.Take(now - _counted);
         _counted = now;
     }
 }
