@@ -89,6 +89,9 @@ internal sealed class ReadHelpers : IDisposable
                 while (_helping > 0) Monitor.Wait(_lock);
             }
 
+            // A helper that is idle still knows its last job, which must not keep all that the read had gathered. Nobody begins a number any more.
+            work = static (_, _) => { };
+
             if (_failure is not null) ExceptionDispatchInfo.Throw(_failure);
         }
 

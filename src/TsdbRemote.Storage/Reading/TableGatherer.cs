@@ -24,7 +24,7 @@ internal sealed class GatherBudget(long limitBytes, long usedBytes)
 
 /// <summary>One worker's part of a gathering from tables: what it found, and the copies it made.</summary>
 /// <remarks>
-/// Use: <see cref="Begin"/> for each batch; the chunks are good until the next. The lists stay for the whole read: made anew for each batch, they would be
+/// Use: <see cref="Forget"/> and <see cref="Begin"/> for each batch; the chunks are good until the next. The lists stay for the whole read: made anew for each batch, they would be
 /// megabytes of garbage a second. Not thread-safe: one worker at a time.
 /// </remarks>
 internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) : ISeriesChunkSink, IDisposable
@@ -59,12 +59,11 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
         _counted = 0;
     }
 
-    /// <summary>Begins a batch.</summary>
+    /// <summary>Begins a batch, after the last one was forgotten.</summary>
     /// <param name="positions">For each id its series' position in the batch.</param>
     /// <param name="budget">Of all workers.</param>
     public void Begin(int[] positions, GatherBudget budget)
     {
-        Forget();
         _positions = positions;
         _budget = budget;
     }
