@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace TsdbRemote.Blocks.Files;
 
 /// <summary>A run of bytes outside the garbage-collected heap: in a mapped file or in a <see cref="NativeArena"/>.</summary>
@@ -21,6 +23,10 @@ public readonly unsafe struct NativeBytes
 
     /// <summary>The bytes as a span.</summary>
     public Span<byte> Span => new(_pointer, Length);
+
+    /// <summary>The bytes as values, as many as are whole.</summary>
+    public Span<T> As<T>()
+        where T : unmanaged => MemoryMarshal.Cast<byte, T>(Span);
 
     /// <summary>A part of the run.</summary>
     /// <exception cref="ArgumentOutOfRangeException">The part does not lie inside the run.</exception>

@@ -1,5 +1,6 @@
 using System.Buffers;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Series;
@@ -93,11 +94,10 @@ internal sealed class LabelOrder
     private static void SortByRank(Span<uint> ordinals, uint[] ranks)
     {
         if (ordinals.Length < 2) return;
-        uint[] rented = ArrayPool<uint>.Shared.Rent(ordinals.Length);
-        Span<uint> keys = rented.AsSpan(0, ordinals.Length);
+        using var scratch = new NativeArena();
+        Span<uint> keys = scratch.Allocate(checked(ordinals.Length * sizeof(uint))).As<uint>();
         for (int i = 0; i < keys.Length; i++) keys[i] = ranks[ordinals[i]];
         keys.Sort(ordinals);
-        ArrayPool<uint>.Shared.Return(rented);
     }
 
     private int Compare(uint left, uint right)
@@ -152,23 +152,22 @@ internal sealed class LabelOrder
             int before = _ranks.Length;
             int count = (int)_postings.IndexedCount;
             if (count <= before) return _ranks;
-            uint[] order = count - before > before / RebuildShare
-                ? LabelRanking.Sort(_postings, (uint)count, Compare)
-                : OrderWithYounger(before, count);
+            using var scratch = new NativeArena();
+            Span<uint> order = scratch.Allocate(checked(count * sizeof(uint))).As<uint>();
+            if (count - before > before / RebuildShare) LabelRanking.Sort(_postings, order, Compare);
+            else OrderWithYounger(before, order);
             uint[] ranks = new uint[count];
-            for (uint i = 0; i < count; i++) ranks[order[i]] = i;
+            for (int i = 0; i < count; i++) ranks[order[i]] = (uint)i;
             Volatile.Write(ref _ranks, ranks);
             return ranks;
         }
     }
 
-    private uint[] OrderWithYounger(int before, int count)
+    private void OrderWithYounger(int before, Span<uint> order)
     {
-        uint[] order = new uint[count];
-        for (uint i = 0; i < before; i++) order[_ranks[i]] = i;
-        for (int i = before; i < count; i++) order[i] = (uint)i;
-        SortDirectly(order.AsSpan(before));
+        for (uint i = 0; i < before; i++) order[(int)_ranks[i]] = i;
+        for (int i = before; i < order.Length; i++) order[i] = (uint)i;
+        SortDirectly(order[before..]);
         MergeParts(order, before);
-        return order;
     }
 }

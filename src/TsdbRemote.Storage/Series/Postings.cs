@@ -118,14 +118,16 @@ public sealed unsafe class Postings : IDisposable
         Volatile.Write(ref _indexed, ordinal + 1);
     }
 
-    /// <summary>The numbers of a name's values, ascending by their bytes.</summary>
-    internal uint[] SortedValues(int name)
+    /// <summary>The numbers of a name's values, u32 each, ascending by their bytes.</summary>
+    internal NativeBytes SortedValues(int name, NativeArena arena)
     {
-        var numbers = new List<uint>(ValueCount(name));
         ValueReader values = ValuesOf(name);
-        while (values.MoveNext()) numbers.Add(values.Number);
-        uint[] sorted = [.. numbers];
-        SortByBytes(sorted);
+        int count = 0;
+        for (ValueReader counted = values; counted.MoveNext();) count++;
+        NativeBytes sorted = arena.Allocate(checked(count * sizeof(uint)));
+        Span<uint> numbers = sorted.As<uint>();
+        for (int i = 0; values.MoveNext(); i++) numbers[i] = values.Number;
+        SortByBytes(numbers);
         return sorted;
     }
 
@@ -237,19 +239,20 @@ public sealed unsafe class Postings : IDisposable
     }
 
     // Most values of a name begin alike: the eight bytes behind what all share are the key, and only values equal in those are compared.
-    private void SortByBytes(uint[] numbers)
+    private void SortByBytes(Span<uint> numbers)
     {
         if (numbers.Length < 2) return;
         ReadOnlySpan<byte> shared = BytesOf(_values[numbers[0]]);
         foreach (uint number in numbers) shared = shared[..shared.CommonPrefixLength(BytesOf(_values[number]))];
-        ulong[] keys = new ulong[numbers.Length];
+        using var scratch = new NativeArena();
+        Span<ulong> keys = scratch.Allocate(checked(numbers.Length * sizeof(ulong))).As<ulong>();
         for (int i = 0; i < keys.Length; i++) keys[i] = KeyOf(BytesOf(_values[numbers[i]])[shared.Length..]);
-        Array.Sort(keys, numbers);
+        keys.Sort(numbers);
         int from = 0;
         for (int i = 1; i <= keys.Length; i++)
         {
             if (i < keys.Length && keys[i] == keys[from]) continue;
-            if (i - from > 1) numbers.AsSpan(from, i - from).Sort((a, b) => BytesOf(_values[a]).SequenceCompareTo(BytesOf(_values[b])));
+            if (i - from > 1) numbers[from..i].Sort((a, b) => BytesOf(_values[a]).SequenceCompareTo(BytesOf(_values[b])));
             from = i;
         }
     }

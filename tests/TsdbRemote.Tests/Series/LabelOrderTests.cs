@@ -57,10 +57,12 @@ public sealed class LabelOrderTests
             {
                 using var series = new SeriesDictionary();
                 series.AddAll(runs);
-                uint count = (uint)Math.Min(limit, series.Count);
-                uint[] expected = [.. Enumerable.Range(0, (int)count).Select(i => (uint)i)];
+                int count = Math.Min(limit, (int)series.Count);
+                uint[] expected = [.. Enumerable.Range(0, count).Select(i => (uint)i)];
                 Array.Sort(expected, Order);
-                Assert.Equal(expected, LabelRanking.Sort(series.Postings, count, Order));
+                uint[] ranked = new uint[count];
+                LabelRanking.Sort(series.Postings, ranked, Order);
+                Assert.Equal(expected, ranked);
 
                 int Order(uint a, uint b)
                 {
@@ -87,11 +89,13 @@ public sealed class LabelOrderTests
         series.BuildPostings(CancellationToken.None);
         uint[] expected = Shuffled(600, 3);
         series.SortByLabels(expected);
-        Assert.Equal(expected, LabelRanking.Sort(series.Postings, 600, (a, b) =>
+        uint[] ranked = new uint[600];
+        LabelRanking.Sort(series.Postings, ranked, (a, b) =>
         {
             int order = Labels.Compare(series.LabelsOf(a), series.LabelsOf(b));
             return order != 0 ? order : a.CompareTo(b);
-        }));
+        });
+        Assert.Equal(expected, ranked);
     }
 
     [Fact]
