@@ -23,8 +23,9 @@ public sealed record LevelTable(TableEntry Entry, SSTableReader Reader)
     }
 
     /// <summary>Collects as <see cref="SSTableReader.Collect"/> does, from the windows that the manifest still names.</summary>
-    public void Collect(ReadOnlySpan<ulong> ascendingIds, TimeRange range, NativeArena arena, ISeriesChunkSink sink) =>
-        Reader.Collect(ascendingIds, range, Rank, arena, sink, Entry.Windows.Length == Reader.Properties.Windows.Count ? default : Entry.Windows.AsSpan());
+    public void Collect(ReadOnlySpan<ulong> ascendingIds, TimeRange range, NativeArena arena, ISeriesChunkSink sink, bool asksBloom = true) =>
+        Reader.Collect(
+            ascendingIds, range, Rank, arena, sink, Entry.Windows.Length == Reader.Properties.Windows.Count ? default : Entry.Windows.AsSpan(), asksBloom);
 }
 
 /// <summary>Which tables stand at which level of which window, at one instant.</summary>

@@ -69,9 +69,9 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
     }
 
     /// <summary>Adds what a table holds of the series.</summary>
-    public void Collect(LevelTable table, ReadOnlySpan<ulong> ascendingIds, TimeRange range)
+    public void Collect(LevelTable table, ReadOnlySpan<ulong> ascendingIds, TimeRange range, bool asksBloom)
     {
-        table.Collect(ascendingIds, range, _arena, this);
+        table.Collect(ascendingIds, range, _arena, this, asksBloom);
         Count();
     }
 

@@ -184,10 +184,12 @@ public sealed class SSTableReader : IDisposable
     /// the caller's reference.</param>
     /// <param name="sink">Takes the chunks: window by window, in each by ascending id.</param>
     /// <param name="onlyWindows">Starts of the windows looked at, ascending; none for all. Those converted to blocks are left out so.</param>
+    /// <param name="asksBloom">False for a part of so many series that the filter would not spare a pass over the index.</param>
     /// <exception cref="CorruptFileException">Bytes that were asked for are damaged; names file and offset.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
     public void Collect(
-        ReadOnlySpan<ulong> ascendingIds, TimeRange range, long rank, NativeArena arena, ISeriesChunkSink sink, ReadOnlySpan<long> onlyWindows = default)
+        ReadOnlySpan<ulong> ascendingIds, TimeRange range, long rank, NativeArena arena, ISeriesChunkSink sink, ReadOnlySpan<long> onlyWindows = default,
+        bool asksBloom = true)
     {
         if (range.IsEmpty || !range.Overlaps(new TimeRange(Properties.MinTimeMs, Properties.MaxTimeMs))) return;
         int first = LowerBound(ascendingIds, Properties.MinSeriesId);
@@ -197,7 +199,7 @@ public sealed class SSTableReader : IDisposable
         Span<ulong> passed = stackalloc ulong[MaxBloomIds];
         Span<int> indexes = stackalloc int[MaxBloomIds];
         scoped ReadOnlySpan<int> map = default;
-        if (ids.Length <= MaxBloomIds && Properties.BloomBitsPerKey > 0)
+        if (asksBloom && ids.Length <= MaxBloomIds && Properties.BloomBitsPerKey > 0)
         {
             int count = Filter(ids, first, passed, indexes);
             if (count == 0) return;
