@@ -65,17 +65,11 @@ internal sealed class Re2Pattern
 
     /// <summary>Compiles a pattern.</summary>
     /// <exception cref="MatcherException">Go would refuse it, or it cannot be translated, or its automaton would be too large.</exception>
-    public static Re2Pattern Compile(string pattern)
-    {
-        try
-        {
-            return CompileTree(pattern);
-        }
-        catch (InsufficientExecutionStackException)
-        {
-            throw new MatcherException("error parsing regexp: expression nests too deeply");
-        }
-    }
+    public static Re2Pattern Compile(string pattern) => OnThisStack(pattern, CompileTree);
+
+    /// <summary>Parses a pattern, the first and cheapest step of <see cref="Compile"/>.</summary>
+    /// <exception cref="MatcherException">Go would refuse it, or it cannot be translated.</exception>
+    public static void CheckSyntax(string pattern) => OnThisStack(pattern, Re2Parser.Parse);
 
     /// <summary>True if the expression matches the whole value.</summary>
     /// <exception cref="MatcherException">This value and those before took too long.</exception>
@@ -89,6 +83,18 @@ internal sealed class Re2Pattern
         }
 
         return false;
+    }
+
+    private static T OnThisStack<T>(string pattern, Func<string, T> work)
+    {
+        try
+        {
+            return work(pattern);
+        }
+        catch (InsufficientExecutionStackException)
+        {
+            throw new MatcherException("error parsing regexp: expression nests too deeply");
+        }
     }
 
     private static Re2Pattern CompileTree(string pattern)
