@@ -50,6 +50,9 @@ internal static partial class Log
     [LoggerMessage(1104, LogLevel.Error, "Segment {Segment} is damaged: {What}")]
     public static partial void SegmentDamaged(ILogger logger, long segment, string what);
 
+    [LoggerMessage(1105, LogLevel.Error, "No room in quarantine for {Bytes} bytes of segment {Segment} that do not verify: its file stays, and is not flushed before there is room")]
+    public static partial void QuarantineFull(ILogger logger, long segment, long bytes);
+
     [LoggerMessage(1200, LogLevel.Information, "Rotated to segment {Segment}: {Reason}, {Bytes} bytes of {Series} series")]
     public static partial void Rotated(ILogger logger, long segment, MemTables.RotationReason reason, long bytes, int series);
 

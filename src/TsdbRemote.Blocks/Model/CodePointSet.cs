@@ -9,6 +9,9 @@ internal sealed class CodePointSet : IEquatable<CodePointSet>
 
     private readonly (int Low, int High)[] _ranges;
 
+    // Of a named class it is asked for again and again, by whoever names it.
+    private CodePointSet? _folded;
+
     private CodePointSet((int Low, int High)[] ranges)
     {
         _ranges = ranges;
@@ -77,26 +80,7 @@ internal sealed class CodePointSet : IEquatable<CodePointSet>
     }
 
     /// <summary>The set with all case variants of its members.</summary>
-    public CodePointSet Folded()
-    {
-        var result = new List<(int, int)>(_ranges);
-        if (Count < CaseFolding.Orbits.Count)
-        {
-            foreach ((int low, int high) in _ranges)
-            {
-                for (int codePoint = low; codePoint <= high; codePoint++) AddVariants(codePoint, result);
-            }
-        }
-        else
-        {
-            foreach (int codePoint in CaseFolding.Orbits.Keys)
-            {
-                if (Contains(codePoint)) AddVariants(codePoint, result);
-            }
-        }
-
-        return result.Count == _ranges.Length ? this : Of([.. result]);
-    }
+    public CodePointSet Folded() => _folded ??= Fold();
 
     /// <inheritdoc/>
     public bool Equals(CodePointSet? other) => other is not null && Ranges.SequenceEqual(other.Ranges);
@@ -107,9 +91,36 @@ internal sealed class CodePointSet : IEquatable<CodePointSet>
     /// <inheritdoc/>
     public override int GetHashCode() => _ranges.Length == 0 ? 0 : HashCode.Combine(_ranges.Length, _ranges[0], _ranges[^1], Count);
 
-    private static void AddVariants(int codePoint, List<(int, int)> target)
+    private CodePointSet Fold()
     {
-        if (!CaseFolding.Orbits.TryGetValue(codePoint, out int[]? orbit)) return;
-        foreach (int variant in orbit) target.Add((variant, variant));
+        var result = new List<(int, int)>(_ranges);
+        if (Count < CaseFolding.Orbits.Count)
+        {
+            foreach ((int low, int high) in _ranges)
+            {
+                for (int codePoint = low; codePoint <= high; codePoint++)
+                {
+                    if (CaseFolding.Orbits.TryGetValue(codePoint, out int[]? orbit)) AddVariants(orbit, result);
+                }
+            }
+        }
+        else
+        {
+            foreach ((int codePoint, int[] orbit) in CaseFolding.Orbits)
+            {
+                if (Contains(codePoint)) AddVariants(orbit, result);
+            }
+        }
+
+        return result.Count == _ranges.Length ? this : Of([.. result]);
+    }
+
+    // A wide range has nearly all variants of its members: what is there already would only have to be sorted in.
+    private void AddVariants(int[] orbit, List<(int, int)> target)
+    {
+        foreach (int variant in orbit)
+        {
+            if (!Contains(variant)) target.Add((variant, variant));
+        }
     }
 }

@@ -19,8 +19,8 @@ public enum MatcherType
 /// <summary>One condition on a label of a series, with Prometheus' meaning: an absent label has the empty value.</summary>
 /// <remarks>
 /// Regular expressions are RE2's (see <see cref="Re2Parser"/>), matched against the whole value, the dot matching line feeds.
-/// Thread-safe. Creating one costs up to some milliseconds for a large expression: create once per query and evaluate once per distinct
-/// value.
+/// Thread-safe. Creating one usually costs some milliseconds, for the largest expressions some hundred, and cannot be interrupted: create once
+/// per query and evaluate once per distinct value. <see cref="CheckSyntax"/> is the cheap part.
 /// </remarks>
 public sealed class Matcher
 {
@@ -40,8 +40,8 @@ public sealed class Matcher
         Name = name;
         Value = value;
         _nameUtf8 = Encode(name, "name", MaxBytes);
-        bool isRegex = type is MatcherType.Regex or MatcherType.NotRegex;
-        byte[][]? literals = isRegex && value.Length <= MaxLiteralsBytes ? Re2Shortcuts.Literals(value) : null;
+        bool isRegex = IsRegex(type);
+        byte[][]? literals = isRegex ? LiteralsOf(value) : null;
         _valueUtf8 = Encode(value, "value", literals is null ? MaxBytes : MaxLiteralsBytes);
         if (isRegex) _pattern = literals is null ? Re2Pattern.Compile(value) : Re2Pattern.Of(literals);
         if (type == MatcherType.Equal) SetMatches = [_valueUtf8];
@@ -90,8 +90,19 @@ public sealed class Matcher
     /// </exception>
     public static Matcher Create(MatcherType type, string name, string value)
     {
-        if (type is < MatcherType.Equal or > MatcherType.NotRegex) throw new MatcherException($"invalid matcher type {(int)type}");
+        CheckType(type);
         return new Matcher(type, name, value);
+    }
+
+    /// <summary>Finds what is wrong with the syntax of a matcher, for a small part of what <see cref="Create"/> may cost.</summary>
+    /// <remarks>What passes may still be refused by <see cref="Create"/> as too long or too large.</remarks>
+    /// <param name="type">How it compares.</param>
+    /// <param name="value">The value, or for the regex types the expression in RE2 syntax; at most <see cref="MaxBytes"/> characters are looked at.</param>
+    /// <exception cref="MatcherException">The type is unknown, or the expression is no RE2 expression; the text is that of <see cref="Create"/>.</exception>
+    public static void CheckSyntax(MatcherType type, string value)
+    {
+        CheckType(type);
+        if (IsRegex(type) && value.Length <= MaxBytes && LiteralsOf(value) is null) Re2Pattern.CheckSyntax(value);
     }
 
     /// <summary>True if the value matches.</summary>
@@ -112,6 +123,15 @@ public sealed class Matcher
         string sign = Type switch { MatcherType.Equal => "=", MatcherType.NotEqual => "!=", MatcherType.Regex => "=~", _ => "!~" };
         return $"{LabelText.Escape(_nameUtf8, MaxChars)}{sign}\"{LabelText.Escape(_valueUtf8, MaxChars)}\"";
     }
+
+    private static void CheckType(MatcherType type)
+    {
+        if (type is < MatcherType.Equal or > MatcherType.NotRegex) throw new MatcherException($"invalid matcher type {(int)type}");
+    }
+
+    private static bool IsRegex(MatcherType type) => type is MatcherType.Regex or MatcherType.NotRegex;
+
+    private static byte[][]? LiteralsOf(string value) => value.Length <= MaxLiteralsBytes ? Re2Shortcuts.Literals(value) : null;
 
     private static byte[] Encode(string text, string what, int maxBytes)
     {

@@ -37,11 +37,12 @@ internal sealed partial class Re2Parser
                 if (high < low) Fail("invalid character class range", rangeStart, _at);
             }
 
-            ranges.AddRange(Folded(CodePointSet.Of((low, high))).Ranges);
+            ranges.Add((low, high));
         }
 
+        // Once for all ranges: there may be thousands. What is a class itself is folded already, and so is its complement.
         _at++;
-        CodePointSet result = CodePointSet.Of([.. ranges]);
+        CodePointSet result = Folded(CodePointSet.Of([.. ranges]));
         return negated ? result.Complement() : result;
     }
 

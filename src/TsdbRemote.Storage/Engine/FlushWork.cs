@@ -6,6 +6,7 @@ using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.SSTables;
+using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -18,7 +19,6 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 internal sealed class FlushWork
 {
-    /// <summary>Of the only files whose failed sync is harmless: they are dropped, and the next attempt has another name.</summary>
     private const string NewTableSuffix = DataLayout.TableSuffix + DataLayout.TemporarySuffix;
 
     private readonly IFileSystem _files;
@@ -67,7 +67,7 @@ internal sealed class FlushWork
         if (memTables.Waiting.IsEmpty || memTables.Waiting[0].Segment >= replayedBelow) return null;
 
         // A failed log leaves the MemTables as the only copy of what it may have lost: they may go into new files, if the disk takes those at once.
-        if (_failure.IsSet && (_failure.Cause is not Wal.LogFailedException || HasGivenUp)) return null;
+        if (_failure.IsSet && (_failure.Cause is not LogFailedException || HasGivenUp)) return null;
         if (_backoff.MustWait) return null;
         MemTable oldest = memTables.Waiting[0];
         try
@@ -90,6 +90,7 @@ internal sealed class FlushWork
     {
         long started = Stopwatch.GetTimestamp();
         LedgerSegment segment = _ledger[memTable.Segment];
+        if (segment.Owed.Count > 0) LogQuarantine.Settle(_files, _paths.Quarantine, _paths.Segment(segment.Number), segment.Number, segment.Owed);
         long tableId = _ids.Take();
         EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
         FlushResult result = _flush.Write(memTable, before.Dictionary, segment.LastSequence, before.Manifest, tableId, _settings.WindowMs);
@@ -142,12 +143,16 @@ internal sealed class FlushWork
     private void Failed(MemTable memTable, Exception failure)
     {
         EngineCounters.Add(ref _counters.FlushErrors, 1);
-        if (failure is DiskException { IsSync: true } sync && !sync.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal)) Fail(failure);
+        if (failure is DiskException { IsSync: true } sync && !IsDropped(sync.Path)) Fail(failure);
         TimeSpan delay = _backoff.Failed(failure);
         HasGivenUp = _failure.IsSet && (_backoff.HasFailed || failure is DiskException { IsSync: true });
         Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
         if (_backoff.IsHopeless) Fail(failure);
     }
+
+    /// <summary>The only files whose failed sync is harmless: the next attempt writes them anew, a table under another name, a copy for quarantine from its source.</summary>
+    private bool IsDropped(string path) => path.EndsWith(NewTableSuffix, StringComparison.Ordinal)
+        || (path.StartsWith(_paths.Quarantine, StringComparison.Ordinal) && path.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal));
 
     private void Fail(Exception failure)
     {

@@ -88,6 +88,7 @@ internal sealed class LogReplay
             throw;
         }
 
+        if (sink.OwesCopy) report = report with { Owed = [.. report.Owed, LogQuarantine.WholeOf(segment.Number, report.End)] };
         _pace.Ended(report.End);
         Interlocked.Increment(ref _done);
         Interlocked.Add(ref _bytesDone, segment.Bytes - sink.Bytes);
@@ -107,12 +108,15 @@ internal sealed class LogReplay
     {
         public long Bytes { get; private set; }
 
+        /// <summary>A record was not put aside for want of room.</summary>
+        public bool OwesCopy { get; private set; }
+
         public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
         {
             long samples = replay._ingest.Replay(scratch, kind, sequence, body, memTable);
             if (samples < 0)
             {
-                replay.PutAside(kind, sequence, body);
+                OwesCopy |= !replay.TryPutAside(kind, sequence, body);
                 return;
             }
 
@@ -124,31 +128,28 @@ internal sealed class LogReplay
     }
 
     /// <summary>A record whose checksum holds but that does not decode is a bug or another version's: kept for people, and the rest goes on.</summary>
-    private void PutAside(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
+    /// <returns>False if there is no room for it: then its whole segment has to be kept.</returns>
+    private bool TryPutAside(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
     {
         EngineCounters.Add(ref _counters.RecordsUndecodable, 1);
         string path = Path.Combine(_paths.Quarantine, $"wal-record-{sequence:D20}-{(byte)kind}");
-        if (_files.FileSize(path) is null)
-        {
-            WriteCopy(path, body);
-        }
-
+        bool isKept = _files.FileSize(path) is not null || TryKeep(path, body.ToArray());
+        if (!isKept) path = _paths.Segment(WalFormat.SegmentOf(sequence));
         Log.RecordUndecodable(_log, sequence, path);
         _damages.Enqueue($"record {sequence} does not decode; kept in {path}");
+        return isKept;
     }
 
-    /// <summary>Under its name only once it is whole: the segment is deleted later, and then this is the only copy.</summary>
-    private void WriteCopy(string path, ReadOnlySpan<byte> body)
+    private bool TryKeep(string path, byte[] body)
     {
-        string temporary = path + DataLayout.TemporarySuffix;
-        if (_files.FileSize(temporary) is not null) _files.Unlink(temporary);
-        using (IFile file = _files.CreateNew(temporary))
+        try
         {
-            file.Write(0, body);
-            file.SyncAll();
+            LogQuarantine.Keep(_files, path, file => file.Write(0, body));
+            return true;
         }
-
-        _files.Rename(temporary, path);
-        _files.SyncDir(_paths.Quarantine);
+        catch (DiskException full) when (LogFullException.IsMeantBy(full))
+        {
+            return false;
+        }
     }
 }

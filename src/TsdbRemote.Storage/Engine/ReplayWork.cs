@@ -98,10 +98,18 @@ internal sealed class ReplayWork : IDisposable
         if (!isSealed) SyncAccepted(report.Path);
         ulong first = (ulong)memTable.Segment << SourceRank.IndexBits;
         LedgerSegment known = _ledger[memTable.Segment];
-        _ledger.Set(known with { LastSequence = Math.Max(first, report.LastSequence), AcceptedEnd = isSealed ? null : report.End });
+        _ledger.Set(known with
+        {
+            LastSequence = Math.Max(first, report.LastSequence),
+            AcceptedEnd = isSealed ? null : AcceptedEnd(known, report),
+            Owed = report.Owed,
+        });
         _state.Change(state => state.With(memTables: state.MemTables.WithReplayed(memTable)));
         lock (_unreplayed) _unreplayed.Remove(memTable.Segment);
     }
+
+    /// <summary>An end in the manifest hides what lies behind it from the next start, which has to find it again while a copy of it is owed.</summary>
+    private static long? AcceptedEnd(LedgerSegment known, SegmentReport report) => report.Owed.Count > 0 ? known.AcceptedEnd : report.End;
 
     /// <summary>
     /// What was read may have come from the page cache of a process that was killed. Its end goes into the manifest as accepted, so it has to be durable
@@ -115,6 +123,7 @@ internal sealed class ReplayWork : IDisposable
 
     private void Note(long segment, SegmentReport report)
     {
+        if (report.Owed.Count > 0) Log.QuarantineFull(_log, segment, report.Owed.Sum(static copy => copy.End - copy.From));
         foreach (SegmentFinding finding in report.Findings)
         {
             long bytes = finding.To - finding.From;

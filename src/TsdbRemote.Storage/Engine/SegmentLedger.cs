@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -13,6 +14,9 @@ namespace TsdbRemote.Storage.Engine;
 /// <param name="HasFile">False if nothing is logged (<c>wal.durability: none</c>): then the manifest must not name it.</param>
 public sealed record LedgerSegment(long Number, long CreatedMs, long Bytes, ulong LastSequence, long? AcceptedEnd, bool Inherited, bool HasFile)
 {
+    /// <summary>Copies of its doubtful bytes that found no room: they come before its flush, for then the file goes.</summary>
+    public IReadOnlyList<OwedCopy> Owed { get; init; } = [];
+
     /// <summary>What the manifest says of it.</summary>
     public SegmentEntry Entry => new(Number, AcceptedEnd, Inherited);
 }

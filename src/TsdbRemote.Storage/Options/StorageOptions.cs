@@ -6,7 +6,10 @@ public enum ConflictPolicy
     /// <summary>The later arrival; the conflict is counted.</summary>
     NewestWins,
 
-    /// <summary>The earlier one; the later is refused with a 400, as Prometheus does.</summary>
+    /// <summary>
+    /// The earlier one, as long as it is in a MemTable that this process wrote; the later is refused with a 400, as Prometheus does. What is in tables and
+    /// blocks, or was replayed at the start, is not looked at: there the later arrival wins.
+    /// </summary>
     Reject,
 }
 

@@ -264,5 +264,5 @@ internal sealed class SegmentReplay : IDisposable
     }
 
     private SegmentReport Report(SegmentOutcome outcome) => new(
-        _file.Path, _segment, outcome, _records, _recordBytes, _lastSequence, _end, _findings, _quarantine.Copies);
+        _file.Path, _segment, outcome, _records, _recordBytes, _lastSequence, _end, _findings, _quarantine.Copies, _quarantine.Owed);
 }

@@ -78,6 +78,7 @@ public readonly record struct SegmentFinding(SegmentFindingKind Kind, long From,
 /// <param name="End">Behind the last frame accepted: the accepted end to note, if the segment is not sealed.</param>
 /// <param name="Findings">What was wrong, in order of place.</param>
 /// <param name="Quarantined">Copies made, or found made by an earlier start.</param>
+/// <param name="Owed">Copies for which there was no room: the file must stay until they are made.</param>
 public sealed record SegmentReport(
     string Path,
     long Segment,
@@ -87,7 +88,8 @@ public sealed record SegmentReport(
     ulong LastSequence,
     long End,
     IReadOnlyList<SegmentFinding> Findings,
-    IReadOnlyList<string> Quarantined)
+    IReadOnlyList<string> Quarantined,
+    IReadOnlyList<OwedCopy> Owed)
 {
     /// <summary>Bytes of damage: acknowledged data that may be lost.</summary>
     public long LostBytes => BytesOf(SegmentFindingKind.Damage);

@@ -90,6 +90,9 @@ internal static class HttpAnswers
 
     public static HttpAnswer ReadTooBig(string why) => new(StatusCodes.Status422UnprocessableEntity, why);
 
+    public static HttpAnswer ExpressionsTooExpensive(TimeSpan limit, int query, string name, string expression) => ReadTooBig(Invariant(
+        $"the regular expressions of this read take more than {limit.TotalSeconds:0} s to compile: those before {Echo(name)}, {Echo(expression)}, of query {query} did"));
+
     public static HttpAnswer DamagedFile(string what) => new(StatusCodes.Status500InternalServerError, what);
 
     /// <summary>What the engine made of a write request.</summary>

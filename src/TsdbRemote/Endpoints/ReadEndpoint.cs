@@ -13,8 +13,9 @@ namespace TsdbRemote.Endpoints;
 /// <summary>Remote read: SAMPLES and STREAMED_XOR_CHUNKS.</summary>
 /// <remarks>
 /// Each read works on a thread of its own, so that a cold page of a table never holds a pool thread that a write needs; at most
-/// <c>storage.read.max_concurrent</c> at a time, more wait for a slot. A failure before the first byte is a status with a text; after it
-/// the connection is aborted, so that the reader sees a broken stream and never a short one that looks whole.
+/// <c>storage.read.max_concurrent</c> at a time, more wait for a slot. Its regular expressions are compiled there too: they may cost more than
+/// what they select. A failure before the first byte is a status with a text; after it the connection is aborted, so that the reader sees a
+/// broken stream and never a short one that looks whole.
 /// </remarks>
 internal sealed class ReadEndpoint(
     EngineHost host, TsdbRemoteOptions options, HttpMetrics metrics, TimeProvider time, IHostApplicationLifetime lifetime, ILogger<ReadEndpoint> log) : IDisposable
@@ -114,16 +115,16 @@ internal sealed class ReadEndpoint(
         return done.Task;
     }
 
-    /// <summary>Selects and sends. Blocking is this thread's job; a slow reader blocks it, and nobody else.</summary>
+    /// <summary>Compiles, selects and sends. Blocking is this thread's job; a slow reader blocks it, and nobody else.</summary>
     private HttpAnswer? Work(ResponseWriter output, ReadQueries queries, CancellationToken stop, CancellationToken deadline)
     {
         try
         {
+            if (queries.TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } refused) return refused;
             using ReadSnapshot snapshot = host.Engine.AcquireSnapshot();
             ReadCounts counts = queries.Streamed
-                ? ReadAnswers.Stream(output, snapshot, queries.Queries, (int)options.Storage.Read.ReadBufferSize.Bytes, stop)
-                : ReadAnswers.Samples(
-                    output, snapshot, queries.Queries, options.Storage.Read.MaxSamples, options.Storage.Read.Memory.Bytes, stop);
+                ? ReadAnswers.Stream(output, snapshot, compiled, (int)options.Storage.Read.ReadBufferSize.Bytes, stop)
+                : ReadAnswers.Samples(output, snapshot, compiled, options.Storage.Read.MaxSamples, options.Storage.Read.Memory.Bytes, stop);
             metrics.Returned(queries.Streamed, counts);
             return new HttpAnswer(StatusCodes.Status200OK, null);
         }

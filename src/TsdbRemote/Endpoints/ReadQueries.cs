@@ -7,15 +7,15 @@ using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;
 
-/// <summary>One query of a read request, checked.</summary>
+/// <summary>One query of a read request, compiled.</summary>
 /// <param name="Matchers">All must hold; none at all selects nothing.</param>
 /// <param name="Range">Closed; empty if the start lies behind the end.</param>
 internal sealed record ReadQuery(IReadOnlyList<Matcher> Matchers, TimeRange Range);
 
-/// <summary>A read request, checked.</summary>
+/// <summary>A read request whose form is checked. Its regular expressions may still cost minutes, all together: they are compiled in the read's slot.</summary>
 /// <param name="Queries">In the order of the request.</param>
 /// <param name="Streamed">True for STREAMED_XOR_CHUNKS, false for SAMPLES.</param>
-internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Streamed)
+internal sealed record ReadQueries(IReadOnlyList<Query> Queries, bool Streamed)
 {
     /// <summary>Most bytes of the decompressed request.</summary>
     public const int MaxDecoded = 4 << 20;
@@ -23,6 +23,15 @@ internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Stream
     private const int MaxQueries = 32;
     private const int MaxMatchers = 100;
     private const int MaxMatcherChars = 16 << 10;
+
+    /// <summary>Characters of expressions whose syntax is checked before there is a slot: more than mistakes are made in, and at worst a tenth of a second of work.</summary>
+    private const int MaxCharsCheckedAtOnce = 4 << 10;
+
+    /// <summary>Time that the matchers of one request may take to compile, looked at between two of them.</summary>
+    private static readonly TimeSpan MaxCompile = TimeSpan.FromSeconds(2);
+
+    /// <summary>What one counts at most. Its size bounds what it costs to less; beyond, the machine paused.</summary>
+    private static readonly TimeSpan MostOfOne = TimeSpan.FromMilliseconds(500);
 
     /// <summary>Reads a request. Hints are not looked at: the query's own bounds are what was asked for.</summary>
     /// <param name="body">A snappy block of a <c>prometheus.ReadRequest</c>.</param>
@@ -46,21 +55,64 @@ internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Stream
         }
     }
 
+    /// <summary>Compiles the matchers. Costs up to some seconds, on the caller's thread.</summary>
+    /// <param name="clock">Tells how long it takes.</param>
+    /// <param name="stop">Ends it between two matchers.</param>
+    /// <param name="compiled">The queries, if all their matchers could be compiled.</param>
+    /// <returns>Null, or the refusal.</returns>
+    /// <exception cref="OperationCanceledException">The reader is gone, or its time is up.</exception>
+    public HttpAnswer? TryCompile(TimeProvider clock, CancellationToken stop, out IReadOnlyList<ReadQuery> compiled)
+    {
+        var queries = new List<ReadQuery>(Queries.Count);
+        compiled = queries;
+        TimeSpan spent = TimeSpan.Zero;
+        foreach (Query query in Queries)
+        {
+            var matchers = new List<Matcher>(query.Matchers.Count);
+            foreach (LabelMatcher matcher in query.Matchers)
+            {
+                stop.ThrowIfCancellationRequested();
+                if (spent > MaxCompile) return HttpAnswers.ExpressionsTooExpensive(MaxCompile, queries.Count, matcher.Name, matcher.Value);
+                long began = clock.GetTimestamp();
+                if (Refusal(() => matchers.Add(Matcher.Create(TypeOf(matcher), matcher.Name, matcher.Value))) is { } refused) return refused;
+                TimeSpan elapsed = clock.GetElapsedTime(began);
+                spent += elapsed < MostOfOne ? elapsed : MostOfOne;
+            }
+
+            queries.Add(new ReadQuery(matchers, new TimeRange(query.StartTimestampMs, query.EndTimestampMs)));
+        }
+
+        return null;
+    }
+
     private static HttpAnswer? Check(ReadRequest request, out ReadQueries? queries)
     {
         queries = null;
         if (request.Queries.Count > MaxQueries) return TooMany("queries in a request", MaxQueries, request.Queries.Count);
         if (!TryNegotiate(request, out bool streamed)) return HttpAnswers.ResponseTypes(request.AcceptedResponseTypes.Select(static type => (int)type));
-        var checkedQueries = new List<ReadQuery>(request.Queries.Count);
+        int charsChecked = 0;
         foreach (Query query in request.Queries)
         {
             if (query.Matchers.Count > MaxMatchers) return TooMany("matchers in a query", MaxMatchers, query.Matchers.Count);
-            if (Matchers(query, out List<Matcher> matchers) is { } refused) return refused;
-            checkedQueries.Add(new ReadQuery(matchers, new TimeRange(query.StartTimestampMs, query.EndTimestampMs)));
+            foreach (LabelMatcher matcher in query.Matchers)
+            {
+                if (Check(matcher, ref charsChecked) is { } refused) return refused;
+            }
         }
 
-        queries = new ReadQueries(checkedQueries, streamed);
+        queries = new ReadQueries(request.Queries, streamed);
         return null;
+    }
+
+    private static HttpAnswer? Check(LabelMatcher matcher, ref int charsChecked)
+    {
+        if (!Enum.IsDefined(matcher.Type)) return HttpAnswers.BadRead(string.Create(CultureInfo.InvariantCulture, $"invalid matcher type {(int)matcher.Type}"));
+        int chars = matcher.Name.Length + matcher.Value.Length;
+        if (chars > MaxMatcherChars) return TooMany("characters in a matcher", MaxMatcherChars, chars);
+
+        // A mistake is told at once, however many reads wait for a slot. Where there is more to look at, the slot bounds how many do so at a time.
+        charsChecked += matcher.Value.Length;
+        return charsChecked > MaxCharsCheckedAtOnce ? null : Refusal(() => Matcher.CheckSyntax(TypeOf(matcher), matcher.Value));
     }
 
     /// <summary>The first type asked for that we know; SAMPLES if none was asked for.</summary>
@@ -77,26 +129,20 @@ internal sealed record ReadQueries(IReadOnlyList<ReadQuery> Queries, bool Stream
         return false;
     }
 
-    private static HttpAnswer? Matchers(Query query, out List<Matcher> matchers)
+    private static HttpAnswer? Refusal(Action work)
     {
-        matchers = new List<Matcher>(query.Matchers.Count);
-        foreach (LabelMatcher matcher in query.Matchers)
+        try
         {
-            if (!Enum.IsDefined(matcher.Type)) return HttpAnswers.BadRead(string.Create(CultureInfo.InvariantCulture, $"invalid matcher type {(int)matcher.Type}"));
-            if (matcher.Name.Length + matcher.Value.Length > MaxMatcherChars)
-                return TooMany("characters in a matcher", MaxMatcherChars, matcher.Name.Length + matcher.Value.Length);
-            try
-            {
-                matchers.Add(Matcher.Create((MatcherType)(int)matcher.Type, matcher.Name, matcher.Value));
-            }
-            catch (MatcherException refused)
-            {
-                return HttpAnswers.BadRead(refused.Message);
-            }
+            work();
+            return null;
         }
-
-        return null;
+        catch (MatcherException refused)
+        {
+            return HttpAnswers.BadRead(refused.Message);
+        }
     }
+
+    private static MatcherType TypeOf(LabelMatcher matcher) => (MatcherType)(int)matcher.Type;
 
     private static HttpAnswer TooMany(string what, int limit, int given) =>
         HttpAnswers.BadRead(string.Create(CultureInfo.InvariantCulture, $"too many {what}: {given} given, {limit} allowed"));

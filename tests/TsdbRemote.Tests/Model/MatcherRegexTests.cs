@@ -155,6 +155,10 @@ public class MatcherRegexTests
     [InlineData("(?i)[k]+", "\u212A", true)]
     [InlineData("(?i)[^k]+", "\u212A", false)]
     [InlineData("(?i)[^k]+", "K", false)]
+    [InlineData("(?i)[B-\u2000]+", "aA\u212A", true)]
+    [InlineData("(?i)[^B-\u2000]+", "A", false)]
+    [InlineData("(?i)[b-d[:digit:]x-z]+", "BCD5XZ", true)]
+    [InlineData("(?i)[[:^lower:]]+", "A", false)]
     [InlineData(@"(?i)\w+", "\u017F\u212A", true)]
     [InlineData(@"(?i)\p{Lu}+", "a", true)]
     [InlineData("(?i)ß+", "ẞ", true)]
@@ -265,6 +269,7 @@ public class MatcherRegexTests
         if (problem is null)
         {
             Matcher.Create(MatcherType.Regex, "a", pattern);
+            Matcher.CheckSyntax(MatcherType.Regex, pattern);
             return;
         }
 
@@ -272,6 +277,7 @@ public class MatcherRegexTests
         {
             MatcherException refused = Assert.Throws<MatcherException>(() => Matcher.Create(type, "a", pattern));
             Assert.Equal("error parsing regexp: " + problem, refused.Message);
+            Assert.Equal(refused.Message, Assert.Throws<MatcherException>(() => Matcher.CheckSyntax(type, pattern)).Message);
         }
     }
 
