@@ -2,7 +2,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -12,7 +11,13 @@ public sealed class BlockCompactionFailureTests
 {
     private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * FailureHistory.WindowMs);
     private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) } };
-    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 3);
+    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 3)
+    {
+        Options = Options,
+        Ask = static engine => engine.Engine.CompactBlocksAsync(CancellationToken.None),
+        Step = static engine => engine.Engine.StepBlocks(),
+        ToRest = static engine => engine.CompactByStep(),
+    };
 
     [Fact]
     public void Whichever_change_of_a_compaction_fails_nothing_is_lost_and_it_comes_to_rest_or_stops() =>
@@ -33,7 +38,8 @@ public sealed class BlockCompactionFailureTests
     /// <returns>False if there are not so many operations.</returns>
     private bool RunWithFailure(FaultRule rule, List<string> problems)
     {
-        EngineHarness engine = Open(_history.Files, compacts: false);
+        EngineHarness engine = EngineHarness.OpenStepwise(
+            _history.Files, Options with { Integration = Options.Integration with { BlockCompaction = false } }, _history.Time);
         foreach (int window in (int[])[-6, -5, -4]) _history.Write(engine, window, 0);
         engine.CompactByStep();
         _history.Write(engine, -5, 0, value: 5);
@@ -42,14 +48,14 @@ public sealed class BlockCompactionFailureTests
         _history.Expected[(Labels.Print(_history.Series[0]), _history.TimeOf(-4, 3))] = Sample.Of(0, -1).ValueBits;
         engine.CompactByStep();
         engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        engine = Open(_history.Files, compacts: true);
+        engine = _history.Open();
         Assert.Equal(5, engine.Engine.Stats().Blocks.Length);
 
         _history.Files.Add(rule);
         for (int i = 0; i < 4; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            _history.Later(engine.Engine.StepBlocks);
+            _history.Later(engine);
         }
 
         _history.Files.Remove(rule);
@@ -59,7 +65,7 @@ public sealed class BlockCompactionFailureTests
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.All])
         {
             CrashFileSystem image = _history.Disk.CrashClone(policy, seed: 1);
-            EngineHarness again = Open(image, compacts: true);
+            EngineHarness again = _history.Open(image);
             _history.Compare($"{what}, {policy}", again, problems);
             again.CompactByStep();
             _history.Compare($"{what}, {policy}, at rest", again, problems);
@@ -68,9 +74,6 @@ public sealed class BlockCompactionFailureTests
 
         return true;
     }
-
-    private EngineHarness Open(IFileSystem files, bool compacts) =>
-        EngineHarness.OpenStepwise(files, Options with { Integration = Options.Integration with { BlockCompaction = compacts } }, _history.Time);
 
     private static void CheckAtRest(string what, EngineHarness engine, CrashFileSystem disk, List<string> problems)
     {

@@ -18,7 +18,13 @@ public sealed class BlockFailureTests
         Retention = new RetentionOptions { Time = Duration.Hours(10) },
     };
 
-    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 3);
+    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 3)
+    {
+        Options = Options,
+        Ask = static engine => engine.Engine.CompactBlocksAsync(CancellationToken.None),
+        Step = static engine => engine.Engine.StepBlocks(),
+        ToRest = static engine => engine.CompactByStep(),
+    };
 
     [Fact]
     public void T19_whichever_change_of_a_conversion_an_adoption_or_a_deletion_fails_nothing_is_lost_and_it_comes_to_rest_or_stops() =>
@@ -51,7 +57,7 @@ public sealed class BlockFailureTests
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         for (int attempt = 1; attempt <= 5; attempt++)
         {
-            Later(engine);
+            _history.Later(engine);
             if (full.Injections == 0) return; // this file is written by the other kind of call
             Assert.Equal(attempt, engine.Engine.Stats().ConversionErrors);
             Assert.Empty(_history.Disk.List(TestBlocks.Directory));
@@ -59,7 +65,7 @@ public sealed class BlockFailureTests
 
         Assert.Equal((EnginePhase.Ready, false), (engine.Engine.Phase, compaction.IsCompleted));
         _history.Files.Remove(full);
-        Later(engine);
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         AssertConverted(engine);
     }
@@ -99,17 +105,8 @@ public sealed class BlockFailureTests
     public void Three_failed_syncs_in_a_row_make_the_storage_read_only_and_nothing_less_does(FileOperationKind kind, int failures, EnginePhase phase)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "index", Sticky = true });
-        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        for (int i = 0; i < failures; i++) Later(engine);
-        Assert.Equal(failures, failing.Injections);
-        _history.Files.Remove(failing);
-        Later(engine);
-        Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, compaction.IsCompletedSuccessfully));
+        _history.AssertPhaseAfter(engine, new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "index", Sticky = true }, failures, phase);
         Assert.DoesNotContain(_history.Disk.List(TestBlocks.Directory), static entry => BlockDirectory.IsTemporary(entry.Name));
-        if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(compaction.Exception!.InnerException);
-        _history.AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every) _history.AssertAllRead(Reopen(policy));
     }
 
     [Theory]
@@ -123,10 +120,10 @@ public sealed class BlockFailureTests
         EngineHarness engine = OpenWithClosedWindow();
         FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = path, Sticky = true });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        for (int attempt = 1; attempt <= 5; attempt++) Later(engine);
+        for (int attempt = 1; attempt <= 5; attempt++) _history.Later(engine);
         Assert.Equal((5, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, compaction.IsCompleted));
         _history.Files.Remove(failing);
-        Later(engine);
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         AssertConverted(engine);
     }
@@ -134,7 +131,7 @@ public sealed class BlockFailureTests
     [Fact]
     public void Who_asked_for_a_compaction_is_not_told_that_it_is_done_while_the_work_it_began_with_has_failed()
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_history.Files, Options, _history.Time);
+        EngineHarness engine = _history.Open();
         TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(CurrentMs - 1, 7)])]);
         FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "data/MANIFEST.tmp" });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
@@ -172,10 +169,10 @@ public sealed class BlockFailureTests
         {
             if (operation.Kind == FileOperationKind.MakeDir && operation.Path.EndsWith(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) made.Add(operation.Path);
         };
-        Later(engine);
+        _history.Later(engine);
         Assert.Equal((1, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, compaction.IsCompleted));
         Assert.Empty(_history.Disk.List(TestBlocks.Directory));
-        Later(engine);
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         Assert.Equal(2, made.Distinct().Count());
         AssertConverted(engine);
@@ -188,33 +185,9 @@ public sealed class BlockFailureTests
     [InlineData("data", FileOperationKind.SyncDir)]
     [InlineData("data/MANIFEST.tmp", FileOperationKind.SyncAll)]
     [InlineData("data/MANIFEST", FileOperationKind.Rename)]
-    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind)
-    {
-        EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path });
-        List<string> touched = [];
-        _history.Disk.BeforeOperation = (_, operation) =>
-        {
-            if (failing.Injections > 0 && !operation.Path.Contains(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) touched.Add(operation.ToString());
-        };
-        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        Later(engine);
-        Assert.Equal(1, failing.Injections);
-        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
-        Assert.Equal(WriteStatus.Unavailable, _history.TryWrite(engine, 0, 5, 6, 0).Status);
-        Later(engine);
-        Assert.IsType<EngineUnavailableException>(compaction.Exception?.InnerException);
-        Assert.Equal([], touched);
-        _history.AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every)
-        {
-            EngineHarness again = Reopen(policy);
-            Assert.Empty(again.Engine.Stats().Damages);
-            _history.AssertAllRead(again);
-            again.CompactByStep();
-            _history.AssertAllRead(again);
-        }
-    }
+    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind) =>
+        _history.AssertReadOnlyAtOnce(
+            OpenWithClosedWindow(), new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path }, static path => path.Contains(BlockDirectory.CreationSuffix, StringComparison.Ordinal));
 
     [Fact]
     public void A_block_whose_files_cannot_be_removed_is_tried_again_and_stops_nothing_else()
@@ -228,7 +201,7 @@ public sealed class BlockFailureTests
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.Equal((EnginePhase.Ready, 1), (engine.Engine.Phase, engine.Engine.Stats().BlocksDeleted));
@@ -257,7 +230,7 @@ public sealed class BlockFailureTests
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.True(unreadable.Injections > 2);
@@ -281,7 +254,7 @@ public sealed class BlockFailureTests
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.True(stuck.Injections > 0);
@@ -295,20 +268,20 @@ public sealed class BlockFailureTests
     /// <returns>False if there are not so many operations.</returns>
     private bool RunWithFailure(FaultRule rule, List<string> problems)
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_history.Files, Options, _history.Time);
+        EngineHarness engine = _history.Open();
         _history.Write(engine, -4, 0);
         _history.Write(engine, -3, 0);
         engine.FlushByStep();
         _history.Write(engine, -3, 1);
         _history.Write(engine, 0, 0);
         engine.FlushByStep();
-        Rest(engine, rule);
+        _history.Rest(engine, rule);
         if (engine.Engine.Phase == EnginePhase.Ready)
         {
             _history.Write(engine, -3, 0, value: 5);
             engine.FlushByStep();
             TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(_history.TimeOf(-3, 0), -1), Sample.Of(_history.TimeOf(-3, 3), -1)])]);
-            Rest(engine, rule);
+            _history.Rest(engine, rule);
         }
 
         if (engine.Engine.Phase == EnginePhase.Ready)
@@ -316,7 +289,7 @@ public sealed class BlockFailureTests
             _history.Time.Advance(TimeSpan.FromHours(4));
             _history.Write(engine, 2, 0);
             engine.FlushByStep();
-            for (int i = 0; i < 2; i++) Rest(engine, rule);
+            for (int i = 0; i < 2; i++) _history.Rest(engine, rule);
         }
 
         if (_history.FirstFailure(engine, problems) is not { } what) return false;
@@ -335,7 +308,7 @@ public sealed class BlockFailureTests
         // A foreign block that could not be read at the first look is named although it is served by now, and so is one that is removed by now.
         problems.AddRange(stats.Damages.Where(static damage => !damage.EndsWith(" again", StringComparison.Ordinal)).Select(damage => $"{what}: {damage}"));
         Compare(what, engine, problems, isDeleted: true);
-        Compare($"{what}, after a restart", Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
+        Compare($"{what}, after a restart", _history.Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
     }
 
     private void CheckAfterFailure(string what, EngineHarness engine, List<string> problems)
@@ -343,7 +316,7 @@ public sealed class BlockFailureTests
         Compare(what, engine, problems, isDeleted: null);
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.All])
         {
-            EngineHarness again = Reopen(policy);
+            EngineHarness again = _history.Reopen(policy);
             Compare($"{what}, {policy}", again, problems, isDeleted: null);
             again.CompactByStep();
             Compare($"{what}, {policy}, at rest", again, problems, isDeleted: null);
@@ -363,27 +336,20 @@ public sealed class BlockFailureTests
         }
     }
 
-    private void Rest(EngineHarness engine, FaultRule rule) =>
-        _history.Rest(rule, () => engine.Engine.CompactBlocksAsync(CancellationToken.None), engine.Engine.StepBlocks);
-
     private EngineHarness OpenWithClosedWindow()
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_history.Files, Options, _history.Time);
+        EngineHarness engine = _history.Open();
         _history.Write(engine, -2, 0);
         _history.Write(engine, -2, 1);
         engine.FlushByStep();
         return engine;
     }
 
-    private EngineHarness Reopen(CrashPolicy policy) => EngineHarness.OpenStepwise(_history.Disk.CrashClone(policy, seed: 1), Options, _history.Time);
-
-    private void Later(EngineHarness engine) => _history.Later(engine.Engine.StepBlocks);
-
     private void AssertConverted(EngineHarness engine)
     {
         Assert.Equal((1, 0, EnginePhase.Ready), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length, engine.Engine.Phase));
         Assert.Equal([], TestBlocks.Problems(_history.Disk));
         _history.AssertAllRead(engine);
-        _history.AssertAllRead(Reopen(CrashPolicy.OnlySynced));
+        _history.AssertAllRead(_history.Reopen(CrashPolicy.OnlySynced));
     }
 }

@@ -20,7 +20,13 @@ public sealed class CompactionFailureTests
         Integration = new IntegrationOptions { SstableToBlockConversion = false },
     };
 
-    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 90);
+    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 90)
+    {
+        Options = Options,
+        Ask = static engine => engine.Engine.CompactTablesAsync(CancellationToken.None),
+        Step = static engine => engine.Engine.StepCompaction(),
+        ToRest = static engine => engine.TablesByStep(),
+    };
 
     [Fact]
     public void T19_whichever_change_of_a_merge_fails_nothing_is_lost_and_it_comes_to_rest_or_stops() =>
@@ -46,14 +52,14 @@ public sealed class CompactionFailureTests
         Task merges = engine.Engine.CompactTablesAsync(CancellationToken.None);
         for (int attempt = 1; attempt <= 5; attempt++)
         {
-            Later(engine);
+            _history.Later(engine);
             Assert.Equal((attempt, EnginePhase.Ready, false), (Errors(engine), engine.Engine.Phase, merges.IsCompleted));
             AssertOnlyNamedFiles(engine);
         }
 
         Assert.True(full.Injections >= 5);
         _history.Files.Remove(full);
-        Later(engine);
+        _history.Later(engine);
         Assert.True(merges.IsCompletedSuccessfully);
         AssertMerged(engine);
     }
@@ -65,17 +71,8 @@ public sealed class CompactionFailureTests
     public void Three_failed_syncs_in_a_row_make_the_storage_read_only_and_nothing_less_does(FileOperationKind kind, int failures, EnginePhase phase)
     {
         EngineHarness engine = OpenWithTwoRuns();
-        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "*.sst.tmp", Sticky = true });
-        Task merges = engine.Engine.CompactTablesAsync(CancellationToken.None);
-        for (int i = 0; i < failures; i++) Later(engine);
-        Assert.Equal(failures, failing.Injections);
-        _history.Files.Remove(failing);
-        Later(engine);
-        Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, merges.IsCompletedSuccessfully));
-        if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(merges.Exception!.InnerException);
+        _history.AssertPhaseAfter(engine, new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "*.sst.tmp", Sticky = true }, failures, phase);
         AssertOnlyNamedFiles(engine);
-        _history.AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every) _history.AssertAllRead(Reopen(policy));
     }
 
     [Fact]
@@ -109,10 +106,10 @@ public sealed class CompactionFailureTests
             if (operation.Kind == FileOperationKind.CreateNew && operation.Path.EndsWith(".sst.tmp", StringComparison.Ordinal)) Assert.True(made.Add(operation.Path), $"{operation.Path} comes twice");
         };
         Task merges = engine.Engine.CompactTablesAsync(CancellationToken.None);
-        Later(engine);
+        _history.Later(engine);
         Assert.Equal((1, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, merges.IsCompleted));
         AssertOnlyNamedFiles(engine);
-        Later(engine);
+        _history.Later(engine);
         Assert.True(merges.IsCompletedSuccessfully);
         AssertMerged(engine);
     }
@@ -123,31 +120,9 @@ public sealed class CompactionFailureTests
     [InlineData("data", FileOperationKind.SyncDir)]
     [InlineData("data/MANIFEST.tmp", FileOperationKind.SyncAll)]
     [InlineData("data/MANIFEST", FileOperationKind.Rename)]
-    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind)
-    {
-        EngineHarness engine = OpenWithTwoRuns();
-        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path });
-        List<string> touched = [];
-        _history.Disk.BeforeOperation = (_, operation) =>
-        {
-            if (failing.Injections > 0) touched.Add(operation.ToString());
-        };
-        Task merges = engine.Engine.CompactTablesAsync(CancellationToken.None);
-        Later(engine);
-        Assert.Equal((1, EnginePhase.Failed), (failing.Injections, engine.Engine.Phase));
-        Later(engine);
-        Assert.IsType<EngineUnavailableException>(merges.Exception?.InnerException);
-        Assert.Equal([], touched);
-        _history.AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every)
-        {
-            EngineHarness again = Reopen(policy);
-            Assert.Empty(again.Engine.Stats().Damages);
-            _history.AssertAllRead(again);
-            again.TablesByStep();
-            _history.AssertAllRead(again);
-        }
-    }
+    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind) =>
+        _history.AssertReadOnlyAtOnce(
+            OpenWithTwoRuns(), new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path }, static _ => false);
 
     [Fact]
     public async Task A_merge_that_the_stop_cuts_off_leaves_nothing_behind()
@@ -165,7 +140,7 @@ public sealed class CompactionFailureTests
         await stopped!.WaitAsync(TimeSpan.FromSeconds(30));
         _history.Disk.BeforeOperation = null;
         Assert.Equal(before, TestTables.Files(_history.Disk));
-        EngineHarness again = Reopen(CrashPolicy.All);
+        EngineHarness again = _history.Reopen(CrashPolicy.All);
         _history.AssertAllRead(again);
         again.TablesByStep();
         AssertMerged(again);
@@ -178,13 +153,13 @@ public sealed class CompactionFailureTests
         CrashFileSystem image = _history.Disk.CrashClone(CrashPolicy.All, seed: 1);
         string path = new DataLayout("/disk/data").Table(1);
         byte[] bytes = Flip(image, path, static _ => SSTableFormat.HeaderBytes + 4); // in the first chunk: series 0 of the older window
-        EngineHarness engine = Open(image);
+        EngineHarness engine = _history.Open(image);
         engine.TablesByStep();
         Assert.Contains(path, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
         Assert.Equal(bytes, image.ReadAll("/disk/data/quarantine/table-1.sst"));
         Assert.Single(image.List("/disk/data/quarantine"));
         string first = Labels.Print(_history.Series[0]);
-        foreach (EngineHarness each in (EngineHarness[])[engine, Open(image.CrashClone(CrashPolicy.OnlySynced, seed: 1))])
+        foreach (EngineHarness each in (EngineHarness[])[engine, _history.Open(image.CrashClone(CrashPolicy.OnlySynced, seed: 1))])
         {
             Dictionary<(string, long), ulong> found = FailureHistory.Found(each);
             (string Series, long TimeMs)[] lost = [.. _history.Expected.Keys.Where(key => !found.ContainsKey(key))];
@@ -201,7 +176,7 @@ public sealed class CompactionFailureTests
 
         // Index blocks begin where the footer says; that of the older window comes first.
         Flip(image, new DataLayout("/disk/data").Table(1), static bytes => (int)BinaryPrimitives.ReadInt64LittleEndian(bytes.AsSpan(bytes.Length - SSTableFormat.FooterBytes + 8)) + 2);
-        EngineHarness engine = Open(image);
+        EngineHarness engine = _history.Open(image);
         engine.TablesByStep();
         EngineStats stats = engine.Engine.Stats();
         Assert.Contains("are not merged", Assert.Single(stats.Damages), StringComparison.Ordinal);
@@ -223,7 +198,7 @@ public sealed class CompactionFailureTests
     private bool RunWithFailure(FaultRule rule, List<string> problems)
     {
         EngineHarness engine = OpenWithTwoRuns();
-        Rest(engine, rule);
+        _history.Rest(engine, rule);
         if (engine.Engine.Phase == EnginePhase.Ready)
         {
             for (int round = 2; round < 4; round++)
@@ -232,7 +207,7 @@ public sealed class CompactionFailureTests
                 engine.FlushByStep();
             }
 
-            Rest(engine, rule);
+            _history.Rest(engine, rule);
         }
 
         if (_history.FirstFailure(engine, problems) is not { } what) return false;
@@ -241,7 +216,7 @@ public sealed class CompactionFailureTests
         if (engine.Engine.Phase != EnginePhase.Failed && engine.Engine.Stats().Tables.Any(static table => table.Level == 0)) problems.Add($"{what}: not all is merged");
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.All])
         {
-            EngineHarness again = Reopen(policy);
+            EngineHarness again = _history.Reopen(policy);
             again.TablesByStep();
             _history.Compare($"{what}, {policy}, at rest", again, problems);
             problems.AddRange(again.Engine.Stats().Damages.Select(damage => $"{what}, {policy}: {damage}"));
@@ -250,13 +225,10 @@ public sealed class CompactionFailureTests
         return true;
     }
 
-    private void Rest(EngineHarness engine, FaultRule rule) =>
-        _history.Rest(rule, () => engine.Engine.CompactTablesAsync(CancellationToken.None), engine.Engine.StepCompaction);
-
     /// <summary>Two windows, each in two tables that overlap, with newer versions in the second.</summary>
     private EngineHarness OpenWithTwoRuns()
     {
-        EngineHarness engine = Open(_history.Files);
+        EngineHarness engine = _history.Open();
         for (int round = 0; round < 2; round++)
         {
             _history.Write(engine, -1, round * 2, round * 2 + 3, round * 1000);
@@ -266,12 +238,6 @@ public sealed class CompactionFailureTests
 
         return engine;
     }
-
-    private EngineHarness Open(IFileSystem files) => EngineHarness.OpenStepwise(files, Options, _history.Time);
-
-    private EngineHarness Reopen(CrashPolicy policy) => Open(_history.Disk.CrashClone(policy, seed: 1));
-
-    private void Later(EngineHarness engine) => _history.Later(engine.Engine.StepCompaction);
 
     private static byte[] Flip(CrashFileSystem disk, string path, Func<byte[], int> at)
     {
@@ -290,7 +256,7 @@ public sealed class CompactionFailureTests
         Assert.Equal(EnginePhase.Ready, engine.Engine.Phase);
         Assert.All(engine.Engine.Stats().Tables, static table => Assert.Equal(1, table.Level));
         _history.AssertAllRead(engine);
-        _history.AssertAllRead(Reopen(CrashPolicy.OnlySynced));
+        _history.AssertAllRead(_history.Reopen(CrashPolicy.OnlySynced));
     }
 
     private void AssertOnlyNamedFiles(EngineHarness engine)

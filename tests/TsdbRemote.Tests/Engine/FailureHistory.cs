@@ -1,12 +1,14 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 
 /// <summary>A disk that can be told to fail, a clock that stands forty minutes into window 0, and what an engine on them has acknowledged.</summary>
+/// <remarks>What is to fail is some kind of background work: how it is asked for and done is the test's to say.</remarks>
 internal sealed class FailureHistory
 {
     public const long WindowMs = 7_200_000;
@@ -33,6 +35,18 @@ internal sealed class FailureHistory
 
     /// <summary>Operations that read it.</summary>
     public static FileOperationKind[] Reads => [FileOperationKind.OpenRead, FileOperationKind.Read, FileOperationKind.List, FileOperationKind.FileSize];
+
+    /// <summary>Options of every engine.</summary>
+    public required StorageOptions Options { get; init; }
+
+    /// <summary>Asks for the work.</summary>
+    public required Func<EngineHarness, Task> Ask { get; init; }
+
+    /// <summary>One round of it; false if there was nothing to do.</summary>
+    public required Func<EngineHarness, bool> Step { get; init; }
+
+    /// <summary>All that is left to do in the end.</summary>
+    public required Action<EngineHarness> ToRest { get; init; }
 
     public CrashFileSystem Disk { get; } = new("/disk");
 
@@ -90,26 +104,76 @@ internal sealed class FailureHistory
         return report;
     }
 
-    /// <summary>Any wait after a failure is over by then.</summary>
-    /// <param name="step">One round of what is to be done.</param>
-    public void Later(Func<bool> step)
+    /// <summary>An engine on the disk that fails.</summary>
+    public EngineHarness Open() => Open(Files);
+
+    /// <summary>An engine on another one.</summary>
+    public EngineHarness Open(IFileSystem files) => EngineHarness.OpenStepwise(files, Options, Time);
+
+    /// <summary>An engine on what a power cut leaves of the disk.</summary>
+    public EngineHarness Reopen(CrashPolicy policy) => Open(Disk.CrashClone(policy, seed: 1));
+
+    /// <summary>Lets any wait after a failure pass, and works.</summary>
+    public void Later(EngineHarness engine)
     {
         Time.Advance(TimeSpan.FromMinutes(6));
-        while (step())
+        while (Step(engine))
         {
         }
     }
 
-    /// <summary>With one operation failing: asks, and lets it be tried again a few times.</summary>
-    /// <param name="rule">Which fails.</param>
-    /// <param name="ask">Asks for what is to be done.</param>
-    /// <param name="step">One round of it.</param>
-    public void Rest(FaultRule rule, Func<Task> ask, Func<bool> step)
+    /// <summary>Asks for the work with one operation of it failing, and lets it be tried again a few times.</summary>
+    public void Rest(EngineHarness engine, FaultRule rule)
     {
         Files.Add(rule);
-        _ = ask();
-        for (int i = 0; i < 4; i++) Later(step);
+        _ = Ask(engine);
+        for (int i = 0; i < 4; i++) Later(engine);
         Files.Remove(rule);
+    }
+
+    /// <summary>Work that failed so often in a row, and then no more, has left the storage in this phase, and lost nothing.</summary>
+    public void AssertPhaseAfter(EngineHarness engine, FaultRule failing, int failures, EnginePhase phase)
+    {
+        Files.Add(failing);
+        Task asked = Ask(engine);
+        for (int i = 0; i < failures; i++) Later(engine);
+        Assert.Equal(failures, failing.Injections);
+        Files.Remove(failing);
+        Later(engine);
+        Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, asked.IsCompletedSuccessfully));
+        if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(asked.Exception!.InnerException);
+        AssertAllRead(engine);
+        foreach (CrashPolicy policy in CrashPolicy.Every) AssertAllRead(Reopen(policy));
+    }
+
+    /// <summary>Work that failed once has made the storage read-only: nothing on the disk is touched any more, nothing is lost, and the next start has nothing to name.</summary>
+    /// <param name="engine">An engine with something to do.</param>
+    /// <param name="failing">What fails.</param>
+    /// <param name="mayTouch">Paths that may be touched all the same.</param>
+    public void AssertReadOnlyAtOnce(EngineHarness engine, FaultRule failing, Func<string, bool> mayTouch)
+    {
+        Files.Add(failing);
+        List<string> touched = [];
+        Disk.BeforeOperation = (_, operation) =>
+        {
+            if (failing.Injections > 0 && !mayTouch(operation.Path)) touched.Add(operation.ToString());
+        };
+        Task asked = Ask(engine);
+        Later(engine);
+        Assert.Equal((1, EnginePhase.Failed), (failing.Injections, engine.Engine.Phase));
+        Assert.Equal(WriteStatus.Unavailable, TryWrite(engine, 0, 5, 6, 0).Status);
+        Later(engine);
+        Assert.IsType<EngineUnavailableException>(asked.Exception?.InnerException);
+        Assert.Equal([], touched);
+        AssertAllRead(engine);
+        foreach (CrashPolicy policy in CrashPolicy.Every)
+        {
+            EngineHarness again = Reopen(policy);
+            Assert.Empty(again.Engine.Stats().Damages);
+            AssertAllRead(again);
+            ToRest(again);
+            AssertAllRead(again);
+        }
     }
 
     /// <summary>Read-only is what a failed sync of a directory or of the manifest makes of the storage, and nothing else may.</summary>
