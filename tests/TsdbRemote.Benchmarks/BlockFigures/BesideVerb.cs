@@ -15,7 +15,7 @@ namespace TsdbRemote.Benchmarks.BlockFigures;
 /// in percent (70), <c>--place</c> a directory on the disk to be used.
 /// Time runs faster in the load than on the clock, and all of it lies behind the clock: a window that is not among the open ones is converted as soon as
 /// the load has left it and no MemTable holds any of it. The open ones, at the end, are merged. Bodies are made before the first run, so that the server
-/// shares its processors with little else; the first tenth of the requests has the server's code compiled, and counts for nothing but stalls.
+/// shares its processors with little else (a column says with how much); the first tenth of the requests has the server's code compiled, and counts for nothing but stalls.
 ///   off    no conversion (<c>sstable_to_block_conversion</c>), no compaction of blocks (<c>block_compaction</c>), and no merge of tables: they begin at four tables a
 ///          window (<c>compaction_threshold: 1</c>), and MemTables are so large that none has as many. That it was so is checked.
 ///   on     conversion and compaction of blocks as by default, but for <c>block_delay</c>, which holds the last hours open; merges of tables begin at two
@@ -94,13 +94,16 @@ internal static class BesideVerb
         int warmUp = bodies.Length / WarmUpPart;
         await Senders.SendAsync(target, warmUp, request => bodies[request], perSecond);
         double cpu = target.CpuSeconds;
+        TimeSpan own = Environment.CpuUsage.TotalTime;
         long began = Stopwatch.GetTimestamp();
         double[] acks = await Senders.SendAsync(target, bodies.Length - warmUp, request => bodies[warmUp + request], perSecond);
         double seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        own = Environment.CpuUsage.TotalTime - own;
         began = Stopwatch.GetTimestamp();
         await ComeToRestAsync(target);
         double measured = samples * (1 - (double)warmUp / bodies.Length);
-        var row = new Row(name, measured / seconds, acks, Stopwatch.GetElapsedTime(began).TotalSeconds, (target.CpuSeconds - cpu) / measured * 1e6, await target.StatusAsync());
+        double rest = Stopwatch.GetElapsedTime(began).TotalSeconds;
+        var row = new Row(name, measured / seconds, acks, rest, (target.CpuSeconds - cpu) / measured * 1e6, own.TotalMicroseconds / measured, await target.StatusAsync());
         Console.WriteLine(row);
         StreamedAnswer answer = await StreamedAnswer.ReadAsync(target.Client, TimeRange.All, Unlimited, ("job", "kubernetes-nodes"));
         if (answer.Series != series || answer.Samples != samples)
@@ -126,11 +129,11 @@ internal static class BesideVerb
     }
 
     /// <summary>What one run came to.</summary>
-    private sealed record Row(string Name, double SamplesPerSecond, double[] Acks, double RestSeconds, double CpuMicroseconds, JsonNode Status)
+    private sealed record Row(string Name, double SamplesPerSecond, double[] Acks, double RestSeconds, double CpuMicroseconds, double OwnMicroseconds, JsonNode Status)
     {
         public const string Head =
-            "| run | samples/s | CPU µs/sample | stalls | stalled s | refused | ack p50 ms | p99 ms | longest ms | to rest s | flushes | merges | conversions | block compactions | blocks | tables |\n"
-            + "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
+            "| run | samples/s | CPU µs/sample | of the sender | stalls | stalled s | refused | ack p50 ms | p99 ms | longest ms | to rest s | flushes | merges | conversions | block compactions | blocks | tables |\n"
+            + "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|";
 
         /// <summary>Times that writers were held back, one after the other.</summary>
         public int Stalls => Status["stalls"]!["episodes"]!.AsArray().Count;
@@ -157,6 +160,6 @@ internal static class BesideVerb
 
         public override string ToString() => string.Create(
             CultureInfo.InvariantCulture,
-            $"| {Name} | {SamplesPerSecond:F0} | {CpuMicroseconds:F3} | {Stalls} | {Status["stalls"]!["seconds"]!.GetValue<double>():F2} | {Status["stalls"]!["refused"]} | {Senders.At(Acks, 0.5):F2} | {Senders.At(Acks, 0.99):F2} | {Acks[^1]:F0} | {RestSeconds:F1} | {Count(Status, "flushes")} | {MergesOf(Status)} | {Count(Status, "conversions")} | {Count(Status, "blockCompactions")} | {Status["blocks"]!.AsArray().Count} | {Status["tables"]!.AsArray().Count} |");
+            $"| {Name} | {SamplesPerSecond:F0} | {CpuMicroseconds:F3} | {OwnMicroseconds:F3} | {Stalls} | {Status["stalls"]!["seconds"]!.GetValue<double>():F2} | {Status["stalls"]!["refused"]} | {Senders.At(Acks, 0.5):F2} | {Senders.At(Acks, 0.99):F2} | {Acks[^1]:F0} | {RestSeconds:F1} | {Count(Status, "flushes")} | {MergesOf(Status)} | {Count(Status, "conversions")} | {Count(Status, "blockCompactions")} | {Status["blocks"]!.AsArray().Count} | {Status["tables"]!.AsArray().Count} |");
     }
 }
