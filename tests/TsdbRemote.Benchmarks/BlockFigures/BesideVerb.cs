@@ -12,7 +12,7 @@ namespace TsdbRemote.Benchmarks.BlockFigures;
 /// </summary>
 /// <remarks>
 /// Options: <c>--series</c> (10,000), <c>--hours</c> of scrapes at 15 s (18), <c>--open</c> hours of them that stay open (4), <c>--memtable</c> (20MB), <c>--part</c> of the pace
-/// in percent (70), <c>--place</c> a directory on the disk to be used.
+/// in percent (70), <c>--connections</c> that send (8), <c>--place</c> a directory on the disk to be used.
 /// Time runs faster in the load than on the clock, and all of it lies behind the clock: a window that is not among the open ones is converted as soon as
 /// the load has left it and no MemTable holds any of it. The open ones, at the end, are merged. Bodies are made before the first run, so that the server
 /// shares its processors with little else (a column says with how much); the first tenth of the requests has the server's code compiled, and counts for nothing but stalls.
@@ -43,6 +43,7 @@ internal static class BesideVerb
         int scrapes = (int)(given.Number("--hours", 18) * 3_600_000L / IntervalMs);
         int open = given.Number("--open", 4);
         int part = given.Number("--part", 70);
+        int connections = given.Number("--connections", 8);
         string memTable = $"--storage:lsm:memtable_size={given.Text("--memtable", "20MB")}";
         using var place = new FigurePlace(given.Text("--place", Path.GetTempPath()), given.ServerAssembly());
         given.RefuseOthers();
@@ -54,7 +55,7 @@ internal static class BesideVerb
             $"{samples / 1e6:F1} M samples of {series} series, {scrapes * IntervalMs / WindowMs} windows, {open} h of them open, {Environment.ProcessorCount} processors"));
         Console.WriteLine(Row.Head);
         Task<Row> MeasureRowAsync(string name, string[] options, double perSecond = double.PositiveInfinity) =>
-            MeasureAsync(place, name, bodies, series, samples, perSecond, [memTable, .. options]);
+            MeasureAsync(place, name, bodies, series, samples, (perSecond, connections), [memTable, .. options]);
         Row first = (await MeasureRowAsync("alone", Off)).CheckOff();
         Row verbatim = (await MeasureRowAsync("verbatim", On("verbatim", open))).CheckOn();
         Row optimal = (await MeasureRowAsync("optimal", On("optimal", open))).CheckOn();
@@ -86,17 +87,17 @@ internal static class BesideVerb
         return [.. Enumerable.Range(0, scrapes * batches).AsParallel().AsOrdered().Select(request => load.Body(request / batches, request % batches))];
     }
 
-    private static async Task<Row> MeasureAsync(FigurePlace place, string name, byte[][] bodies, int series, long samples, double perSecond, string[] options)
+    private static async Task<Row> MeasureAsync(FigurePlace place, string name, byte[][] bodies, int series, long samples, (double PerSecond, int Connections) pace, string[] options)
     {
         string root = place.NewRoot();
         using var target = new TsdbRemoteTarget(root, place.Assembly) { Options = options };
         await target.StartAsync();
         int warmUp = bodies.Length / WarmUpPart;
-        await Senders.SendAsync(target, warmUp, request => bodies[request], perSecond);
+        await Senders.SendAsync(target, warmUp, request => bodies[request], pace.PerSecond, pace.Connections);
         double cpu = target.CpuSeconds;
         TimeSpan own = Environment.CpuUsage.TotalTime;
         long began = Stopwatch.GetTimestamp();
-        double[] acks = await Senders.SendAsync(target, bodies.Length - warmUp, request => bodies[warmUp + request], perSecond);
+        double[] acks = await Senders.SendAsync(target, bodies.Length - warmUp, request => bodies[warmUp + request], pace.PerSecond, pace.Connections);
         double seconds = Stopwatch.GetElapsedTime(began).TotalSeconds;
         own = Environment.CpuUsage.TotalTime - own;
         began = Stopwatch.GetTimestamp();

@@ -17,13 +17,14 @@ internal static class Senders
     /// <param name="requests">How many.</param>
     /// <param name="body">The body of each.</param>
     /// <param name="perSecond">Requests a second; infinite for as many as are answered. One that goes out late, since all connections wait, counts from when it was due.</param>
+    /// <param name="connections">Requests under way at one time.</param>
     /// <returns>Times to their answers in ms, sorted.</returns>
-    public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body, double perSecond = double.PositiveInfinity)
+    public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body, double perSecond = double.PositiveInfinity, int connections = Connections)
     {
         var latencies = new ConcurrentBag<double>();
         int next = -1;
         long began = Stopwatch.GetTimestamp();
-        await Task.WhenAll(Enumerable.Range(0, Connections).Select(_ => Task.Run(async () =>
+        await Task.WhenAll(Enumerable.Range(0, connections).Select(_ => Task.Run(async () =>
         {
             for (int request = Interlocked.Increment(ref next); request < requests; request = Interlocked.Increment(ref next))
             {
