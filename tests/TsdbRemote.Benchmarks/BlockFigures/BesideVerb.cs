@@ -12,7 +12,7 @@ namespace TsdbRemote.Benchmarks.BlockFigures;
 /// </summary>
 /// <remarks>
 /// Options: <c>--series</c> (10,000), <c>--hours</c> of scrapes at 15 s (18), <c>--open</c> hours of them that stay open (4), <c>--memtable</c> (20MB), <c>--part</c> of the pace
-/// in percent (70), <c>--connections</c> that send (8), <c>--place</c> a directory on the disk to be used.
+/// in percent (70), <c>--connections</c> that send (4; no more than a scrape has batches, or samples overtake each other), <c>--place</c> a directory on the disk to be used.
 /// Time runs faster in the load than on the clock, and all of it lies behind the clock: a window that is not among the open ones is converted as soon as
 /// the load has left it and no MemTable holds any of it. The open ones, at the end, are merged. Bodies are made before the first run, so that the server
 /// shares its processors with little else (a column says with how much); the first tenth of the requests has the server's code compiled, and counts for nothing but stalls.
@@ -43,7 +43,7 @@ internal static class BesideVerb
         int scrapes = (int)(given.Number("--hours", 18) * 3_600_000L / IntervalMs);
         int open = given.Number("--open", 4);
         int part = given.Number("--part", 70);
-        int connections = given.Number("--connections", 8);
+        int connections = given.Number("--connections", 4);
         string memTable = $"--storage:lsm:memtable_size={given.Text("--memtable", "20MB")}";
         using var place = new FigurePlace(given.Text("--place", Path.GetTempPath()), given.ServerAssembly());
         given.RefuseOthers();
