@@ -8,6 +8,7 @@ return args switch
     ["chunk-encodings", .. string[] rest] => ChunkEncodingsVerb.Run(rest),
     ["peers", .. string[] rest] => await PeersVerb.RunAsync(rest),
     ["amplification", .. string[] rest] => await AmplificationVerb.RunAsync(rest),
+    ["beside", .. string[] rest] => await BesideVerb.RunAsync(rest),
     ["churn", .. string[] rest] => await ChurnVerb.RunAsync(rest),
     ["blocks", .. string[] rest] => await BlocksVerb.RunAsync(rest),
     _ => BenchmarkRun.Run(args),

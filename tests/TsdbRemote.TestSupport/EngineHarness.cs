@@ -105,6 +105,15 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
+    /// <summary>Flushes all that was written, and then does to blocks what is due by itself, with nobody asking.</summary>
+    public void FlushAndConvertByStep()
+    {
+        FlushByStep();
+        while (Engine.StepBlocks())
+        {
+        }
+    }
+
     /// <summary>Flushes all that was written, merges all that is due, converts all that is closed and collects the dictionary, by steps.</summary>
     public void CompactByStep()
     {

@@ -7,28 +7,46 @@ using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Benchmarks.BlockFigures;
 
-/// <summary>Some connections that send requests as fast as they are answered.</summary>
+/// <summary>Some connections that send requests as fast as they are answered, or at a pace.</summary>
 internal static class Senders
 {
     private const int Connections = 4;
 
     /// <summary>Sends numbered requests in about their order.</summary>
+    /// <param name="target">Where to.</param>
+    /// <param name="requests">How many.</param>
+    /// <param name="body">The body of each.</param>
+    /// <param name="perSecond">Requests a second; infinite for as many as are answered. One that goes out late, since all connections wait, counts from when it was due.</param>
+    /// <param name="connections">Requests under way at one time.</param>
     /// <returns>Times to their answers in ms, sorted.</returns>
-    public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body)
+    public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body, double perSecond = double.PositiveInfinity, int connections = Connections)
     {
         var latencies = new ConcurrentBag<double>();
         int next = -1;
-        await Task.WhenAll(Enumerable.Range(0, Connections).Select(_ => Task.Run(async () =>
+        long began = Stopwatch.GetTimestamp();
+        await Task.WhenAll(Enumerable.Range(0, connections).Select(_ => Task.Run(async () =>
         {
             for (int request = Interlocked.Increment(ref next); request < requests; request = Interlocked.Increment(ref next))
             {
                 byte[] bytes = body(request);
-                long sent = Stopwatch.GetTimestamp();
+                long sent = await WhenDueAsync(began, request / perSecond);
                 await target.WriteAsync(bytes);
                 latencies.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
             }
         })));
         return [.. latencies.Order()];
+    }
+
+    /// <summary>Waits until a request is due.</summary>
+    /// <returns>From when its time to the answer counts.</returns>
+    private static async Task<long> WhenDueAsync(long began, double dueSeconds)
+    {
+        long due = began + (long)(dueSeconds * Stopwatch.Frequency);
+        long now = Stopwatch.GetTimestamp();
+        if (dueSeconds == 0) return now;
+        if (now >= due) return due;
+        await Task.Delay(Stopwatch.GetElapsedTime(now, due));
+        return Stopwatch.GetTimestamp();
     }
 
     /// <summary>A body of remote write 1.0.</summary>

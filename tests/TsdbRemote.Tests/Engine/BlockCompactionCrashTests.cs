@@ -17,22 +17,14 @@ public sealed class BlockCompactionCrashTests
 
     [Theory]
     [MemberData(nameof(CrashHistory.Policies), MemberType = typeof(CrashHistory))]
-    public void A_power_cut_before_any_operation_loses_doubles_and_revives_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind));
-        Assert.Equal([], history.Violations);
-        Assert.True(history.Crashes > 100, $"only {history.Crashes} operations were cut off");
-    }
+    public void A_power_cut_before_any_operation_loses_doubles_and_revives_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind))).AssertSurvived(atLeast: 100);
 
     [Theory]
     [InlineData(CrashKind.OnlySynced)]
     [InlineData(CrashKind.RandomPages)]
-    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind), recoveryEvery: 40);
-        Assert.Equal([], history.Violations);
-        Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
-    }
+    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind)) { RecoveryEvery = 40 }).AssertRecovered(atLeast: 100);
 
     /// <summary>The result is all there is of its inputs: each sync that makes it durable is needed before they go.</summary>
     [Theory]
@@ -43,16 +35,11 @@ public sealed class BlockCompactionCrashTests
     [InlineData("directory of the block", SyncKind.Directory, "/blocks/", ".tmp-for-creation")]
     [InlineData("directory of the blocks", SyncKind.Directory, TestBlocks.Directory, "")]
     public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) =>
-        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, static (wrap, policy) => Run(wrap, policy, stopAtFirst: true));
+        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, Run);
 
-    private static CrashHistory Run(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy, int recoveryEvery = 0, bool stopAtFirst = false)
+    private static CrashHistory Run(CrashPlan plan)
     {
-        var history = new CrashHistory(wrap, policy, Check)
-        {
-            CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * CrashHistory.WindowMs),
-            RecoveryEvery = recoveryEvery,
-            StopAtFirst = stopAtFirst,
-        };
+        var history = new CrashHistory(plan, TimeWindow.StartOf(1_700_000_000_000, 9 * CrashHistory.WindowMs), Check);
         IFileSystem files = history.Begin();
 
         // Three windows, late data of one, and a foreign block with older versions, an instant of its own and one that is deleted in it.
@@ -69,7 +56,7 @@ public sealed class BlockCompactionCrashTests
         // The overlapping ones first, then the range of 6 h, and what went into them goes.
         engine = Open(history, files, compacts: true);
         history.CutOffDuring(engine.BlocksByStep);
-        if (!stopAtFirst) Assert.Equal((3, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
+        if (!plan.StopAtFirst) Assert.Equal((3, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
 
         // Again, with late data in memory and in a table meanwhile.
         history.Write(engine, -6, 1, 2, value: 2000);
@@ -78,7 +65,7 @@ public sealed class BlockCompactionCrashTests
         history.Write(engine, -3, 0, 2);
         history.CutOffDuring(engine.BlocksByStep);
         history.CutOffDuring(engine.BlocksByStep);
-        if (!stopAtFirst) Assert.Equal((4, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
+        if (!plan.StopAtFirst) Assert.Equal((4, 1), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
         history.End();
         return history;
     }

@@ -26,6 +26,7 @@ public sealed class BlockCompactionTests
     private readonly FaultInjector _files;
     private readonly ManualTime _time = new();
     private EngineHarness _engine;
+    private int _late;
 
     public BlockCompactionTests()
     {
@@ -87,49 +88,23 @@ public sealed class BlockCompactionTests
     public async Task A_request_covers_what_there_was_and_is_answered_though_writers_are_late_without_a_pause()
     {
         ConvertWithoutCompaction(-6, -5);
-        long late = CurrentMs - 6 * WindowMs;
-        await WriteLateAsync();
-        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        int steps = 0;
-        for (; steps < 20 && !asked.IsCompleted; steps++)
-        {
-            _engine.Engine.StepBlocks();
-            await WriteLateAsync();
-        }
-
-        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps");
+        WriteLate();
+        await AssertAnsweredAsync(WriteLate);
         Assert.True(_engine.Engine.Stats() is { LateConversions: > 0, BlockCompactions: > 0, ConversionErrors: 0 }, $"{_engine.Engine.Stats()}");
-
-        async Task WriteLateAsync()
-        {
-            late += 1;
-            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(late, 5)])])).Status);
-            _engine.FlushByStep();
-        }
     }
 
     [Fact]
     public async Task A_request_is_answered_though_older_windows_keep_coming()
     {
         ConvertWithoutCompaction(-6, -5);
-        Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(CurrentMs - 6 * WindowMs + 77, 5)])])).Status);
-        _engine.FlushByStep();
+        WriteLate();
         int back = -400;
-        await BackfillAsync();
-        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        int steps = 0;
-        for (; steps < 20 && !asked.IsCompleted; steps++)
-        {
-            _engine.Engine.StepBlocks();
-            await BackfillAsync();
-        }
+        Backfill();
+        await AssertAnsweredAsync(Backfill);
 
-        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps, {_engine.Engine.Stats()}");
-
-        async Task BackfillAsync()
+        void Backfill()
         {
-            back += 1;
-            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(CurrentMs + back * WindowMs, 5)])])).Status);
+            Write(++back, 5);
             _engine.FlushByStep();
         }
     }
@@ -138,25 +113,12 @@ public sealed class BlockCompactionTests
     public async Task Requests_that_follow_each_other_do_not_hold_up_the_first()
     {
         ConvertWithoutCompaction(-6, -5);
-        long late = CurrentMs - 6 * WindowMs;
-        await WriteLateAsync();
-        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        int steps = 0;
-        for (; steps < 20 && !asked.IsCompleted; steps++)
+        WriteLate();
+        await AssertAnsweredAsync(() =>
         {
-            _engine.Engine.StepBlocks();
-            await WriteLateAsync();
+            WriteLate();
             _ = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        }
-
-        Assert.True(asked.IsCompletedSuccessfully, $"not answered after {steps} steps, {_engine.Engine.Stats()}");
-
-        async Task WriteLateAsync()
-        {
-            late += 1;
-            Assert.Equal(WriteStatus.Written, (await _engine.WriteAsync([(Name, [Sample.Of(late, 5)])])).Status);
-            _engine.FlushByStep();
-        }
+        });
     }
 
     [Fact]
@@ -416,6 +378,27 @@ public sealed class BlockCompactionTests
         foreach (int window in windows) Write(window, window);
         _engine.CompactByStep();
         Reopen();
+    }
+
+    /// <summary>A request is answered within twenty steps although something else happens after each.</summary>
+    private async Task AssertAnsweredAsync(Action meanwhile)
+    {
+        Task asked = _engine.Engine.CompactBlocksAsync(CancellationToken.None);
+        for (int steps = 0; steps < 20 && !asked.IsCompleted; steps++)
+        {
+            _engine.Engine.StepBlocks();
+            meanwhile();
+        }
+
+        Assert.True(asked.IsCompleted, $"not answered, {_engine.Engine.Stats()}");
+        await asked;
+    }
+
+    /// <summary>One more sample of a window that is a block already, in a table.</summary>
+    private void WriteLate()
+    {
+        Assert.Equal(WriteStatus.Written, _engine.WriteAsync((Name, [Sample.Of(At(-6) + ++_late, 5)])).GetAwaiter().GetResult().Status);
+        _engine.FlushByStep();
     }
 
     private void StepsLater()

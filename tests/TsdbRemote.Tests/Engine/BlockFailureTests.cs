@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -12,53 +11,35 @@ namespace TsdbRemote.Tests.Engine;
 public sealed class BlockFailureTests
 {
     private const int NotPermitted = 13;
-    private const long WindowMs = 7_200_000;
-    private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
+    private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, FailureHistory.WindowMs);
     private static readonly StorageOptions Options = EngineHarness.SmallOptions with
     {
         Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), BlockCompaction = false },
         Retention = new RetentionOptions { Time = Duration.Hours(10) },
     };
 
-    private static readonly byte[][] Series = [.. Enumerable.Range(0, 3).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i}")))];
-
-    private readonly CrashFileSystem _disk = new("/disk");
-    private readonly ManualTime _time = new();
-    private readonly FaultInjector _files;
-    private readonly Dictionary<(string Series, long TimeMs), ulong> _expected = [];
-
-    public BlockFailureTests()
+    private readonly FailureHistory _history = new(CurrentMs, seriesCount: 3)
     {
-        _files = new FaultInjector(_disk);
-        _time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
-    }
-
-    private static readonly FileOperationKind[] Changes =
-    [
-        FileOperationKind.CreateNew, FileOperationKind.Write, FileOperationKind.WriteGather, FileOperationKind.MakeDir, FileOperationKind.Link, FileOperationKind.Rename,
-        FileOperationKind.SyncAll, FileOperationKind.SyncDir, FileOperationKind.Unlink, FileOperationKind.RemoveDir,
-    ];
+        Options = Options,
+        Ask = static engine => engine.Engine.CompactBlocksAsync(CancellationToken.None),
+        Step = static engine => engine.Engine.StepBlocks(),
+        ToRest = static engine => engine.CompactByStep(),
+    };
 
     [Fact]
     public void T19_whichever_change_of_a_conversion_an_adoption_or_a_deletion_fails_nothing_is_lost_and_it_comes_to_rest_or_stops() =>
-        Sweep(DiskException.InputOutput, every: 1, atLeast: 100, Changes);
+        Sweep(DiskException.InputOutput, every: 1, atLeast: 100, FailureHistory.Changes);
 
     [Fact]
     public void T19_whichever_read_of_a_conversion_an_adoption_or_a_deletion_fails_nothing_is_lost_and_it_comes_to_rest() =>
-        Sweep(DiskException.InputOutput, every: 3, atLeast: 100, FileOperationKind.OpenRead, FileOperationKind.Read, FileOperationKind.List, FileOperationKind.FileSize);
+        Sweep(DiskException.InputOutput, every: 3, atLeast: 100, FailureHistory.Reads);
 
     [Fact]
     public void T20_whichever_change_of_a_conversion_an_adoption_or_a_deletion_finds_the_disk_full_nothing_is_lost_and_it_comes_to_rest_or_stops() =>
-        Sweep(DiskException.NoSpace, every: 1, atLeast: 100, Changes);
+        Sweep(DiskException.NoSpace, every: 1, atLeast: 100, FailureHistory.Changes);
 
-    private static void Sweep(int errno, int every, int atLeast, params FileOperationKind[] kinds)
-    {
-        List<string> problems = [];
-        int n = 1;
-        while (new BlockFailureTests().RunWithFailure(new FaultRule(new Fault.Error(errno), kinds) { OnCall = n }, problems)) n += every;
-        Assert.True(problems.Count == 0, string.Join("\n", problems));
-        Assert.True(n > atLeast, $"only {n} operations");
-    }
+    private static void Sweep(int errno, int every, int atLeast, FileOperationKind[] kinds) => FailureHistory.Sweep(
+        errno, every, atLeast, static (rule, problems) => new BlockFailureTests().RunWithFailure(rule, problems), kinds);
 
     [Theory]
     [InlineData("chunks/000001", FileOperationKind.CreateNew)]
@@ -72,19 +53,19 @@ public sealed class BlockFailureTests
     public void T20_a_conversion_that_finds_the_disk_full_is_tried_again_as_long_as_it_takes_and_leaves_nothing_behind(string path, FileOperationKind kind)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule full = _files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), kind) { Path = path, Sticky = true });
+        FaultRule full = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), kind) { Path = path, Sticky = true });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         for (int attempt = 1; attempt <= 5; attempt++)
         {
-            Later(engine);
+            _history.Later(engine);
             if (full.Injections == 0) return; // this file is written by the other kind of call
             Assert.Equal(attempt, engine.Engine.Stats().ConversionErrors);
-            Assert.Empty(_disk.List(TestBlocks.Directory));
+            Assert.Empty(_history.Disk.List(TestBlocks.Directory));
         }
 
         Assert.Equal((EnginePhase.Ready, false), (engine.Engine.Phase, compaction.IsCompleted));
-        _files.Remove(full);
-        Later(engine);
+        _history.Files.Remove(full);
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         AssertConverted(engine);
     }
@@ -93,22 +74,22 @@ public sealed class BlockFailureTests
     public void After_a_failure_the_next_attempt_waits_longer_each_time_and_a_request_hurries_it()
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "index", Sticky = true });
+        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "index", Sticky = true });
         _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         engine.Engine.StepBlocks();
         Assert.Equal(1, failing.Injections);
         for (int i = 0; i < 3; i++) engine.Engine.StepBlocks();
         Assert.Equal(1, failing.Injections);
-        _time.Advance(TimeSpan.FromMilliseconds(1999));
+        _history.Time.Advance(TimeSpan.FromMilliseconds(1999));
         engine.Engine.StepBlocks();
         Assert.Equal(1, failing.Injections);
-        _time.Advance(TimeSpan.FromMilliseconds(1));
+        _history.Time.Advance(TimeSpan.FromMilliseconds(1));
         engine.Engine.StepBlocks();
         Assert.Equal(2, failing.Injections);
-        _time.Advance(TimeSpan.FromMilliseconds(3999));
+        _history.Time.Advance(TimeSpan.FromMilliseconds(3999));
         engine.Engine.StepBlocks();
         Assert.Equal(2, failing.Injections);
-        _files.Remove(failing);
+        _history.Files.Remove(failing);
         _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         while (engine.Engine.StepBlocks())
         {
@@ -124,17 +105,8 @@ public sealed class BlockFailureTests
     public void Three_failed_syncs_in_a_row_make_the_storage_read_only_and_nothing_less_does(FileOperationKind kind, int failures, EnginePhase phase)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "index", Sticky = true });
-        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        for (int i = 0; i < failures; i++) Later(engine);
-        Assert.Equal(failures, failing.Injections);
-        _files.Remove(failing);
-        Later(engine);
-        Assert.Equal((phase, phase == EnginePhase.Ready), (engine.Engine.Phase, compaction.IsCompletedSuccessfully));
-        Assert.DoesNotContain(_disk.List(TestBlocks.Directory), static entry => BlockDirectory.IsTemporary(entry.Name));
-        if (phase == EnginePhase.Failed) Assert.IsType<EngineUnavailableException>(compaction.Exception!.InnerException);
-        AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every) AssertAllRead(Reopen(policy));
+        _history.AssertPhaseAfter(engine, new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = "index", Sticky = true }, failures, phase);
+        Assert.DoesNotContain(_history.Disk.List(TestBlocks.Directory), static entry => BlockDirectory.IsTemporary(entry.Name));
     }
 
     [Theory]
@@ -146,12 +118,12 @@ public sealed class BlockFailureTests
     public void T22_what_somebody_can_undo_while_the_process_runs_never_adds_up_to_read_only(int errno, string path, FileOperationKind kind)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = path, Sticky = true });
+        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = path, Sticky = true });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        for (int attempt = 1; attempt <= 5; attempt++) Later(engine);
+        for (int attempt = 1; attempt <= 5; attempt++) _history.Later(engine);
         Assert.Equal((5, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, compaction.IsCompleted));
-        _files.Remove(failing);
-        Later(engine);
+        _history.Files.Remove(failing);
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         AssertConverted(engine);
     }
@@ -159,13 +131,13 @@ public sealed class BlockFailureTests
     [Fact]
     public void Who_asked_for_a_compaction_is_not_told_that_it_is_done_while_the_work_it_began_with_has_failed()
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_files, Options, _time);
-        TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(CurrentMs - 1, 7)])]);
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "data/MANIFEST.tmp" });
+        EngineHarness engine = _history.Open();
+        TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(CurrentMs - 1, 7)])]);
+        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.CreateNew) { Path = "data/MANIFEST.tmp" });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         engine.Engine.StepBlocks();
         Assert.Equal((1, 1), (failing.Injections, engine.Engine.Stats().ConversionErrors));
-        _time.Advance(TimeSpan.FromSeconds(3)); // the failure is no longer fresh, and the next round by the clock is far
+        _history.Time.Advance(TimeSpan.FromSeconds(3)); // the failure is no longer fresh, and the next round by the clock is far
         while (engine.Engine.StepBlocks())
         {
         }
@@ -178,7 +150,7 @@ public sealed class BlockFailureTests
     public void Nothing_is_read_of_the_new_block_while_other_commits_wait()
     {
         EngineHarness engine = OpenWithClosedWindow();
-        Assert.Equal(0, TestBlocks.ReadsInCommit(_disk, _files, engine.CompactByStep));
+        Assert.Equal(0, TestBlocks.ReadsInCommit(_history.Disk, _history.Files, engine.CompactByStep));
         AssertConverted(engine);
     }
 
@@ -190,17 +162,17 @@ public sealed class BlockFailureTests
     public void T17_a_failed_sync_of_a_file_of_a_block_costs_the_block_and_is_tried_again_under_another_name(string path)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.FailedSync(LostPages.CacheKeepsNew), FileOperationKind.SyncAll) { Path = path });
+        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.FailedSync(LostPages.CacheKeepsNew), FileOperationKind.SyncAll) { Path = path });
         Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
         List<string> made = [];
-        _disk.BeforeOperation = (_, operation) =>
+        _history.Disk.BeforeOperation = (_, operation) =>
         {
             if (operation.Kind == FileOperationKind.MakeDir && operation.Path.EndsWith(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) made.Add(operation.Path);
         };
-        Later(engine);
+        _history.Later(engine);
         Assert.Equal((1, EnginePhase.Ready, false), (failing.Injections, engine.Engine.Phase, compaction.IsCompleted));
-        Assert.Empty(_disk.List(TestBlocks.Directory));
-        Later(engine);
+        Assert.Empty(_history.Disk.List(TestBlocks.Directory));
+        _history.Later(engine);
         Assert.True(compaction.IsCompletedSuccessfully);
         Assert.Equal(2, made.Distinct().Count());
         AssertConverted(engine);
@@ -213,60 +185,36 @@ public sealed class BlockFailureTests
     [InlineData("data", FileOperationKind.SyncDir)]
     [InlineData("data/MANIFEST.tmp", FileOperationKind.SyncAll)]
     [InlineData("data/MANIFEST", FileOperationKind.Rename)]
-    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind)
-    {
-        EngineHarness engine = OpenWithClosedWindow();
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path });
-        List<string> touched = [];
-        _disk.BeforeOperation = (_, operation) =>
-        {
-            if (failing.Injections > 0 && !operation.Path.Contains(BlockDirectory.CreationSuffix, StringComparison.Ordinal)) touched.Add(operation.ToString());
-        };
-        Task compaction = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        Later(engine);
-        Assert.Equal(1, failing.Injections);
-        Assert.Equal(EnginePhase.Failed, engine.Engine.Phase);
-        Assert.Equal(WriteStatus.Unavailable, Write(engine, 0, 5).Status);
-        Later(engine);
-        Assert.IsType<EngineUnavailableException>(compaction.Exception?.InnerException);
-        Assert.Equal([], touched);
-        AssertAllRead(engine);
-        foreach (CrashPolicy policy in CrashPolicy.Every)
-        {
-            EngineHarness again = Reopen(policy);
-            Assert.Empty(again.Engine.Stats().Damages);
-            AssertAllRead(again);
-            again.CompactByStep();
-            AssertAllRead(again);
-        }
-    }
+    public void T17_a_failed_sync_of_a_directory_or_of_the_manifest_makes_the_storage_read_only_at_once_and_nothing_is_unlinked(string path, FileOperationKind kind) =>
+        _history.AssertReadOnlyAtOnce(
+            OpenWithClosedWindow(), new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path }, static path => path.Contains(BlockDirectory.CreationSuffix, StringComparison.Ordinal));
 
     [Fact]
     public void A_block_whose_files_cannot_be_removed_is_tried_again_and_stops_nothing_else()
     {
         EngineHarness engine = OpenWithClosedWindow();
         engine.CompactByStep();
-        _time.Advance(TimeSpan.FromHours(20));
-        Write(engine, 9, 0);
+        _history.Time.Advance(TimeSpan.FromHours(20));
+        _history.Write(engine, 9, 0);
         engine.FlushByStep();
-        FaultRule stuck = _files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Unlink) { Path = "chunks/000001", Sticky = true });
+        FaultRule stuck = _history.Files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Unlink) { Path = "chunks/000001", Sticky = true });
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.Equal((EnginePhase.Ready, 1), (engine.Engine.Phase, engine.Engine.Stats().BlocksDeleted));
         Assert.True(stuck.Injections > 2, $"tried {stuck.Injections} times");
         Assert.EndsWith("its removal is tried again", Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
-        Assert.Single(engine.ReadAll()[Labels.Print(Series[0])]);
+        Assert.Single(engine.ReadAll()[Labels.Print(_history.Series[0])]);
         long conversions = engine.Engine.Stats().Conversions;
-        Write(engine, 5, 1);
+        _history.Write(engine, 5, 1);
         engine.CompactByStep();
         Assert.Equal(conversions + 1, engine.Engine.Stats().Conversions);
-        _files.Remove(stuck);
+        _history.Files.Remove(stuck);
         engine.CompactByStep();
-        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal), _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
+        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal), _history.Disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
     }
 
     [Theory]
@@ -277,81 +225,75 @@ public sealed class BlockFailureTests
     public void A_foreign_block_that_cannot_be_read_is_named_and_stops_nothing_else(FileOperationKind kind, int errno)
     {
         EngineHarness engine = OpenWithClosedWindow();
-        string ulid = TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
-        FaultRule unreadable = _files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = $"{ulid}*", Sticky = true });
+        string ulid = TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
+        FaultRule unreadable = _history.Files.Add(new FaultRule(new Fault.Error(errno), kind) { Path = $"{ulid}*", Sticky = true });
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.True(unreadable.Injections > 2);
         Assert.Equal((EnginePhase.Ready, 0), (engine.Engine.Phase, engine.Engine.Stats().BlocksQuarantined));
         Assert.Contains(ulid, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
         Assert.Single(engine.Engine.Stats().Blocks); // the conversion was not held up
-        AssertAllRead(engine);
-        _files.Remove(unreadable);
+        _history.AssertAllRead(engine);
+        _history.Files.Remove(unreadable);
         engine.CompactByStep();
         Assert.Equal(2, engine.Engine.Stats().Blocks.Length);
-        Assert.Contains(Sample.Of(CurrentMs - 1, 7), engine.ReadAll()[Labels.Print(Series[0])]);
+        Assert.Contains(Sample.Of(CurrentMs - 1, 7), engine.ReadAll()[Labels.Print(_history.Series[0])]);
     }
 
     [Fact]
     public void A_damaged_foreign_block_that_cannot_be_moved_is_named_and_stops_nothing_else()
     {
         EngineHarness engine = OpenWithClosedWindow();
-        string ulid = TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
-        _disk.Unlink($"{TestBlocks.Directory}/{ulid}/index");
-        FaultRule stuck = _files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Rename) { Path = $"quarantine/block-{ulid}", Sticky = true });
+        string ulid = TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(CurrentMs - 1, 7)])]).ToString();
+        _history.Disk.Unlink($"{TestBlocks.Directory}/{ulid}/index");
+        FaultRule stuck = _history.Files.Add(new FaultRule(new Fault.Error(NotPermitted), FileOperationKind.Rename) { Path = $"quarantine/block-{ulid}", Sticky = true });
         for (int i = 0; i < 5; i++)
         {
             _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-            Later(engine);
+            _history.Later(engine);
         }
 
         Assert.True(stuck.Injections > 0);
         Assert.Equal(EnginePhase.Ready, engine.Engine.Phase);
         Assert.Contains(ulid, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
         Assert.Single(engine.Engine.Stats().Blocks);
-        AssertAllRead(engine);
+        _history.AssertAllRead(engine);
     }
 
     /// <summary>The whole history with one operation of its work on blocks failing once.</summary>
     /// <returns>False if there are not so many operations.</returns>
     private bool RunWithFailure(FaultRule rule, List<string> problems)
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_files, Options, _time);
-        Write(engine, -4, 0);
-        Write(engine, -3, 0);
+        EngineHarness engine = _history.Open();
+        _history.Write(engine, -4, 0);
+        _history.Write(engine, -3, 0);
         engine.FlushByStep();
-        Write(engine, -3, 1);
-        Write(engine, 0, 0);
+        _history.Write(engine, -3, 1);
+        _history.Write(engine, 0, 0);
         engine.FlushByStep();
-        Rest(engine, rule);
+        _history.Rest(engine, rule);
         if (engine.Engine.Phase == EnginePhase.Ready)
         {
-            Write(engine, -3, 0, value: 5);
+            _history.Write(engine, -3, 0, value: 5);
             engine.FlushByStep();
-            TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Series[0], [Sample.Of(TimeOf(-3, 0), -1), Sample.Of(TimeOf(-3, 3), -1)])]);
-            Rest(engine, rule);
+            TestBlocks.Put(_history.Disk, TestBlocks.Directory, TestBlocks.Name(1), [(_history.Series[0], [Sample.Of(_history.TimeOf(-3, 0), -1), Sample.Of(_history.TimeOf(-3, 3), -1)])]);
+            _history.Rest(engine, rule);
         }
 
         if (engine.Engine.Phase == EnginePhase.Ready)
         {
-            _time.Advance(TimeSpan.FromHours(4));
-            Write(engine, 2, 0);
+            _history.Time.Advance(TimeSpan.FromHours(4));
+            _history.Write(engine, 2, 0);
             engine.FlushByStep();
-            for (int i = 0; i < 2; i++) Rest(engine, rule);
+            for (int i = 0; i < 2; i++) _history.Rest(engine, rule);
         }
 
-        if (_files.Injected.Count == 0) return false;
-        string what = _files.Injected[0];
-        bool isSync = what.StartsWith("SyncDir ", StringComparison.Ordinal) || what.StartsWith("SyncAll /disk/data/MANIFEST", StringComparison.Ordinal);
-        bool mayFail = isSync || what.Contains("/MANIFEST", StringComparison.Ordinal); // nobody knows which one stands
-        bool hasFailed = engine.Engine.Phase == EnginePhase.Failed;
-        if (hasFailed && !mayFail) problems.Add($"{what}: the storage is read-only: {engine.Engine.Stats().Failure}");
-        if (!hasFailed && isSync) problems.Add($"{what}: the storage is not read-only");
-        if (hasFailed) CheckAfterFailure(what, engine, problems);
+        if (_history.FirstFailure(engine, problems) is not { } what) return false;
+        if (engine.Engine.Phase == EnginePhase.Failed) CheckAfterFailure(what, engine, problems);
         else CheckAtRest(what, engine, problems);
         return true;
     }
@@ -361,12 +303,12 @@ public sealed class BlockFailureTests
         EngineStats stats = engine.Engine.Stats();
         if (stats.Tables.Length != 1 || stats.BlocksDeleted != 1 || stats.Blocks.Length != 4)
             problems.Add($"{what}: {stats.Tables.Length} tables and {stats.Blocks.Length} blocks after {stats.BlocksDeleted} deletions");
-        problems.AddRange(TestBlocks.Problems(_disk).Select(problem => $"{what}: {problem}"));
+        problems.AddRange(TestBlocks.Problems(_history.Disk).Select(problem => $"{what}: {problem}"));
 
         // A foreign block that could not be read at the first look is named although it is served by now, and so is one that is removed by now.
         problems.AddRange(stats.Damages.Where(static damage => !damage.EndsWith(" again", StringComparison.Ordinal)).Select(damage => $"{what}: {damage}"));
         Compare(what, engine, problems, isDeleted: true);
-        Compare($"{what}, after a restart", Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
+        Compare($"{what}, after a restart", _history.Reopen(CrashPolicy.OnlySynced), problems, isDeleted: true);
     }
 
     private void CheckAfterFailure(string what, EngineHarness engine, List<string> problems)
@@ -374,7 +316,7 @@ public sealed class BlockFailureTests
         Compare(what, engine, problems, isDeleted: null);
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.All])
         {
-            EngineHarness again = Reopen(policy);
+            EngineHarness again = _history.Reopen(policy);
             Compare($"{what}, {policy}", again, problems, isDeleted: null);
             again.CompactByStep();
             Compare($"{what}, {policy}, at rest", again, problems, isDeleted: null);
@@ -384,66 +326,30 @@ public sealed class BlockFailureTests
 
     private void Compare(string when, EngineHarness engine, List<string> problems, bool? isDeleted)
     {
-        var found = engine.ReadAll().SelectMany(static pair => pair.Value.Select(sample => (Key: (pair.Key, sample.TimeMs), sample.ValueBits)))
-            .ToDictionary(static sample => sample.Key, static sample => sample.ValueBits);
-        foreach (((string Series, long TimeMs) key, ulong bits) in _expected)
+        Dictionary<(string, long), ulong> found = FailureHistory.Found(engine);
+        foreach (((string Series, long TimeMs) key, ulong bits) in _history.Expected)
         {
-            bool isOld = key.TimeMs < TimeOf(-3, 0);
+            bool isOld = key.TimeMs < _history.TimeOf(-3, 0);
             if (isOld && isDeleted == true && found.ContainsKey(key)) problems.Add($"{when}: {key} is not deleted");
             if (isOld && isDeleted != false) continue;
             if (!found.TryGetValue(key, out ulong actual) || actual != bits) problems.Add($"{when}: {key} is lost");
         }
     }
 
-    private void Rest(EngineHarness engine, FaultRule rule)
-    {
-        _files.Add(rule);
-        _ = engine.Engine.CompactBlocksAsync(CancellationToken.None);
-        for (int i = 0; i < 4; i++) Later(engine);
-        _files.Remove(rule);
-    }
-
     private EngineHarness OpenWithClosedWindow()
     {
-        EngineHarness engine = EngineHarness.OpenStepwise(_files, Options, _time);
-        Write(engine, -2, 0);
-        Write(engine, -2, 1);
+        EngineHarness engine = _history.Open();
+        _history.Write(engine, -2, 0);
+        _history.Write(engine, -2, 1);
         engine.FlushByStep();
         return engine;
     }
 
-    private EngineHarness Reopen(CrashPolicy policy) => EngineHarness.OpenStepwise(_disk.CrashClone(policy, seed: 1), Options, _time);
-
-    private void Later(EngineHarness engine)
-    {
-        _time.Advance(TimeSpan.FromMinutes(6));
-        while (engine.Engine.StepBlocks())
-        {
-        }
-    }
-
-    private WriteReport Write(EngineHarness engine, int window, int step, double value = 0)
-    {
-        WriteReport report = engine.WriteAsync([.. Series.Select((labels, i) => (labels, new[] { Sample.Of(TimeOf(window, step), value + i) }))]).GetAwaiter().GetResult();
-        if (report.Status != WriteStatus.Written) return report;
-        for (int i = 0; i < Series.Length; i++) _expected[(Labels.Print(Series[i]), TimeOf(window, step))] = Sample.Of(0, value + i).ValueBits;
-        return report;
-    }
-
-    private static long TimeOf(int window, int step) => CurrentMs + window * WindowMs + step * 60_000;
-
     private void AssertConverted(EngineHarness engine)
     {
         Assert.Equal((1, 0, EnginePhase.Ready), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length, engine.Engine.Phase));
-        Assert.Equal([], TestBlocks.Problems(_disk));
-        AssertAllRead(engine);
-        AssertAllRead(Reopen(CrashPolicy.OnlySynced));
-    }
-
-    private void AssertAllRead(EngineHarness engine)
-    {
-        List<string> problems = [];
-        Compare("read", engine, problems, isDeleted: false);
-        Assert.Equal([], problems);
+        Assert.Equal([], TestBlocks.Problems(_history.Disk));
+        _history.AssertAllRead(engine);
+        _history.AssertAllRead(_history.Reopen(CrashPolicy.OnlySynced));
     }
 }

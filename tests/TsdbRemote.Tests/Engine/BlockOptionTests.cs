@@ -2,23 +2,17 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 
 /// <summary>Each option of conversion and retention by a history that ends otherwise under another value.</summary>
-public sealed class BlockOptionTests
+public sealed class BlockOptionTests : OneSeriesTests
 {
-    private const long WindowMs = 7_200_000;
-    private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
-    private static readonly byte[] Name = Labels.Encode(("__name__", "m"));
-
-    private readonly CrashFileSystem _disk = new("/disk");
-    private readonly ManualTime _time = new();
-    private EngineHarness? _open;
-
-    public BlockOptionTests() => _time.Advance(TimeSpan.FromMilliseconds(CurrentMs));
+    public BlockOptionTests()
+        : base(TimeSpan.Zero)
+    {
+    }
 
     [Fact]
     public void Without_conversion_tables_stay_tables_and_blocks_that_are_there_are_served_all_the_same()
@@ -30,7 +24,7 @@ public sealed class BlockOptionTests
 
         engine = Open(new IntegrationOptions { SstableToBlockConversion = false });
         Write(engine, At(-2), 2);
-        TestBlocks.Put(_disk, TestBlocks.Directory, TestBlocks.Name(1), [(Name, [Sample.Of(At(-5), 5)])]);
+        TestBlocks.Put(Disk, TestBlocks.Directory, TestBlocks.Name(1), [(Name, [Sample.Of(At(-5), 5)])]);
         engine.CompactByStep();
         Assert.Equal((2, 1), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
         Assert.Equal([Sample.Of(At(-5), 5), Sample.Of(At(-3), 1), Sample.Of(At(-2), 2)], engine.ReadAll().Values.Single());
@@ -46,7 +40,7 @@ public sealed class BlockOptionTests
     public void Block_compaction_makes_one_block_of_a_range_that_is_complete_and_of_blocks_that_overlap(bool isOn, int blocks)
     {
         StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0), BlockCompaction = isOn } };
-        EngineHarness engine = EngineHarness.OpenStepwise(_disk, options, _time);
+        EngineHarness engine = EngineHarness.OpenStepwise(Disk, options, Time);
         foreach (int window in (int[])[-5, -4, -3]) Write(engine, At(window), window);
         engine.CompactByStep();
         Write(engine, At(-4), 1);
@@ -67,7 +61,7 @@ public sealed class BlockOptionTests
         for (; engine.Engine.Stats().Blocks.IsEmpty && minutes < 300; minutes++)
         {
             engine.CompactByStep();
-            _time.Advance(TimeSpan.FromMinutes(1));
+            Time.Advance(TimeSpan.FromMinutes(1));
         }
 
         Assert.Equal(expectedMinutes, minutes - 1);
@@ -84,16 +78,16 @@ public sealed class BlockOptionTests
         engine.CompactByStep();
         Assert.Single(engine.Engine.Stats().Blocks); // the first time nothing waits
         Write(engine, At(-2) + 1, 2);
-        DoWhatIsDue(engine);
-        _time.Advance(TimeSpan.FromMinutes(5));
+        engine.FlushAndConvertByStep();
+        Time.Advance(TimeSpan.FromMinutes(5));
         Write(engine, At(-2) + 2, 3);
-        DoWhatIsDue(engine);
+        engine.FlushAndConvertByStep();
         int before = engine.Engine.Stats().Blocks.Length;
         int minutes = 0;
         for (; engine.Engine.Stats().LateConversions < 2 && engine.Engine.Stats().Tables.Length > 0 && minutes < 100; minutes++)
         {
-            _time.Advance(TimeSpan.FromMinutes(1));
-            DoWhatIsDue(engine);
+            Time.Advance(TimeSpan.FromMinutes(1));
+            engine.FlushAndConvertByStep();
         }
 
         Assert.Equal(expectedMinutes, minutes);
@@ -109,7 +103,7 @@ public sealed class BlockOptionTests
         Write(engine, At(-2), 1);
         engine.CompactByStep();
         Write(engine, At(-2) + 1, 2);
-        DoWhatIsDue(engine);
+        engine.FlushAndConvertByStep();
         Assert.Single(engine.Engine.Stats().Tables);
         engine.CompactByStep();
         Assert.Empty(engine.Engine.Stats().Tables);
@@ -125,7 +119,7 @@ public sealed class BlockOptionTests
         Write(engine, At(-2) + 1, 2);
         engine.Engine.Step();
         Assert.Empty(engine.Engine.Stats().Tables);
-        _time.Advance(TimeSpan.FromMinutes(10));
+        Time.Advance(TimeSpan.FromMinutes(10));
         while (engine.Engine.Step())
         {
         }
@@ -144,7 +138,7 @@ public sealed class BlockOptionTests
         foreach (ChunkEncodingChoice choice in Enum.GetValues<ChunkEncodingChoice>())
         {
             var disk = new CrashFileSystem("/disk");
-            EngineHarness engine = EngineHarness.OpenStepwise(disk, OptionsOf(new IntegrationOptions { ChunkEncoding = choice }), _time);
+            EngineHarness engine = EngineHarness.OpenStepwise(disk, OptionsOf(new IntegrationOptions { ChunkEncoding = choice }), Time);
             Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Name, samples))).Status);
             engine.CompactByStep();
             blocks[choice] = Assert.Single(engine.Engine.Stats().Blocks);
@@ -168,12 +162,12 @@ public sealed class BlockOptionTests
         EngineHarness engine = OpenWithBlocks(new RetentionOptions { Time = hours is { } given ? Duration.Hours(given) : null });
         engine.CompactByStep();
         Assert.Equal(3, engine.Engine.Stats().Blocks.Length); // the clock is not believed yet
-        _time.Advance(TimeSpan.FromMinutes(2));
+        Time.Advance(TimeSpan.FromMinutes(2));
         engine.CompactByStep();
         Assert.Equal((left, 3 - left), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().BlocksDeleted));
         Assert.Equal(left + 1, engine.ReadAll().Values.Single().Count);
         engine.CompactByStep();
-        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal), _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
+        Assert.Equal(engine.Engine.Stats().Blocks.Select(static block => block.Ulid).Order(StringComparer.Ordinal), Disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
     }
 
     [Fact]
@@ -182,23 +176,22 @@ public sealed class BlockOptionTests
         EngineHarness engine = OpenWithBlocks(new RetentionOptions());
         long blocks = engine.Engine.Stats().Blocks.Sum(static block => block.Bytes);
         long others = engine.Engine.Stats().Tables.Sum(static table => table.Size) + engine.Engine.Stats().WalUnflushedBytes;
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(blocks + others + 100_000) });
+        engine = Open(OptionsOf(new RetentionOptions { Size = new ByteSize(blocks + others + 100_000) }));
         engine.CompactByStep();
         Assert.Equal(3, engine.Engine.Stats().Blocks.Length);
 
         // Table and log are the larger part: they take half of the size from the blocks, and no more.
         Assert.True(others > blocks, $"{others} and {blocks}");
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(2 * blocks) });
+        engine = Open(OptionsOf(new RetentionOptions { Size = new ByteSize(2 * blocks) }));
         engine.CompactByStep();
         Assert.Equal(0, engine.Engine.Stats().BlocksDeleted);
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(2 * blocks - 2) });
+        engine = Open(OptionsOf(new RetentionOptions { Size = new ByteSize(2 * blocks - 2) }));
         engine.CompactByStep();
         Assert.Equal(1, engine.Engine.Stats().BlocksDeleted);
         Assert.DoesNotContain(Sample.Of(At(-5), -5), engine.ReadAll().Values.Single());
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = new ByteSize(1) });
+        engine = Open(OptionsOf(new RetentionOptions { Size = new ByteSize(1) }));
         engine.CompactByStep();
         Assert.Equal([Sample.Of(NowMs, 0)], engine.ReadAll().Values.Single());
-
     }
 
     [Fact]
@@ -206,13 +199,13 @@ public sealed class BlockOptionTests
     {
         EngineHarness engine = OpenWithBlocks(new RetentionOptions());
         string junk = $"{TestBlocks.Directory}/{TestBlocks.Name(1)}";
-        _disk.MakeDir(junk);
-        _disk.WriteNew($"{junk}/index", new byte[1 << 20], sync: true);
+        Disk.MakeDir(junk);
+        Disk.WriteNew($"{junk}/index", new byte[1 << 20], sync: true);
         using var log = new HeardWarnings();
-        engine = Open(new IntegrationOptions(), new RetentionOptions { Size = ByteSize.Kibibytes(100) }, log);
+        engine = Open(OptionsOf(new RetentionOptions { Size = ByteSize.Kibibytes(100) }), log);
         for (int round = 0; round < 130; round++)
         {
-            _time.Advance(TimeSpan.FromSeconds(31));
+            Time.Advance(TimeSpan.FromSeconds(31));
             while (engine.Engine.StepBlocks())
             {
             }
@@ -230,8 +223,8 @@ public sealed class BlockOptionTests
     public void T43_a_clock_that_jumps_deletes_nothing(int days)
     {
         var time = new JumpingTime(DateTimeOffset.FromUnixTimeMilliseconds(CurrentMs));
-        StorageOptions options = OptionsOf(new IntegrationOptions(), new RetentionOptions { Time = Duration.Hours(24 * 30) });
-        EngineHarness engine = EngineHarness.OpenStepwise(_disk, options, time);
+        StorageOptions options = OptionsOf(new RetentionOptions { Time = Duration.Hours(24 * 30) });
+        EngineHarness engine = EngineHarness.OpenStepwise(Disk, options, time);
         Write(engine, At(-3), 1);
         time.Advance(TimeSpan.FromMinutes(5));
         engine.CompactByStep();
@@ -255,18 +248,9 @@ public sealed class BlockOptionTests
         Assert.Contains(Sample.Of(At(-3), 1), engine.ReadAll().Values.Single());
     }
 
-    private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
+    private long NowMs => Time.GetUtcNow().ToUnixTimeMilliseconds();
 
-    private static long At(int window) => CurrentMs + window * WindowMs;
-
-    private static StorageOptions OptionsOf(IntegrationOptions integration, RetentionOptions? retention = null) =>
-        EngineHarness.SmallOptions with { Integration = integration with { BlockCompaction = false }, Retention = retention ?? new RetentionOptions() };
-
-    private EngineHarness Open(IntegrationOptions integration, RetentionOptions? retention = null, ILoggerFactory? log = null)
-    {
-        _open?.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        return _open = EngineHarness.OpenStepwise(_disk, OptionsOf(integration, retention), _time, log);
-    }
+    private static StorageOptions OptionsOf(RetentionOptions retention) => OptionsOf(new IntegrationOptions()) with { Retention = retention };
 
     private sealed class HeardWarnings : ILoggerFactory, ILogger
     {
@@ -292,26 +276,14 @@ public sealed class BlockOptionTests
     }
 
     /// <summary>Three blocks and a sample of now.</summary>
-    /// <summary>What the engine does by itself, with nobody asking.</summary>
-    private static void DoWhatIsDue(EngineHarness engine)
-    {
-        engine.FlushByStep();
-        while (engine.Engine.StepBlocks())
-        {
-        }
-    }
-
     private EngineHarness OpenWithBlocks(RetentionOptions retention)
     {
-        _time.Advance(TimeSpan.FromMinutes(30));
+        Time.Advance(TimeSpan.FromMinutes(30));
         EngineHarness engine = Open(new IntegrationOptions());
         foreach (int window in (int[])[-5, -4, -2]) Write(engine, At(window), window);
         Write(engine, NowMs, 0);
         engine.CompactByStep();
         Assert.Equal(3, engine.Engine.Stats().Blocks.Length);
-        return Open(new IntegrationOptions(), retention);
+        return Open(OptionsOf(retention));
     }
-
-    private static void Write(EngineHarness engine, long time, double value) =>
-        Assert.Equal(WriteStatus.Written, engine.WriteAsync((Name, [Sample.Of(time, value)])).GetAwaiter().GetResult().Status);
 }

@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
@@ -22,22 +21,14 @@ public sealed class CompactionCrashTests
 
     [Theory]
     [MemberData(nameof(CrashHistory.Policies), MemberType = typeof(CrashHistory))]
-    public void T9_a_power_cut_before_any_operation_loses_and_doubles_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind));
-        Assert.Equal([], history.Violations);
-        Assert.True(history.Crashes > 100, $"only {history.Crashes} operations were cut off");
-    }
+    public void T9_a_power_cut_before_any_operation_loses_and_doubles_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind))).AssertSurvived(atLeast: 100);
 
     [Theory]
     [InlineData(CrashKind.OnlySynced)]
     [InlineData(CrashKind.RandomPages)]
-    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind), recoveryEvery: 10);
-        Assert.Equal([], history.Violations);
-        Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
-    }
+    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind)) { RecoveryEvery = 10 }).AssertRecovered(atLeast: 100);
 
     /// <summary>Each sync that the order of operations asks for is needed: a disk on which that one is forgotten loses something.</summary>
     [Theory]
@@ -45,16 +36,11 @@ public sealed class CompactionCrashTests
     [InlineData("directory of the window", SyncKind.Directory, "/tables/1", "00")]
     [InlineData("directory of the tables", SyncKind.Directory, TestTables.Directory, "")]
     public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) =>
-        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, static (wrap, policy) => Run(wrap, policy, stopAtFirst: true));
+        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, Run);
 
-    private static CrashHistory Run(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy, int recoveryEvery = 0, bool stopAtFirst = false)
+    private static CrashHistory Run(CrashPlan plan)
     {
-        var history = new CrashHistory(wrap, policy, Check)
-        {
-            CurrentMs = TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs),
-            RecoveryEvery = recoveryEvery,
-            StopAtFirst = stopAtFirst,
-        };
+        var history = new CrashHistory(plan, TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs), Check);
         EngineHarness engine = EngineHarness.OpenStepwise(history.Begin(), Options, history.Time);
 
         // Tables with two windows each: the first merge takes one of them out, the second the tables. Newer versions in each.
@@ -65,7 +51,7 @@ public sealed class CompactionCrashTests
         Write(0, 1, 4, 100);
         engine.FlushByStep();
         history.CutOffDuring(engine.TablesByStep);
-        if (!stopAtFirst) Assert.Equal((2, 0), (engine.Engine.Stats().Compactions[0].Count, engine.Engine.Stats().Tables.Count(static table => table.Level == 0)));
+        if (!plan.StopAtFirst) Assert.Equal((2, 0), (engine.Engine.Stats().Compactions[0].Count, engine.Engine.Stats().Tables.Count(static table => table.Level == 0)));
 
         // A second run of level 1, so that the next merge goes to level 2, and one more of the next level.
         for (int round = 2; round < 5; round++)
@@ -75,7 +61,7 @@ public sealed class CompactionCrashTests
             history.CutOffDuring(engine.TablesByStep);
         }
 
-        if (!stopAtFirst) Assert.True(engine.Engine.Stats().Compactions[1].Count > 0, "nothing reached level 2");
+        if (!plan.StopAtFirst) Assert.True(engine.Engine.Stats().Compactions[1].Count > 0, "nothing reached level 2");
         history.End();
         return history;
 

@@ -20,22 +20,14 @@ public sealed class ConversionCrashTests
 
     [Theory]
     [MemberData(nameof(CrashHistory.Policies), MemberType = typeof(CrashHistory))]
-    public void T10_T11_a_power_cut_before_any_operation_loses_doubles_and_revives_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind));
-        Assert.Equal([], history.Violations);
-        Assert.True(history.Crashes > 100, $"only {history.Crashes} operations were cut off");
-    }
+    public void T10_T11_a_power_cut_before_any_operation_loses_doubles_and_revives_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind))).AssertSurvived(atLeast: 100);
 
     [Theory]
     [InlineData(CrashKind.OnlySynced)]
     [InlineData(CrashKind.RandomPages)]
-    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(static files => files, new CrashPolicy(kind), recoveryEvery: 40);
-        Assert.Equal([], history.Violations);
-        Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
-    }
+    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind)) { RecoveryEvery = 40 }).AssertRecovered(atLeast: 100);
 
     /// <summary>Each sync that the order of operations asks for is needed: a disk on which that one is forgotten loses, doubles or revives something.</summary>
     [Theory]
@@ -47,16 +39,11 @@ public sealed class ConversionCrashTests
     [InlineData("directory of the block", SyncKind.Directory, "/blocks/", ".tmp-for-creation")]
     [InlineData("directory of the blocks", SyncKind.Directory, TestBlocks.Directory, "")]
     public void Without_this_sync_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) =>
-        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, static (wrap, policy) => Run(wrap, policy, stopAtFirst: true));
+        CrashHistory.AssertNoticed(what, kind, pathPart, suffix, Run);
 
-    private static CrashHistory Run(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy, int recoveryEvery = 0, bool stopAtFirst = false)
+    private static CrashHistory Run(CrashPlan plan)
     {
-        var history = new CrashHistory(wrap, policy, Check)
-        {
-            CurrentMs = TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs),
-            RecoveryEvery = recoveryEvery,
-            StopAtFirst = stopAtFirst,
-        };
+        var history = new CrashHistory(plan, TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs), Check);
         EngineHarness engine = EngineHarness.OpenStepwise(history.Begin(), Options, history.Time);
 
         // Two tables: one that the conversions use up, and one that they leave with the current window.
@@ -67,7 +54,7 @@ public sealed class ConversionCrashTests
         history.Write(engine, 0, 0, 2);
         engine.FlushByStep();
         history.CutOffDuring(engine.BlocksByStep);
-        if (!stopAtFirst) Assert.Equal((2, 1), (engine.Engine.Stats().Conversions, engine.Engine.Stats().Tables.Length));
+        if (!plan.StopAtFirst) Assert.Equal((2, 1), (engine.Engine.Stats().Conversions, engine.Engine.Stats().Tables.Length));
 
         history.Write(engine, -3, 0, 2, value: 1000); // new versions of what is in a block
         history.Write(engine, -3, 2, 4);
@@ -87,7 +74,7 @@ public sealed class ConversionCrashTests
         history.Expire(-6);
         history.CutOffDuring(engine.BlocksByStep); // the manifest drops the blocks
         history.Forget();
-        if (!stopAtFirst) Assert.Equal(2, engine.Engine.Stats().BlocksDeleted);
+        if (!plan.StopAtFirst) Assert.Equal(2, engine.Engine.Stats().BlocksDeleted);
         history.CutOffDuring(engine.BlocksByStep); // their files go, and their names are forgotten
         history.CutOffDuring(engine.BlocksByStep);
         history.End();

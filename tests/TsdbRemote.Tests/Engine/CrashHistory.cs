@@ -1,3 +1,4 @@
+using System.Diagnostics.CodeAnalysis;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage;
@@ -6,6 +7,20 @@ using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
+
+/// <summary>How a history is cut off.</summary>
+/// <param name="Policy">What a power cut leaves.</param>
+internal sealed record CrashPlan(CrashPolicy Policy)
+{
+    /// <summary>The disk as the engine sees it: some test leaves out a sync.</summary>
+    public Func<CrashFileSystem, IFileSystem> Wrap { get; init; } = static files => files;
+
+    /// <summary>One in so many operations of each recovery is cut off, too; 0 for none.</summary>
+    public int RecoveryEvery { get; init; }
+
+    /// <summary>Nothing more is done once something is wrong, and nothing is demanded of what was done.</summary>
+    public bool StopAtFirst { get; init; }
+}
 
 /// <summary>One history on a disk, cut off before each operation of the work that it is about; whatever the disk may then hold is opened and looked at.</summary>
 /// <remarks>
@@ -27,6 +42,16 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
     private readonly Dictionary<(string Series, long TimeMs), ulong> _sent = [];
     private IFileSystem? _files;
     private bool _isArmed;
+
+    /// <summary>A history that is cut off as planned.</summary>
+    [SetsRequiredMembers]
+    public CrashHistory(CrashPlan plan, long currentMs, Action<CrashHistory, CrashFileSystem, string> check)
+        : this(plan.Wrap, plan.Policy, check)
+    {
+        CurrentMs = currentMs;
+        RecoveryEvery = plan.RecoveryEvery;
+        StopAtFirst = plan.StopAtFirst;
+    }
 
     /// <summary>Where the history begins, ms: window 0.</summary>
     public required long CurrentMs { get; init; }
@@ -63,18 +88,31 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
     /// <param name="pathPart">Part of the path of what is not synced.</param>
     /// <param name="suffix">The path's end.</param>
     /// <param name="run">Runs the history on such a disk, until something is wrong.</param>
-    public static void AssertNoticed(
-        string what, SyncKind kind, string pathPart, string suffix, Func<Func<CrashFileSystem, IFileSystem>, CrashPolicy, CrashHistory> run)
+    public static void AssertNoticed(string what, SyncKind kind, string pathPart, string suffix, Func<CrashPlan, CrashHistory> run)
     {
         foreach (CrashPolicy policy in (CrashPolicy[])[CrashPolicy.OnlySynced, CrashPolicy.RandomPages(0.5), CrashPolicy.DataOnly, CrashPolicy.EntryOnly, CrashPolicy.Reordered])
         {
             ForgetfulFileSystem? forgetful = null;
-            CrashHistory history = run(files => forgetful = new ForgetfulFileSystem(files, kind, pathPart, suffix), policy);
+            CrashHistory history = run(new CrashPlan(policy) { Wrap = files => forgetful = new ForgetfulFileSystem(files, kind, pathPart, suffix), StopAtFirst = true });
             Assert.True(forgetful!.Forgotten > 0, $"{what}: no such sync was ever asked for");
             if (history.Violations.Count > 0) return;
         }
 
         Assert.Fail($"{what}: nobody noticed that this sync was left out");
+    }
+
+    /// <summary>Nothing went wrong wherever it was cut off, and it was often enough.</summary>
+    public void AssertSurvived(int atLeast)
+    {
+        Assert.Equal([], Violations);
+        Assert.True(Crashes > atLeast, $"only {Crashes} operations were cut off");
+    }
+
+    /// <summary>Nothing went wrong wherever a recovery was cut off, and they were often enough.</summary>
+    public void AssertRecovered(int atLeast)
+    {
+        Assert.Equal([], Violations);
+        Assert.True(RecoveryCrashes > atLeast, $"only {RecoveryCrashes} recoveries were cut off");
     }
 
     public static string NameOf(int series) => Labels.Print(LabelsOf(series));

@@ -4,23 +4,17 @@ using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 
 /// <summary>Each option that chooses between tables and blocks by what is then stored and answered.</summary>
-public sealed class ModeOptionTests
+public sealed class ModeOptionTests : OneSeriesTests
 {
-    private const long WindowMs = 7_200_000;
-    private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, WindowMs);
-    private static readonly byte[] Name = Labels.Encode(("__name__", "m"));
-
-    private readonly CrashFileSystem _disk = new("/disk");
-    private readonly ManualTime _time = new();
-    private EngineHarness? _open;
-
-    public ModeOptionTests() => _time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
+    public ModeOptionTests()
+        : base(TimeSpan.FromMinutes(40))
+    {
+    }
 
     [Fact]
     public void Without_hybrid_mode_no_table_becomes_a_block_and_reads_look_into_tables_alone()
@@ -70,9 +64,9 @@ public sealed class ModeOptionTests
     [MemberData(nameof(WritePaths))]
     public void The_write_path_is_what_a_flush_of_an_open_window_ends_as(string what, WritePathChoice path, bool isLsmEnabled, int blocks)
     {
-        EngineHarness engine = Open(new IntegrationOptions { WritePath = path }, new LsmOptions { Enabled = isLsmEnabled });
+        EngineHarness engine = Open(OptionsOf(new IntegrationOptions { WritePath = path }) with { Lsm = new LsmOptions { Enabled = isLsmEnabled } });
         Write(engine, At(0), 1);
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         Assert.True((blocks, 1 - blocks) == (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length), what);
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
     }
@@ -90,12 +84,12 @@ public sealed class ModeOptionTests
         for (int round = 0; round < 3; round++)
         {
             foreach (int window in (int[])[-5, -1, 0]) Write(engine, At(window) + round, round);
-            FlushAndConvert(engine);
+            engine.FlushAndConvertByStep();
             Assert.Equal((3 * (round + 1), 0), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
         }
 
         Assert.Equal(9, engine.ReadAll().Values.Single().Count);
-        Assert.Equal([], TestBlocks.Problems(_disk));
+        Assert.Equal([], TestBlocks.Problems(Disk));
     }
 
     [Fact]
@@ -105,12 +99,12 @@ public sealed class ModeOptionTests
         EngineHarness engine = Open(new IntegrationOptions { WritePath = WritePathChoice.Blocks });
         Write(engine, At(-3), 1);
         Write(engine, At(0), 2);
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         StoredBlockStats[] blocks = [.. engine.Engine.Stats().Blocks.OrderBy(static block => block.MinTimeMs)];
         Assert.Equal([At(-3), At(0)], blocks.Select(static block => block.MinTimeMs));
         Assert.Equal(
             [[], ["from-out-of-order"]],
-            blocks.Select(block => (string[])[.. BlockMeta.Read(_disk, $"{TestBlocks.Directory}/{block.Ulid}/{BlockMeta.FileName}").Compaction.Hints]));
+            blocks.Select(block => (string[])[.. BlockMeta.Read(Disk, $"{TestBlocks.Directory}/{block.Ulid}/{BlockMeta.FileName}").Compaction.Hints]));
     }
 
     [Fact]
@@ -175,7 +169,7 @@ public sealed class ModeOptionTests
         engine.FlushByStep();
         Assert.Single(engine.Engine.Stats().Tables);
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
     }
 
@@ -184,17 +178,17 @@ public sealed class ModeOptionTests
     {
         EngineHarness engine = Open(new IntegrationOptions());
         Write(engine, At(0), 1);
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         Assert.Equal((0, 1), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
 
         Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
         Write(engine, At(0) + 1, 2);
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         Assert.Equal((1, 0), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length)); // both tables
 
         Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Lsm));
         Write(engine, At(0) + 2, 3);
-        FlushAndConvert(engine);
+        engine.FlushAndConvertByStep();
         Assert.Equal((1, 1), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
         Sample[] all = [Sample.Of(At(0), 1), Sample.Of(At(0) + 1, 2), Sample.Of(At(0) + 2, 3)];
         Assert.Equal(all, engine.ReadAll().Values.Single());
@@ -219,9 +213,9 @@ public sealed class ModeOptionTests
     [InlineData(false)]
     public async Task Parallel_sstable_reads_has_other_threads_read_tables_beside_that_of_the_read(bool isOn)
     {
-        var disk = new ThreadsOfTables(_disk);
+        var disk = new ThreadsOfTables(Disk);
         StorageOptions options = EngineHarness.SmallOptions with { Read = EngineHarness.SmallOptions.Read with { ParallelSstableReads = isOn } };
-        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, options, _time);
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, options, Time);
         for (int table = 0; table < 3; table++)
         {
             Write(engine, At(0) + table, table);
@@ -237,30 +231,7 @@ public sealed class ModeOptionTests
         else Assert.Equal([Environment.CurrentManagedThreadId], disk.Threads);
     }
 
-    private static long At(int window) => CurrentMs + window * WindowMs;
-
-    private EngineHarness Open(IntegrationOptions integration, LsmOptions? lsm = null)
-    {
-        _open?.DisposeAsync().AsTask().GetAwaiter().GetResult();
-        StorageOptions options = EngineHarness.SmallOptions with { Integration = integration with { BlockCompaction = false }, Lsm = lsm ?? EngineHarness.SmallOptions.Lsm };
-        return _open = EngineHarness.OpenStepwise(_disk, options, _time);
-    }
-
-    /// <summary>What the engine does by itself once a MemTable is full.</summary>
-    private static void FlushAndConvert(EngineHarness engine)
-    {
-        engine.FlushByStep();
-        while (engine.Engine.StepBlocks())
-        {
-        }
-    }
-
     private static void AssertVersion(EngineHarness engine, int version) => Assert.Equal([Sample.Of(At(0), version)], engine.ReadAll().Values.Single());
-
-    private static void Write(EngineHarness engine, long time, double value) => Write(engine, Sample.Of(time, value));
-
-    private static void Write(EngineHarness engine, params Sample[] samples) =>
-        Assert.Equal(WriteStatus.Written, engine.WriteAsync((Name, samples)).GetAwaiter().GetResult().Status);
 
     /// <summary>A disk that notes which threads read tables, and has each wait until there is a second one.</summary>
     private sealed class ThreadsOfTables(IFileSystem inner) : IFileSystem
