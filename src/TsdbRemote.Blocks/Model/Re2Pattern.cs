@@ -21,7 +21,7 @@ internal sealed class Re2Pattern
     // Reading the clock costs as much as matching a short value: of those, every so many stands for its neighbours.
     private const int ClockedEvery = 16;
 
-    // What took longer is matched once more: see Measure. Short, that is at most 256 symbols; and long.
+    // What took longer is matched once more: see MatchesMeasured. Short, that is at most 256 symbols; and long.
     private static readonly TimeSpan ConspicuousShort = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan ConspicuousLong = TimeSpan.FromMilliseconds(20);
 
@@ -36,6 +36,9 @@ internal sealed class Re2Pattern
     private readonly TimeProvider _clock = TimeProvider.System;
     private long _shortValues;
     private long _ticksBeyond;
+
+    // Known of a slow expression, from what was measured twice; otherwise 0.
+    private long _slowTicksPerByte;
 
     private Re2Pattern(byte[][] templates)
     {
@@ -165,14 +168,17 @@ internal sealed class Re2Pattern
     /// <remarks>
     /// The clock goes on while the machine pauses or the thread is not scheduled, and .NET's own limit is by the clock, too. None of that is the
     /// expression's fault and it hardly happens twice to one value, so what took conspicuously long is matched once more and the shorter time counts.
+    /// Once it is known to be slow only what is slower still is: it would else cost twice what it may.
     /// </remarks>
     private bool MatchesMeasured(ReadOnlySpan<char> symbols, int bytes, int values, TimeSpan conspicuous)
     {
         TimeSpan elapsed = Measure(symbols, out bool? isMatch);
-        if (isMatch is null || elapsed > conspicuous)
+        int size = Math.Max(bytes, MaxSymbolsOnStack); // a short value tells little about long ones
+        if (isMatch is null || (elapsed > conspicuous && elapsed.Ticks / 2 > size * Volatile.Read(ref _slowTicksPerByte)))
         {
             TimeSpan again = Measure(symbols, out isMatch);
             if (again < elapsed) elapsed = again;
+            if (elapsed > conspicuous) Volatile.Write(ref _slowTicksPerByte, elapsed.Ticks / size + 1);
         }
 
         if (isMatch is not { } answer) throw TooSlow();
