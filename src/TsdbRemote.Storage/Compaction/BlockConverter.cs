@@ -33,6 +33,9 @@ public sealed class BlockConverter
     // What the merge may hold at a time; a conversion runs beside the reads, so it takes less than one of them may.
     private const long MemoryBytes = 64 << 20;
 
+    // So little is done for each that a look at the clock would show.
+    private const int DeclaredAtATime = 256;
+
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly ChunkEncodingChoice _encoding;
@@ -51,12 +54,13 @@ public sealed class BlockConverter
     /// <param name="job">The window and its tables; the caller holds them.</param>
     /// <param name="dictionary">Knows the series of the tables; the caller holds it.</param>
     /// <param name="ulid">Name of the block, never used before.</param>
+    /// <param name="pace">Called between pieces of work with the bytes of chunks written so far.</param>
     /// <param name="cancel">Stops the work between two series.</param>
     /// <returns>The block, or null if nothing of the window could be read.</returns>
     /// <exception cref="CorruptFileException">An index block of a table is damaged: the window cannot be converted.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
+    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, Action<long> pace, CancellationToken cancel)
     {
         var damage = new DamageReport(job.Tables, "the block");
         uint[] ordinals = SelectSeries(job, dictionary, damage, cancel);
@@ -66,7 +70,7 @@ public sealed class BlockConverter
             try
             {
                 List<uint> empty = [];
-                MergeCounts merged = WriteSeries(writer, job, dictionary, ordinals, damage, empty, cancel);
+                MergeCounts merged = WriteSeries(writer, job, dictionary, ordinals, damage, empty, pace, cancel);
                 if (empty.Count == 0)
                 {
                     writer.FinishData();
@@ -112,9 +116,14 @@ public sealed class BlockConverter
 
     private MergeCounts WriteSeries(
         BlockWriter writer, ConversionJob job, SeriesDictionary dictionary, uint[] ordinals, DamageReport damage, List<uint> empty,
-        CancellationToken cancel)
+        Action<long> pace, CancellationToken cancel)
     {
-        foreach (uint ordinal in ordinals) writer.Declare(dictionary.LabelsOf(ordinal));
+        for (int i = 0; i < ordinals.Length; i++)
+        {
+            writer.Declare(dictionary.LabelsOf(ordinals[i]));
+            if (i % DeclaredAtATime == 0) pace(0);
+        }
+
         var sources = new ReadSources([], job.Tables, []);
         var source = new DictionarySource(sources, dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
         using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel);
@@ -125,6 +134,7 @@ public sealed class BlockConverter
             while (!dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) empty.Add(ordinals[next++]);
             while (next < ordinals.Length && dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) next++;
             if (empty.Count == 0) writer.Add(merge.Labels, packer.Pack(merge.Chunks));
+            pace(writer.ChunkBytes);
         }
 
         empty.AddRange(ordinals.AsSpan(next));

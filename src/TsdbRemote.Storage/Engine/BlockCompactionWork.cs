@@ -43,6 +43,7 @@ internal sealed class BlockCompactionWork
     private readonly BlockCompactor _compactor;
     private readonly BlockCompactionPicker _picker;
     private readonly TimeClaims _claims;
+    private readonly CompactionThrottles _throttles;
     private readonly Func<EngineState, IReadOnlyCollection<TimeRange>> _waiting;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
@@ -56,9 +57,12 @@ internal sealed class BlockCompactionWork
     // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
     private readonly Dictionary<string, BlockFigures?> _outOfService = [];
 
+    // The job under way; others read it.
+    private volatile RunningJob? _running;
+
     public BlockCompactionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockUpkeep upkeep, BlockCompactor compactor,
-        BlockCompactionPicker picker, TimeClaims claims, Func<EngineState, IReadOnlyCollection<TimeRange>> waiting, EngineCounters counters,
+        BlockCompactionPicker picker, TimeClaims claims, CompactionThrottles throttles, Func<EngineState, IReadOnlyCollection<TimeRange>> waiting, EngineCounters counters,
         Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
@@ -70,12 +74,16 @@ internal sealed class BlockCompactionWork
         _compactor = compactor;
         _picker = picker;
         _claims = claims;
+        _throttles = throttles;
         _waiting = waiting;
         _counters = counters;
         _damaged = damaged;
         _time = time;
         _log = log;
     }
+
+    /// <summary>The job under way, for people; null if there is none.</summary>
+    public RunningBlockCompaction? Running => _running?.Describe(_time);
 
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
@@ -219,10 +227,38 @@ internal sealed class BlockCompactionWork
     {
         long started = Stopwatch.GetTimestamp();
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using CompactedBlock? made = _compactor.Write(blocks, job.Range, ulid, cancel);
-        Commit(job, blocks, made, ulid);
-        Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
-        return ulid;
+        var running = new RunningJob(job.Range, blocks.Length, blocks.Sum(static block => block.Reader.Bytes), _time.GetTimestamp());
+        _running = running;
+        try
+        {
+            using CompactedBlock? made = Write(job, blocks, ulid, running, cancel);
+            Commit(job, blocks, made, ulid);
+            Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
+            return ulid;
+        }
+        finally
+        {
+            _running = null;
+        }
+    }
+
+    private CompactedBlock? Write(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, Ulid ulid, RunningJob running, CancellationToken cancel)
+    {
+        CompactionThrottle throttle = _throttles.Begin(cancel);
+        try
+        {
+            return _compactor.Write(blocks, job.Range, ulid, Pause, cancel);
+        }
+        finally
+        {
+            EngineCounters.Add(ref _counters.BlockCompactionSleepTicks, throttle.Slept.Ticks);
+        }
+
+        void Pause(long bytesWritten)
+        {
+            running.BytesWritten = bytesWritten;
+            throttle.Pause();
+        }
     }
 
     private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid)
@@ -325,4 +361,27 @@ internal sealed class BlockCompactionWork
         Log.BlocksCompacted(
             _log, inputs.Length, job.Range.MinMs, job.Range.MaxMs, ulid.ToString(), made.Writer.Stats.Samples, made.Writer.Stats.Series, read, written, elapsed.TotalSeconds);
     }
+
+    /// <summary>A job that has begun.</summary>
+    private sealed class RunningJob(TimeRange range, int blocks, long bytes, long began)
+    {
+        private long _bytesWritten;
+
+        public long BytesWritten
+        {
+            set => Volatile.Write(ref _bytesWritten, value);
+        }
+
+        public RunningBlockCompaction Describe(TimeProvider time) =>
+            new(range.MinMs, range.MaxMs + 1, blocks, bytes, Volatile.Read(ref _bytesWritten), time.GetElapsedTime(began).TotalSeconds);
+    }
 }
+
+/// <summary>A compaction of blocks under way, for people.</summary>
+/// <param name="MinTimeMs">Start of the first block, ms.</param>
+/// <param name="EndTimeMs">Every sample of the blocks is before, ms.</param>
+/// <param name="Blocks">Blocks that become one.</param>
+/// <param name="Bytes">Bytes of them.</param>
+/// <param name="BytesWritten">Bytes of chunks written so far.</param>
+/// <param name="Seconds">Time since it began, sleep included.</param>
+public sealed record RunningBlockCompaction(long MinTimeMs, long EndTimeMs, int Blocks, long Bytes, long BytesWritten, double Seconds);

@@ -39,6 +39,7 @@ internal sealed class ConversionWork
     private readonly ConversionPicker _picker;
     private readonly EngineModes _modes;
     private readonly TimeClaims _claims;
+    private readonly CompactionThrottles _throttles;
     private readonly TableAges _ages;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
@@ -50,7 +51,7 @@ internal sealed class ConversionWork
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        EngineModes modes, TimeClaims claims, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        EngineModes modes, TimeClaims claims, CompactionThrottles throttles, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -61,6 +62,7 @@ internal sealed class ConversionWork
         _picker = picker;
         _modes = modes;
         _claims = claims;
+        _throttles = throttles;
         _ages = ages;
         _counters = counters;
         _damaged = damaged;
@@ -193,7 +195,7 @@ internal sealed class ConversionWork
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
     {
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using PreparedBlock? block = _converter.Write(job, dictionary, ulid, cancel);
+        using PreparedBlock? block = Write(job, dictionary, ulid, cancel);
         if (block is null)
         {
             _passedOver.Add(job.Window.MinMs);
@@ -207,6 +209,19 @@ internal sealed class ConversionWork
         foreach (LevelTable table in job.Tables.Where(table => block.DamagedTables.Contains(table.Entry.Id))) TableQuarantine.Keep(_files, _paths, table);
         Commit(job, block, ulid);
         Count(job, block, ulid, Stopwatch.GetElapsedTime(started));
+    }
+
+    private PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
+    {
+        CompactionThrottle throttle = _throttles.Begin(cancel);
+        try
+        {
+            return _converter.Write(job, dictionary, ulid, _ => throttle.Pause(), cancel);
+        }
+        finally
+        {
+            EngineCounters.Add(ref _counters.ConversionSleepTicks, throttle.Slept.Ticks);
+        }
     }
 
     private void Commit(ConversionJob job, PreparedBlock block, Ulid ulid)

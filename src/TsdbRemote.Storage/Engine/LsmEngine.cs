@@ -63,6 +63,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly DictionaryWork _dictionaries;
     private readonly BlockWork _blocks;
     private readonly CompactionWork _compaction;
+    private readonly CompactionThrottles _throttles;
     private readonly WriteStall _stall;
     private readonly TableAges _ages;
     private readonly CommitLag _lag;
@@ -93,6 +94,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _ages = new TableAges(time);
         _lag = new CommitLag(time);
         _pace = new ReplayPace(time);
+        _throttles = new CompactionThrottles(time, options.Integration.AdaptiveCompaction ? Busyness : null, Sleep);
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
@@ -262,7 +264,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _modes, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
+        _compaction, _blocks.RunningCompaction, Busyness(), _stall, _modes, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -365,11 +367,11 @@ public sealed class LsmEngine : IAsyncDisposable
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
         var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         var conversion = new ConversionWork(
-            _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _ages, _counters, Damaged, _time, _log);
+            _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _throttles, _ages, _counters, Damaged, _time, _log);
         BlockCompactionWork? compaction = _options.Integration.BlockCompaction
             ? new BlockCompactionWork(
                 _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
-                EngineSettings.BlockCompaction(_options), _claims, conversion.Waiting, _counters, Damaged, _time, _log)
+                EngineSettings.BlockCompaction(_options), _claims, _throttles, conversion.Waiting, _counters, Damaged, _time, _log)
             : null;
         return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
@@ -382,8 +384,8 @@ public sealed class LsmEngine : IAsyncDisposable
             _files, _paths, new CompactionOutput(_state.Peek.Manifest.DirectoryId, tables.BloomBitsPerKey, settings.TargetFileBytes, settings.MaxFileBytes));
         var merge = new MergeWork(_files, _paths, commits, compactor, tables, ids, _ages, _counters, Damaged, _log);
         return new CompactionWork(
-            _files, _paths, _state, merge, settings, _claims, _ages, IsLeftToConversion, _options.Integration.AdaptiveCompaction ? Busyness : null, Sleep,
-            _stall.Refresh, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, Damaged, _time, _log);
+            _files, _paths, _state, merge, settings, _claims, _ages, IsLeftToConversion, _throttles, _stall.Refresh,
+            () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, Damaged, _time, _log);
     }
 
     /// <summary>
@@ -402,7 +404,7 @@ public sealed class LsmEngine : IAsyncDisposable
         Environment.ProcessorCount, _writes.InFlight, Volatile.Read(ref _reads), _wal.WaitingRecords, _state.Peek.MemTables.Waiting.Length,
         _options.Lsm.MaxImmutableMemTables, _lag.Mean, _stall.IsCompactionBehind);
 
-    /// <summary>Between two slices of a merge. Without threads of its own the engine has nobody to make way for, and a clock that a test holds would never ring.</summary>
+    /// <summary>Between two slices of a job. Without threads of its own the engine has nobody to make way for, and a clock that a test holds would never ring.</summary>
     private void Sleep(TimeSpan pause, CancellationToken cancel)
     {
         if (_threaded) Task.Delay(pause, _time, cancel).GetAwaiter().GetResult();
