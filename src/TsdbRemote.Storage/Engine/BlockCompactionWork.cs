@@ -15,10 +15,9 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Commits block compactions: several blocks become one.</summary>
 /// <remarks>
-/// Order, as of a conversion: all files of the block but one, synced; then, while no other commit can come between: <c>meta.json</c> with the generation
-/// that stands, the block's name, the manifest (inputs out and named as deleted, output in); then the state that readers see; then each input goes with
-/// its last reader. A crash before the manifest leaves a block whose mark equals directory and generation and that nobody names, one after it leaves
-/// blocks that are named as deleted: the next open removes either.
+/// Order, as of a conversion: all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (inputs out and named as
+/// deleted, output in); then the state that readers see; then each input goes with its last reader. A crash before the manifest leaves a block that nobody names,
+/// one after it leaves blocks that are named as deleted: the next open removes either.
 /// Rank:     the result ranks above everything, and so must hold everything of its range that blocks hold: the range is claimed from before the blocks are
 ///           read from the state until after the commit, so that nobody makes another one of that time. A foreign block that is adopted meanwhile ranks
 ///           below, as it did before.
@@ -232,7 +231,7 @@ internal sealed class BlockCompactionWork
         try
         {
             using CompactedBlock? made = Write(job, blocks, ulid, running, cancel);
-            Commit(job, blocks, made, ulid);
+            Commit(job, blocks, made);
             Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
             return ulid;
         }
@@ -261,59 +260,27 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid)
+    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made)
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
-        StoredBlock? stored = null;
-        using FinishedBlock? finished = made is null ? null : _store.OpenFinished(made.Writer);
-        try
-        {
-            _commits.Commit(
-                manifest =>
+        using var blocks = new NewBlocks(_store, _log);
+        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark });
+        blocks.Commit(
+            _commits,
+            manifest =>
+            {
+                Invariant.Check(manifest.Blocks.Count(block => names.Contains(block.Ulid)) == names.Count);
+                return manifest with
                 {
-                    Invariant.Check(manifest.Blocks.Count(block => names.Contains(block.Ulid)) == names.Count);
-                    ManifestState without = manifest with
-                    {
-                        Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
-                        DeletedBlocks = manifest.DeletedBlocks.AddRange(names),
-                    };
-                    if (made is null) return without;
-                    long rank = manifest.ConversionCounter + 1;
-                    var mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank };
-                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark };
-                    made.Writer.Commit(meta);
-                    stored = new StoredBlock(BlockEntry.Of(meta, rank), finished!.Serve(meta));
-                    return without with { ConversionCounter = rank, Blocks = without.Blocks.Add(stored.Entry) };
-                },
-                (state, manifest) =>
-                {
-                    foreach (StoredBlock block in inputs) _upkeep.Retire(block);
-                    BlockSet rest = state.Blocks.Without(names);
-                    return state.With(manifest, blocks: stored is null ? rest : rest.With(stored));
-                });
-        }
-        catch (Exception failure)
-        {
-            stored?.Reader.Dispose();
-            if (failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed(ulid);
-            throw;
-        }
-
-        stored?.Reader.Dispose(); // the state holds it now
-    }
-
-    private void RemoveUnnamed(Ulid ulid)
-    {
-        try
-        {
-            _store.Remove(ulid.ToString());
-        }
-        catch (DiskException failure)
-        {
-            // The failure that led here is the one to report. The next open removes the block, if no commit comes before it; else it is found as a
-            // foreign one, whose samples other blocks hold as well and outrank.
-            Log.DeleteFailed(_log, _paths.Block(ulid.ToString()), failure);
-        }
+                    Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
+                    DeletedBlocks = manifest.DeletedBlocks.AddRange(names),
+                };
+            },
+            (state, manifest, stored) =>
+            {
+                foreach (StoredBlock block in inputs) _upkeep.Retire(block);
+                return state.With(manifest, blocks: state.Blocks.Without(names).With(stored));
+            });
     }
 
     /// <summary>Blocks that a failure is to blame on, so that another attempt would end alike. None: it is the disk's, or the new block's.</summary>

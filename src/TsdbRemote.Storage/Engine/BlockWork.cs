@@ -288,12 +288,6 @@ internal sealed class BlockWork : IDisposable
         _areBlocksAsked = false;
     }
 
-    private static bool IsFileOfNewBlock(string path)
-    {
-        int suffix = path.IndexOf(BlockDirectory.CreationSuffix + "/", StringComparison.Ordinal);
-        return suffix >= 0 && path[(suffix + BlockDirectory.CreationSuffix.Length + 1)..] != SegmentFormat.DirectoryName;
-    }
-
     private void Failed(Exception failure, Backoff backoff)
     {
         if (backoff == _backoff) EngineCounters.Add(ref _counters.ConversionErrors, 1);
@@ -302,7 +296,7 @@ internal sealed class BlockWork : IDisposable
 
         // Files of a block that is given up are dropped; whatever else was not synced, directories above all, may have left a name that is not what it says.
         // What merely cannot be done now, such as a directory that is away or read-only, puts nothing at risk: the samples stay where they are.
-        bool isFatal = failure is DiskException { IsSync: true } sync && (backoff.IsHopeless || !IsFileOfNewBlock(sync.Path));
+        bool isFatal = failure is DiskException { IsSync: true } sync && (backoff.IsHopeless || !NewBlocks.IsOfNewBlock(sync));
         if (isFatal && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 }

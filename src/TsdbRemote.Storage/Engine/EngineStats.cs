@@ -15,6 +15,8 @@ internal sealed class EngineCounters
     public long SeriesCreated;
     public long Flushes;
     public long FlushErrors;
+    public long FlushesToBlocks;
+    public long FlushBlocks;
     public long FlushBytes;
     public long FlushSamples;
     public long FlushTicks;
@@ -219,10 +221,16 @@ public sealed record EngineStats
     /// <summary>Failed flushes.</summary>
     public required long FlushErrors { get; init; }
 
-    /// <summary>Bytes of flushed tables.</summary>
+    /// <summary>Of the committed flushes those straight into blocks.</summary>
+    public required long FlushesToBlocks { get; init; }
+
+    /// <summary>Blocks that these made.</summary>
+    public required long FlushBlocks { get; init; }
+
+    /// <summary>Bytes of flushed tables, and of chunks and indexes of flushed blocks.</summary>
     public required long FlushBytes { get; init; }
 
-    /// <summary>Samples in flushed tables.</summary>
+    /// <summary>Samples in flushed tables and blocks.</summary>
     public required long FlushSamples { get; init; }
 
     /// <summary>Time spent in flushes, seconds.</summary>

@@ -52,6 +52,8 @@ internal static class EngineStatsReader
                 WalUnflushedBytes = unflushedLogBytes,
                 Flushes = Interlocked.Read(ref counters.Flushes),
                 FlushErrors = Interlocked.Read(ref counters.FlushErrors),
+                FlushesToBlocks = Interlocked.Read(ref counters.FlushesToBlocks),
+                FlushBlocks = Interlocked.Read(ref counters.FlushBlocks),
                 FlushBytes = Interlocked.Read(ref counters.FlushBytes),
                 FlushSamples = Interlocked.Read(ref counters.FlushSamples),
                 FlushSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.FlushTicks)).TotalSeconds,

@@ -119,7 +119,11 @@ public sealed class LsmEngine : IAsyncDisposable
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
-        var flush = new FlushWork(files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, time, log);
+        var converter = new BlockConverter(files, _paths, options.Integration.ChunkEncoding, options.BlockDuration.Milliseconds);
+        var flushToBlocks = new BlockFlush(
+            converter, store, EngineSettings.Conversion(options), _modes, _claims, () => _ready.Task.IsCompletedSuccessfully && !_failure.IsSet, time);
+        var flush = new FlushWork(
+            files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, store, flushToBlocks, time, log);
         long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on
         _stall = new WriteStall(
             () => _background!.Pressure, () => _compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, _counters, log);
@@ -131,7 +135,7 @@ public sealed class LsmEngine : IAsyncDisposable
             EngineSettings.Rotation(options, _modes), _modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed, _dictionaries,
             _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
-        _blocks = NewBlockWork(commits, store, recovered.BlockRests);
+        _blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, _stall, _lag, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
@@ -359,13 +363,12 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
     internal bool StepDictionary() => _dictionaries.Step();
 
-    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, IEnumerable<string> rests)
+    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, BlockConverter converter, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);
         OtherBytes Others(EngineState state) => new(
             state.Levels.Bytes, _background.UnflushedLogBytes, store.QuarantineBytes, store.UnservedBytes(state.Manifest, state.Blocks));
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
-        var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         var conversion = new ConversionWork(
             _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _throttles, _ages, _counters, Damaged, _time, _log);
         BlockCompactionWork? compaction = _options.Integration.BlockCompaction
