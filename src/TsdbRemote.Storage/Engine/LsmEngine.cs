@@ -215,13 +215,13 @@ public sealed class LsmEngine : IAsyncDisposable
         return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _readHelpers);
     }
 
-    /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables or blocks.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
     /// <summary>
-    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, no merge of those tables or blocks
+    /// Completes when everything acknowledged before the call is in tables or blocks, every window that is closed is in a block, no merge of those tables or blocks
     /// is due, and series without data elsewhere have left the dictionary. What comes meanwhile is no part of it.
     /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>

@@ -44,7 +44,7 @@ public sealed record ManifestState
     [JsonRequired]
     public ImmutableArray<DictionaryEntry> Dictionaries { get; init; } = [];
 
-    /// <summary>Log segments that hold data no table has, by number.</summary>
+    /// <summary>Log segments that hold data no table and no block has, by number.</summary>
     [JsonRequired]
     public ImmutableArray<SegmentEntry> Segments { get; init; } = [];
 
@@ -225,7 +225,7 @@ public sealed record TableEntry(
 /// <param name="Entries">Series in it.</param>
 public sealed record DictionaryEntry(long Number, long Length, uint Crc, long Entries);
 
-/// <summary>A log segment that holds what no table has.</summary>
+/// <summary>A log segment that holds what no table and no block has.</summary>
 /// <param name="Number">Its number.</param>
 /// <param name="AcceptedEnd">Where a recovery found its end, in bytes; null if it is sealed, active or not replayed yet.</param>
 /// <param name="Inherited">

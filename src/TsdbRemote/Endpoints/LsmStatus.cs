@@ -58,6 +58,8 @@ internal static class LsmStatus
         {
             Count = stats.Flushes,
             Errors = stats.FlushErrors,
+            ToBlocks = stats.FlushesToBlocks,
+            Blocks = stats.FlushBlocks,
             Bytes = stats.FlushBytes,
             Samples = stats.FlushSamples,
             Seconds = stats.FlushSeconds,

@@ -44,7 +44,7 @@ internal static class LsmText
         Line(text, $"requests     {stats.WriteRequests:N0}, {stats.WriteRequestsFailed:N0} told to come again, {Bytes(stats.InFlightBytes)} in flight");
         Line(text, $"log          {Bytes(stats.WalUnflushedBytes)} not flushed, {stats.Wal.Appends:N0} records in {stats.Wal.Groups:N0} commits, {stats.Wal.Syncs:N0} syncs");
         Line(text, $"memtables    {stats.MemTables.Length}, {Bytes(stats.MemTables.Sum(static memTable => memTable.Bytes))}, {stats.MemTables.Sum(static memTable => memTable.Samples):N0} samples");
-        Line(text, $"flushes      {stats.Flushes:N0}, {stats.FlushErrors} failed, {Bytes(stats.FlushBytes)}, {stats.FlushSeconds:F1} s");
+        Line(text, $"flushes      {stats.Flushes:N0}, {stats.FlushErrors} failed, {stats.FlushesToBlocks:N0} straight into {stats.FlushBlocks:N0} blocks, {Bytes(stats.FlushBytes)}, {stats.FlushSeconds:F1} s");
     }
 
     private static void Levels(StringBuilder text, EngineStats stats)

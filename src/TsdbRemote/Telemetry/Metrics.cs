@@ -89,8 +89,10 @@ internal sealed class Metrics
         Count("tsdb_remote_flushes_total", "Flushes committed.", static stats => stats.Flushes);
         Count("tsdb_remote_flush_errors_total", "Flushes failed.", static stats => stats.FlushErrors);
         Count("tsdb_remote_flush_seconds_total", "Time spent in flushes.", static stats => stats.FlushSeconds);
-        Count("tsdb_remote_flush_bytes_total", "Bytes of tables written by flushes.", static stats => stats.FlushBytes);
-        Count("tsdb_remote_flush_samples_total", "Samples in tables written by flushes.", static stats => stats.FlushSamples);
+        Count("tsdb_remote_flushes_to_blocks_total", "Of these, flushes straight into blocks, in block-only mode.", static stats => stats.FlushesToBlocks);
+        Count("tsdb_remote_flush_blocks_total", "Blocks made by them.", static stats => stats.FlushBlocks);
+        Count("tsdb_remote_flush_bytes_total", "Bytes of tables, and of chunks and indexes of blocks, written by flushes.", static stats => stats.FlushBytes);
+        Count("tsdb_remote_flush_samples_total", "Samples in tables and blocks written by flushes.", static stats => stats.FlushSamples);
         Show("tsdb_remote_flush_last_timestamp_seconds", "When the last flush was committed; 0 if none was.", static stats => stats.LastFlushMs / 1000.0);
         Count("tsdb_remote_merged_duplicates_total", "Exact repetitions dropped by flushes, merges and conversions.", static stats => stats.MergedDuplicates);
         Count("tsdb_remote_merged_conflicts_total", "Older versions of a sample dropped by flushes, merges and conversions.", static stats => stats.MergedConflicts);

@@ -161,6 +161,10 @@ public sealed class OperationsTests
         string[] text = (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=text")).Text.Split('\n');
         Assert.Contains(text, static line => line.StartsWith("compactions  1, 0 failed, of 2 blocks, ", StringComparison.Ordinal));
         string[] metrics = (await server.SendAsync(HttpMethod.Get, "/metrics")).Text.Split('\n');
+        Assert.Contains("tsdb_remote_flushes_to_blocks_total 2", metrics);
+        Assert.Contains("tsdb_remote_flush_blocks_total 2", metrics);
+        Assert.Equal((2, 2), (page.GetProperty("flushes").GetProperty("toBlocks").GetInt64(), page.GetProperty("flushes").GetProperty("blocks").GetInt64()));
+        Assert.Contains(text, static line => line.StartsWith("flushes      2, 0 failed, 2 straight into 2 blocks, ", StringComparison.Ordinal));
         Assert.Contains("tsdb_remote_block_compactions_total 1", metrics);
         Assert.Contains("tsdb_remote_block_compactions_running 0", metrics);
         Assert.Contains("tsdb_remote_block_compaction_blocks_total 2", metrics);
