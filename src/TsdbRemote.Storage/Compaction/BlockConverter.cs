@@ -29,6 +29,7 @@ public sealed record PreparedBlock(
 /// Series are walked in label order by the same merge that answers queries, twice: once for their labels, from which the block's symbols are
 /// made, once for their chunks. Memory: the ids of the window, and what a read may take.
 /// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept.
+/// Stateless; thread-safe.
 /// </remarks>
 public sealed class BlockConverter
 {

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -18,9 +17,9 @@ namespace TsdbRemote.Storage.Engine;
 /// Order, as of a conversion: all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (inputs out and named as
 /// deleted, output in); then the state that readers see; then each input goes with its last reader. A crash before the manifest leaves a block that nobody names,
 /// one after it leaves blocks that are named as deleted: the next open removes either.
-/// Rank:     the result ranks above everything, and so must hold everything of its range that blocks hold: the range is claimed from before the blocks are
-///           read from the state until after the commit, so that nobody makes another one of that time. A foreign block that is adopted meanwhile ranks
-///           below, as it did before.
+/// Rank:     the result ranks above every block of the state that its inputs are read from, and so must hold everything of its range that blocks hold there; a block
+///           that a flush commits meanwhile ranks above it, and a foreign one that is adopted below, as it would have before. The range is claimed from
+///           before the blocks are read until after the commit, so that no other job takes them.
 /// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
 ///           not be opened at the start: put right, it must find its place among the versions as it was.
 /// Not thread-safe: one thread compacts.
@@ -99,10 +98,10 @@ internal sealed class BlockCompactionWork
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
-        if (claim is null || Acquire(job) is not { } blocks) return true;
+        if (claim is null || Acquire(job, out long rank) is not { } blocks) return true;
         try
         {
-            Ulid made = Compact(job, blocks, cancel);
+            Ulid made = Compact(job, blocks, rank, cancel);
             if (blocks.Any(block => asked.Contains(block.Entry.Ulid))) asked.Add(made.ToString());
             foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
         }
@@ -205,10 +204,13 @@ internal sealed class BlockCompactionWork
     }
 
     /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="rank">Of the result.</param>
     /// <returns>Null if the blocks of that time are no longer those of the job.</returns>
-    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job)
+    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job, out long rank)
     {
         EngineState state = _state.Acquire();
+        rank = NewBlocks.RankNow(state.Manifest);
         try
         {
             ImmutableArray<StoredBlock> blocks = [.. state.Blocks.Overlapping(job.Range)];
@@ -222,7 +224,7 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, CancellationToken cancel)
+    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, long rank, CancellationToken cancel)
     {
         long started = Stopwatch.GetTimestamp();
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
@@ -231,7 +233,7 @@ internal sealed class BlockCompactionWork
         try
         {
             using CompactedBlock? made = Write(job, blocks, ulid, running, cancel);
-            Commit(job, blocks, made);
+            Commit(job, blocks, made, rank);
             Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
             return ulid;
         }
@@ -260,11 +262,11 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made)
+    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, long rank)
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         using var blocks = new NewBlocks(_store, _log);
-        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark });
+        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark }, rank);
         blocks.Commit(
             _commits,
             manifest =>

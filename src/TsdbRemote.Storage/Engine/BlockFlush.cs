@@ -3,7 +3,6 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
@@ -13,12 +12,13 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>Decides whether a MemTable may become blocks without a table between, and writes them: block-only mode.</summary>
 /// <remarks>
 /// Rank:     a block ranks below all tables, and the newest block above all others. So a MemTable, whose samples are newer than all that is on disk, may become
-///           blocks where no table holds some of its windows (one that is out of service neither: put right, it would outrank them), and where no job works on them: a
-///           compaction under way will rank above whatever is committed before it. The windows are claimed until after the commit.
+///           blocks where no table holds some of its windows (one that is out of service neither: put right, it would outrank them).
+/// Claims:   none. It takes nothing out of the state that another job may be at work on: conversions and merges need tables of the window, and a compaction ranks
+///           by when it read its inputs, so below these.
 /// Not:      while the log is replayed; when other MemTables wait behind this one, since a table is written faster and a flush holds the log; when
 ///           the MemTable holds more than <see cref="MaxWindows"/> windows, for each costs some ten syncs; after an attempt of it failed. Then it becomes
 ///           a table, and that becomes blocks beside everything else.
-/// Nobody waits here: a claim that is refused is an answer. Not thread-safe: one thread flushes.
+/// Not thread-safe: one thread flushes.
 /// </remarks>
 internal sealed class BlockFlush
 {
@@ -26,80 +26,60 @@ internal sealed class BlockFlush
     public const int MaxWindows = 16;
 
     private readonly BlockConverter _converter;
-    private readonly BlockStore _store;
     private readonly ConversionPicker _picker;
     private readonly EngineModes _modes;
-    private readonly TimeClaims _claims;
     private readonly Func<bool> _mayBegin;
     private readonly TimeProvider _time;
     private long? _leftToTables;
 
     /// <summary>A way from MemTables into blocks.</summary>
     /// <param name="converter">Writes each block, as of tables.</param>
-    /// <param name="store">The directory of blocks.</param>
     /// <param name="picker">Says which windows are closed.</param>
     /// <param name="modes">Say when.</param>
-    /// <param name="claims">Shared by all jobs.</param>
     /// <param name="mayBegin">False while the log is replayed, and once the storage is read-only.</param>
     /// <param name="time">The clock.</param>
-    public BlockFlush(
-        BlockConverter converter, BlockStore store, ConversionPicker picker, EngineModes modes, TimeClaims claims, Func<bool> mayBegin, TimeProvider time)
+    public BlockFlush(BlockConverter converter, ConversionPicker picker, EngineModes modes, Func<bool> mayBegin, TimeProvider time)
     {
         _converter = converter;
-        _store = store;
         _picker = picker;
         _modes = modes;
-        _claims = claims;
         _mayBegin = mayBegin;
         _time = time;
     }
 
-    /// <summary>Claims the windows of a MemTable, if it may become blocks.</summary>
+    /// <summary>The blocks that a MemTable becomes.</summary>
     /// <param name="memTable">The oldest that waits.</param>
     /// <param name="state">What stands now.</param>
-    /// <returns>To be disposed after the commit; null if it has to become a table.</returns>
-    public BlockFlushJob? TryBegin(MemTable memTable, EngineState state)
+    /// <returns>A job for each of its windows; none if it has to become a table.</returns>
+    public ImmutableArray<ConversionJob> Plan(MemTable memTable, EngineState state)
     {
-        if (!_modes.IsBlockOnly || !_mayBegin() || memTable.Segment == _leftToTables) return null;
-        if (state.MemTables.Waiting.Length > 1 || memTable.SampleCount == 0 || WindowsOf(memTable) is not { } windows) return null;
+        if (!_modes.IsBlockOnly || !_mayBegin() || memTable.Segment == _leftToTables) return [];
+        if (state.MemTables.Waiting.Length > 1 || memTable.SampleCount == 0) return [];
+        List<TimeRange> windows = WindowsOf(memTable);
 
         // Only flushes bring a window into tables, and they are on this thread: what is not there now does not come.
         HashSet<long> inTables = [.. state.Manifest.Tables.SelectMany(static table => table.Windows)];
-        if (windows.Any(window => inTables.Contains(window.MinMs))) return null;
-        List<IDisposable> claims = [];
-        foreach (TimeRange window in windows)
-        {
-            if (_claims.TryClaim(window) is { } claim)
-            {
-                claims.Add(claim);
-                continue;
-            }
-
-            foreach (IDisposable taken in claims) taken.Dispose();
-            return null;
-        }
-
+        if (windows.Count > MaxWindows || windows.Any(window => inTables.Contains(window.MinMs))) return [];
         long nowMs = _time.GetUtcNow().ToUnixTimeMilliseconds();
-        ConversionJob JobOf(TimeRange window) => new(window, [], state.Blocks.IsConverted(window), !_picker.IsClosed(window, nowMs), memTable);
-        return new BlockFlushJob([.. windows.Select(JobOf)], claims);
+        return [.. windows.Select(window => new ConversionJob(window, [], state.Blocks.IsConverted(window), !_picker.IsClosed(window, nowMs), memTable))];
     }
 
     /// <summary>Has the next attempt to flush this MemTable make a table of it: that needs the least of memory and disk.</summary>
     public void LeaveToTables(MemTable memTable) => _leftToTables = memTable.Segment;
 
-    /// <summary>Writes all blocks of a job but their names.</summary>
-    /// <param name="job">The job.</param>
+    /// <summary>Writes all blocks of a MemTable but their names.</summary>
+    /// <param name="jobs">Its windows.</param>
     /// <param name="output">Takes the blocks over.</param>
     /// <returns>What they hold.</returns>
     /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
-    public FlushedData Write(BlockFlushJob job, NewBlocks output)
+    public FlushedData Write(ImmutableArray<ConversionJob> jobs, NewBlocks output)
     {
         long samples = 0;
         long series = 0;
         long bytes = 0;
         MergeCounts merged = default;
-        foreach (ConversionJob window in job.Windows)
+        foreach (ConversionJob window in jobs)
         {
             PreparedBlock block = WriteBlock(window);
             output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark));
@@ -120,33 +100,20 @@ internal sealed class BlockFlush
         return block!;
     }
 
-    private List<TimeRange>? WindowsOf(MemTable memTable)
+    /// <summary>The windows, ascending; where they are more than <see cref="MaxWindows"/>, one more than that.</summary>
+    private List<TimeRange> WindowsOf(MemTable memTable)
     {
         List<TimeRange> windows = [];
         foreach (TimeRange joined in memTable.Windows())
         {
-            for (long startMs = joined.MinMs; ; startMs = windows[^1].MaxMs + 1)
+            for (long startMs = joined.MinMs; windows.Count <= MaxWindows; startMs = windows[^1].MaxMs + 1)
             {
-                if (windows.Count == MaxWindows) return null;
                 windows.Add(new TimeRange(startMs, TimeWindow.EndOf(startMs, _picker.WindowMs)));
                 if (windows[^1].MaxMs >= joined.MaxMs) break;
             }
         }
 
         return windows;
-    }
-}
-
-/// <summary>The windows of a MemTable that become blocks, claimed until this is disposed.</summary>
-/// <param name="windows">The windows, ascending, disjoint.</param>
-/// <param name="claims">Of each.</param>
-internal sealed class BlockFlushJob(ImmutableArray<ConversionJob> windows, IReadOnlyList<IDisposable> claims) : IDisposable
-{
-    public ImmutableArray<ConversionJob> Windows { get; } = windows;
-
-    public void Dispose()
-    {
-        foreach (IDisposable claim in claims) claim.Dispose();
     }
 }
 

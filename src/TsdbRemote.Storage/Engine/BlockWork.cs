@@ -1,8 +1,6 @@
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.Engine;
 

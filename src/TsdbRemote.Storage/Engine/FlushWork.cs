@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Chunks;
@@ -147,14 +148,14 @@ internal sealed class FlushWork
     private bool TryFlushToBlocks(MemTable memTable, EngineState before, out uint[] newSeries)
     {
         newSeries = [];
-        using BlockFlushJob? job = _blocks.TryBegin(memTable, before);
-        if (job is null) return false;
+        ImmutableArray<ConversionJob> windows = _blocks.Plan(memTable, before);
+        if (windows.IsEmpty) return false;
         long started = Stopwatch.GetTimestamp();
         try
         {
             DictionaryEntry? dictionary = _flush.WriteDictionary(memTable, before.Dictionary, before.Manifest, out newSeries);
             using var blocks = new NewBlocks(_store, _log);
-            FlushedData written = _blocks.Write(job, blocks);
+            FlushedData written = _blocks.Write(windows, blocks);
             blocks.Commit(
                 _commits,
                 manifest => dictionary is null ? manifest : manifest with { Dictionaries = [dictionary] },
@@ -163,8 +164,8 @@ internal sealed class FlushWork
             TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
             Count(written, elapsed);
             EngineCounters.Add(ref _counters.FlushesToBlocks, 1);
-            EngineCounters.Add(ref _counters.FlushBlocks, job.Windows.Length);
-            Log.FlushedToBlocks(_log, memTable.Segment, job.Windows.Length, written.Samples, written.Series, written.Bytes, elapsed.TotalSeconds);
+            EngineCounters.Add(ref _counters.FlushBlocks, windows.Length);
+            Log.FlushedToBlocks(_log, memTable.Segment, windows.Length, written.Samples, written.Series, written.Bytes, elapsed.TotalSeconds);
             return true;
         }
         catch (ReadLimitException tooLarge)

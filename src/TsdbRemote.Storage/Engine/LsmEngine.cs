@@ -121,7 +121,7 @@ public sealed class LsmEngine : IAsyncDisposable
         var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
         var converter = new BlockConverter(files, _paths, options.Integration.ChunkEncoding, options.BlockDuration.Milliseconds);
         var flushToBlocks = new BlockFlush(
-            converter, store, EngineSettings.Conversion(options), _modes, _claims, () => _ready.Task.IsCompletedSuccessfully && !_failure.IsSet, time);
+            converter, EngineSettings.Conversion(options), _modes, () => _ready.Task.IsCompletedSuccessfully && !_failure.IsSet, time);
         var flush = new FlushWork(
             files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, store, flushToBlocks, time, log);
         long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on

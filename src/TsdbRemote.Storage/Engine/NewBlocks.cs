@@ -14,7 +14,8 @@ namespace TsdbRemote.Storage.Engine;
 /// Order (reliability §2.3), while no other commit can come between: of each block <c>meta.json</c> with the generation that stands and its rank, syncs, its name, the
 ///           sync of the directory; then the manifest, then the state that readers see. A crash before the manifest leaves blocks whose marks equal directory and
 ///           generation and that nobody names: the next open removes them.
-/// Rank:     the conversion counter, so these rank above every block there is, in the order in which they were added.
+/// Rank:     the next of the conversion counter, so that a block ranks above every one there is, in the order in which they were added. A compaction, which holds no newer
+///           sample than blocks have when it reads them, takes <see cref="RankNow"/> as of then: above what it was made of, below what is committed while it runs.
 /// Adoption: who looks for foreign blocks in the directory passes over these, from <see cref="Add"/> until the manifest names them or they are gone.
 /// Not thread-safe; several of these may be at work, each on a thread of its own.
 /// </remarks>
@@ -30,6 +31,9 @@ internal sealed class NewBlocks : IDisposable
         _log = log;
     }
 
+    /// <summary>The rank of what is made of the blocks of a state: below that of every block committed later. At least 1, which no other block has.</summary>
+    public static long RankNow(ManifestState manifest) => Math.Max(1, manifest.ConversionCounter);
+
     /// <summary>True if a failed sync says nothing about files that the manifest names: those of a block that is given up are dropped.</summary>
     public static bool IsOfNewBlock(DiskException failure)
     {
@@ -40,11 +44,12 @@ internal sealed class NewBlocks : IDisposable
     /// <summary>Takes a block over and opens it.</summary>
     /// <param name="writer">Its data is finished.</param>
     /// <param name="metaOf">Its <c>meta.json</c>, given our mark.</param>
+    /// <param name="rank">Its rank; null for one above all that are there when it is committed.</param>
     /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf)
+    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, long? rank = null)
     {
-        var block = new NewBlock(writer, metaOf) { Reservation = _store.Reserve(writer.Ulid) };
+        var block = new NewBlock(writer, metaOf, rank) { Reservation = _store.Reserve(writer.Ulid) };
         _blocks.Add(block);
         block.Finished = _store.OpenFinished(writer);
     }
@@ -90,11 +95,11 @@ internal sealed class NewBlocks : IDisposable
     {
         foreach (NewBlock block in _blocks)
         {
-            long rank = manifest.ConversionCounter + 1;
+            long rank = block.Rank ?? RankNow(manifest) + 1;
             BlockMeta meta = block.MetaOf(new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
             block.Writer.Commit(meta);
             block.Stored = new StoredBlock(BlockEntry.Of(meta, rank), block.Finished!.Serve(meta));
-            manifest = manifest with { ConversionCounter = rank, Blocks = manifest.Blocks.Add(block.Stored.Entry) };
+            manifest = manifest with { ConversionCounter = Math.Max(manifest.ConversionCounter, rank), Blocks = manifest.Blocks.Add(block.Stored.Entry) };
         }
 
         return manifest;
@@ -118,11 +123,13 @@ internal sealed class NewBlocks : IDisposable
         }
     }
 
-    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf) : IDisposable
+    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, long? rank) : IDisposable
     {
         public BlockWriter Writer { get; } = writer;
 
         public Func<BlockMark, BlockMeta> MetaOf { get; } = metaOf;
+
+        public long? Rank { get; } = rank;
 
         public required IDisposable Reservation { get; init; }
 
