@@ -4,7 +4,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Compaction;
-using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 
 namespace TsdbRemote.Storage.Engine;
@@ -15,7 +14,7 @@ namespace TsdbRemote.Storage.Engine;
 ///           blocks where no table holds some of its windows (one that is out of service neither: put right, it would outrank them).
 /// Claims:   none. It takes nothing out of the state that another job may be at work on: conversions and merges need tables of the window, and a compaction ranks
 ///           by when it read its inputs, so below these.
-/// Not:      while the log is replayed; when other MemTables wait behind this one, since a table is written faster and a flush holds the log; when
+/// Not:      while the log is replayed; when other MemTables wait behind this one, since a table takes less work and a flush holds the log; when
 ///           the MemTable holds more than <see cref="MaxWindows"/> windows, for each costs some ten syncs; after an attempt of it failed. Then it becomes
 ///           a table, and that becomes blocks beside everything else.
 /// Not thread-safe: one thread flushes.

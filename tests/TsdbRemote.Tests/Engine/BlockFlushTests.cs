@@ -50,8 +50,7 @@ public sealed class BlockFlushTests
         Assert.All(engine.ReadAll().Values, static samples => Assert.Equal([11, 18, 19, 20], Values(samples)));
         Assert.Single(_disk.List("/disk/data/wal")); // the active segment
 
-        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
-        engine = Open(BlockOnly);
+        engine = Reopen(engine, BlockOnly);
         Assert.Equal(0, engine.Engine.Stats().RecordsReplayed);
         Assert.All(engine.ReadAll().Values, static samples => Assert.Equal([11, 18, 19, 20], Values(samples)));
     }
@@ -82,7 +81,7 @@ public sealed class BlockFlushTests
             return
             [
                 .. stats.Blocks.OrderBy(static block => block.MinTimeMs).SelectMany(static block => (string[])[$"{block.Ulid}/index", $"{block.Ulid}/chunks/000001"])
-                    .Select(file => Read(disk, $"{TestBlocks.Directory}/{file}")),
+                    .Select(file => disk.ReadAll($"{TestBlocks.Directory}/{file}")),
             ];
         }
 
@@ -120,18 +119,14 @@ public sealed class BlockFlushTests
         Write(engine, At(0), 1);
         engine.FlushByStep();
         TableEntry table = engine.Engine.Stats().Tables.Single();
-        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
-        byte[] end = Read(_disk, $"{TestTables.Directory}/{table.Id}.sst")[^3..];
-        Overwrite(table, [1, 2, 3]);
-        engine = Open(BlockOnly);
+        byte[] end = _disk.ReadAll($"{TestTables.Directory}/{table.Id}.sst")[^3..];
+        engine = Reopen(engine, BlockOnly, () => Overwrite(table, [1, 2, 3]));
         Assert.Empty(engine.Engine.Stats().Tables);
         Write(engine, At(0), 2);
         Write(engine, At(-1), 2);
         engine.FlushByStep();
         Assert.Equal(0, engine.Engine.Stats().FlushesToBlocks);
-        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
-        Overwrite(table, end);
-        engine = Open(BlockOnly);
+        engine = Reopen(engine, BlockOnly, () => Overwrite(table, end));
         AssertNewest(engine, At(0), 2);
         DoBlocks(engine);
         Assert.Empty(engine.Engine.Stats().Tables);
@@ -164,8 +159,7 @@ public sealed class BlockFlushTests
         Assert.True(flushed);
         Assert.Equal((1, 2), (engine.Engine.Stats().BlockCompactions, engine.Engine.Stats().Blocks.Length));
         AssertNewest(engine, At(0), 3);
-        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
-        engine = Open(BlockOnly with { BlockCompaction = true });
+        engine = Reopen(engine, BlockOnly with { BlockCompaction = true });
         AssertNewest(engine, At(0), 3);
         DoBlocks(engine);
         Assert.Single(engine.Engine.Stats().Blocks);
@@ -291,8 +285,7 @@ public sealed class BlockFlushTests
     {
         EngineHarness engine = Open(BlockOnly);
         Write(engine, At(0), 1);
-        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
-        engine = Open(BlockOnly);
+        engine = Reopen(engine, BlockOnly);
         Assert.Equal((1, 0, 1), (engine.Engine.Stats().Flushes, engine.Engine.Stats().FlushesToBlocks, engine.Engine.Stats().Tables.Length));
         DoBlocks(engine);
         Assert.Equal((1, 0), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
@@ -329,14 +322,6 @@ public sealed class BlockFlushTests
     private static void AssertNewest(EngineHarness engine, long time, double value) =>
         Assert.All(engine.ReadAll().Values, samples => Assert.Equal(value, BitConverter.UInt64BitsToDouble(samples.Single(sample => sample.TimeMs == time).ValueBits)));
 
-    private static byte[] Read(IFileSystem files, string path)
-    {
-        using IFile file = files.OpenRead(path);
-        byte[] bytes = new byte[file.Length];
-        Assert.Equal(bytes.Length, file.Read(0, bytes));
-        return bytes;
-    }
-
     private void Overwrite(TableEntry table, byte[] end)
     {
         using IFile file = _disk.OpenAppendable($"{TestTables.Directory}/{table.Id}.sst");
@@ -357,8 +342,15 @@ public sealed class BlockFlushTests
         _isInside = false;
     };
 
-    private void Write(EngineHarness engine, long time, double value, int? count = null) => Assert.Equal(
+    private static void Write(EngineHarness engine, long time, double value, int? count = null) => Assert.Equal(
         WriteStatus.Written, engine.WriteAsync([.. Series.Take(count ?? Series.Length).Select(labels => (labels, new[] { Sample.Of(time, value) }))]).GetAwaiter().GetResult().Status);
+
+    private EngineHarness Reopen(EngineHarness engine, IntegrationOptions integration, Action? between = null)
+    {
+        engine.StopWithoutFlushAsync().GetAwaiter().GetResult();
+        between?.Invoke();
+        return Open(integration);
+    }
 
     private EngineHarness Open(IntegrationOptions integration) =>
         EngineHarness.OpenStepwise(_files, EngineHarness.SmallOptions with { Integration = integration }, _time);
