@@ -67,12 +67,14 @@ internal sealed class BlockFlush
     public void LeaveToTables(MemTable memTable) => _leftToTables = memTable.Segment;
 
     /// <summary>Writes all blocks of a MemTable but their names.</summary>
+    /// <param name="memTable">The MemTable.</param>
     /// <param name="jobs">Its windows.</param>
     /// <param name="output">Takes the blocks over.</param>
     /// <returns>What they hold.</returns>
     /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
+    /// <exception cref="InvariantViolatedException">Some sample is in none of them: a bug.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
-    public FlushedData Write(ImmutableArray<ConversionJob> jobs, NewBlocks output)
+    public FlushedData Write(MemTable memTable, ImmutableArray<ConversionJob> jobs, NewBlocks output)
     {
         long samples = 0;
         long series = 0;
@@ -80,7 +82,8 @@ internal sealed class BlockFlush
         MergeCounts merged = default;
         foreach (ConversionJob window in jobs)
         {
-            PreparedBlock block = WriteBlock(window);
+            Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
+            if (_converter.Write(window, memTable.Dictionary, ulid, static _ => { }, CancellationToken.None) is not { } block) continue;
             output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark));
             samples += block.Writer.Stats.Samples;
             series = Math.Max(series, block.Writer.Stats.Series);
@@ -88,15 +91,8 @@ internal sealed class BlockFlush
             merged += block.Merged;
         }
 
+        Invariant.Check(samples + merged.Duplicates + merged.Conflicts >= memTable.SampleCount, "what no block holds must not leave the log");
         return new FlushedData(samples, series, bytes, merged);
-    }
-
-    private PreparedBlock WriteBlock(ConversionJob window)
-    {
-        Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        PreparedBlock? block = _converter.Write(window, window.MemTable!.Dictionary, ulid, static _ => { }, CancellationToken.None);
-        Invariant.Check(block is not null, "a MemTable names only windows of which it has samples");
-        return block!;
     }
 
     /// <summary>The windows, ascending; where they are more than <see cref="MaxWindows"/>, one more than that.</summary>

@@ -155,7 +155,7 @@ internal sealed class FlushWork
         {
             DictionaryEntry? dictionary = _flush.WriteDictionary(memTable, before.Dictionary, before.Manifest, out newSeries);
             using var blocks = new NewBlocks(_store, _log);
-            FlushedData written = _blocks.Write(windows, blocks);
+            FlushedData written = _blocks.Write(memTable, windows, blocks);
             blocks.Commit(
                 _commits,
                 manifest => dictionary is null ? manifest : manifest with { Dictionaries = [dictionary] },
@@ -164,8 +164,8 @@ internal sealed class FlushWork
             TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
             Count(written, elapsed);
             EngineCounters.Add(ref _counters.FlushesToBlocks, 1);
-            EngineCounters.Add(ref _counters.FlushBlocks, windows.Length);
-            Log.FlushedToBlocks(_log, memTable.Segment, windows.Length, written.Samples, written.Series, written.Bytes, elapsed.TotalSeconds);
+            EngineCounters.Add(ref _counters.FlushBlocks, blocks.Count);
+            Log.FlushedToBlocks(_log, memTable.Segment, blocks.Count, written.Samples, written.Series, written.Bytes, elapsed.TotalSeconds);
             return true;
         }
         catch (ReadLimitException tooLarge)

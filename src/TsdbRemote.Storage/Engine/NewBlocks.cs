@@ -31,6 +31,9 @@ internal sealed class NewBlocks : IDisposable
         _log = log;
     }
 
+    /// <summary>How many there are.</summary>
+    public int Count => _blocks.Count;
+
     /// <summary>The rank of what is made of the blocks of a state: below that of every block committed later. At least 1, which no other block has.</summary>
     public static long RankNow(ManifestState manifest) => Math.Max(1, manifest.ConversionCounter);
 
