@@ -59,6 +59,12 @@ internal static partial class Log
     [LoggerMessage(1201, LogLevel.Information, "Flushed segment {Segment} into table {Table}: {Samples} samples of {Series} series, {Bytes} bytes, {Seconds:F3} s")]
     public static partial void Flushed(ILogger logger, long segment, long table, long samples, long series, long bytes, double seconds);
 
+    [LoggerMessage(1206, LogLevel.Information, "Flushed segment {Segment} into {Blocks} blocks: {Samples} samples, {Series} series in the largest, {Bytes} bytes, {Seconds:F3} s")]
+    public static partial void FlushedToBlocks(ILogger logger, long segment, int blocks, long samples, long series, long bytes, double seconds);
+
+    [LoggerMessage(1207, LogLevel.Warning, "Segment {Segment} cannot be flushed into blocks; it goes into a table")]
+    public static partial void NotFlushedToBlocks(ILogger logger, long segment, Exception failure);
+
     [LoggerMessage(1202, LogLevel.Error, "Flush of segment {Segment} failed; its log segment stays; next try in {Seconds:F0} s")]
     public static partial void FlushFailed(ILogger logger, long segment, double seconds, Exception failure);
 

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
@@ -21,7 +22,7 @@ public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsU
 /// snapshot or made by Prometheus, is verified and adopted, or put into <c>quarantine/</c>.
 /// A block that is named and cannot be opened, for whatever reason, is out of service: it is named as damage, stays where it is and stays in the manifest, and
 /// is tried again, so that it serves as soon as it can be opened. Nothing that is wrong with a block keeps anything else from working.
-/// Not thread-safe: recovery uses it first, then one thread.
+/// Not thread-safe: recovery uses it first, then one thread; but any may call <see cref="Reserve"/>, <see cref="OpenFinished"/> and <see cref="Remove"/>.
 /// </remarks>
 public sealed class BlockStore
 {
@@ -33,6 +34,9 @@ public sealed class BlockStore
     private readonly bool _mmap;
     private readonly PostingsCacheBudget _cache;
     private readonly ILogger _log;
+
+    // Blocks that are about to be named, by their names; the value means nothing.
+    private readonly ConcurrentDictionary<string, byte> _reserved = [];
 
     // Of blocks out of service: why, so that it is told once.
     private readonly Dictionary<string, string> _outOfService = [];
@@ -62,6 +66,15 @@ public sealed class BlockStore
     {
         ArgumentNullException.ThrowIfNull(writer);
         return writer.OpenFinished(_mmap, _cache);
+    }
+
+    /// <summary>Keeps a block of ours from being taken for a foreign one in the moment in which it has its name and the manifest does not say so yet.</summary>
+    /// <returns>To be disposed when the manifest names the block, or it is gone.</returns>
+    public IDisposable Reserve(Ulid ulid)
+    {
+        string name = ulid.ToString();
+        _reserved[name] = 0;
+        return new Reservation(_reserved, name);
     }
 
     /// <summary>Opens the blocks that the manifest names.</summary>
@@ -151,13 +164,19 @@ public sealed class BlockStore
     }
 
     /// <summary>Names of the blocks that are there and that the manifest knows nothing of.</summary>
-    /// <param name="manifest">The committed state.</param>
+    /// <param name="manifest">The committed state, asked for once the directory is listed: a block that was committed in between is then known.</param>
     /// <param name="odd">What bears the name of a block and is no directory, such as a symbolic link, which is not followed.</param>
-    public IReadOnlyList<string> FindUnknown(ManifestState manifest, out IReadOnlyList<string> odd)
+    public IReadOnlyList<string> FindUnknown(Func<ManifestState> manifest, out IReadOnlyList<string> odd)
     {
         ArgumentNullException.ThrowIfNull(manifest);
-        HashSet<string> known = [.. manifest.Blocks.Select(static block => block.Ulid), .. manifest.DeletedBlocks];
-        DirectoryEntry[] unknown = [.. _files.List(_paths.Blocks).Where(entry => BlockDirectory.IsBlock(entry.Name, out _) && !known.Contains(entry.Name))];
+        IReadOnlyList<DirectoryEntry> there = _files.List(_paths.Blocks);
+
+        // In this order: who gives a block its name reserves it before, and lets go of it once the manifest says so.
+        HashSet<string> known = [.. _reserved.Keys];
+        ManifestState committed = manifest();
+        known.UnionWith(committed.Blocks.Select(static block => block.Ulid));
+        known.UnionWith(committed.DeletedBlocks);
+        DirectoryEntry[] unknown = [.. there.Where(entry => BlockDirectory.IsBlock(entry.Name, out _) && !known.Contains(entry.Name))];
         odd = [.. unknown.Where(static entry => !entry.IsDirectory).Select(static entry => entry.Name)];
         return [.. unknown.Where(static entry => entry.IsDirectory).Select(static entry => entry.Name)];
     }
@@ -280,4 +299,9 @@ public sealed class BlockStore
     }
 
     private BlockReader OpenBlock(string ulid) => BlockReader.Open(_files, _paths.Block(ulid), _mmap, _cache);
+
+    private sealed class Reservation(ConcurrentDictionary<string, byte> reserved, string name) : IDisposable
+    {
+        public void Dispose() => reserved.TryRemove(name, out _);
+    }
 }

@@ -51,6 +51,7 @@ public sealed class BlockCompactor
     /// <param name="blocks">The blocks, held by the caller, with the ranks by which their versions are told apart.</param>
     /// <param name="range">Holds all samples of all of them.</param>
     /// <param name="ulid">Name of the new block, never used before.</param>
+    /// <param name="pace">Called between pieces of work with the bytes of chunks written so far.</param>
     /// <param name="cancel">Stops the work between two series.</param>
     /// <returns>The block, or null if tombstones leave nothing of them.</returns>
     /// <exception cref="CorruptFileException">A block is damaged; names the file.</exception>
@@ -58,20 +59,20 @@ public sealed class BlockCompactor
     /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public CompactedBlock? Write(IReadOnlyList<StoredBlock> blocks, TimeRange range, Ulid ulid, CancellationToken cancel)
+    public CompactedBlock? Write(IReadOnlyList<StoredBlock> blocks, TimeRange range, Ulid ulid, Action<long> pace, CancellationToken cancel)
     {
         var writer = new BlockWriter(_files, _paths.Blocks, ulid);
         try
         {
             bool isEmpty = true;
-            foreach (StoredBlock block in blocks) isEmpty &= !DeclareSeries(writer, block, range, cancel);
+            foreach (StoredBlock block in blocks) isEmpty &= !DeclareSeries(writer, block, range, pace, cancel);
             if (isEmpty)
             {
                 writer.Dispose();
                 return null;
             }
 
-            MergeCounts merged = AddSeries(writer, blocks, range, cancel);
+            MergeCounts merged = AddSeries(writer, blocks, range, pace, cancel);
             writer.FinishData();
             return new CompactedBlock(writer, merged);
         }
@@ -114,7 +115,7 @@ public sealed class BlockCompactor
 
     /// <summary>Declares the series of a block of which something is left.</summary>
     /// <returns>True if there is one.</returns>
-    private static bool DeclareSeries(BlockWriter writer, StoredBlock block, TimeRange range, CancellationToken cancel)
+    private static bool DeclareSeries(BlockWriter writer, StoredBlock block, TimeRange range, Action<long> pace, CancellationToken cancel)
     {
         using BlockSeriesCursor series = block.Reader.SelectAll(range, cancel);
         List<SeriesChunk> left = [];
@@ -132,6 +133,7 @@ public sealed class BlockCompactor
 
                 if (!block.Reader.Tombstones.IsEmpty && !HasSamples(series, range, left, arena)) continue;
                 writer.Declare(series.Labels);
+                pace(0);
                 any = true;
             }
 
@@ -151,11 +153,17 @@ public sealed class BlockCompactor
         return left.Count > 0;
     }
 
-    private MergeCounts AddSeries(BlockWriter writer, IReadOnlyList<StoredBlock> blocks, TimeRange range, CancellationToken cancel)
+    private MergeCounts AddSeries(
+        BlockWriter writer, IReadOnlyList<StoredBlock> blocks, TimeRange range, Action<long> pace, CancellationToken cancel)
     {
         using SeriesMerge merge = Merge(blocks, range, cancel);
         using var joiner = new SmallChunkJoiner(_encoding);
-        while (merge.MoveNext()) writer.Add(merge.Labels, joiner.Join(merge.Chunks));
+        while (merge.MoveNext())
+        {
+            writer.Add(merge.Labels, joiner.Join(merge.Chunks));
+            pace(writer.ChunkBytes);
+        }
+
         return merge.Dropped;
     }
 

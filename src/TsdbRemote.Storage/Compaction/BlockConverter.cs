@@ -3,7 +3,9 @@ using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Series;
@@ -22,16 +24,26 @@ public sealed record PreparedBlock(
     public void Dispose() => Writer.Dispose();
 }
 
-/// <summary>Turns the tables of one window into one Prometheus block: streams in, new files out; never touches the manifest.</summary>
+/// <summary>Turns one window of some tables, or of a MemTable, into one Prometheus block: streams in, new files out; never touches the manifest.</summary>
 /// <remarks>
 /// Series are walked in label order by the same merge that answers queries, twice: once for their labels, from which the block's symbols are
 /// made, once for their chunks. Memory: the ids of the window, and what a read may take.
 /// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept.
+/// Stateless; thread-safe.
 /// </remarks>
 public sealed class BlockConverter
 {
+    /// <summary>
+    /// Of blocks that overlap an older one made here, or whose window may end ahead of the clock, so that a Prometheus that loads it does not take it for its
+    /// newest data: it would refuse what it scrapes until the block's end.
+    /// </summary>
+    private const string LateHint = "from-out-of-order";
+
     // What the merge may hold at a time; a conversion runs beside the reads, so it takes less than one of them may.
     private const long MemoryBytes = 64 << 20;
+
+    // So little is done for each that a look at the clock would show.
+    private const int DeclaredAtATime = 256;
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -48,15 +60,17 @@ public sealed class BlockConverter
     }
 
     /// <summary>Writes all of a block but what makes it one.</summary>
-    /// <param name="job">The window and its tables; the caller holds them.</param>
-    /// <param name="dictionary">Knows the series of the tables; the caller holds it.</param>
+    /// <param name="job">The window and its tables, or its MemTable; the caller holds them.</param>
+    /// <param name="dictionary">Knows the series of the tables, or is the MemTable's own; the caller holds it.</param>
     /// <param name="ulid">Name of the block, never used before.</param>
+    /// <param name="pace">Called between pieces of work with the bytes of chunks written so far.</param>
     /// <param name="cancel">Stops the work between two series.</param>
     /// <returns>The block, or null if nothing of the window could be read.</returns>
     /// <exception cref="CorruptFileException">An index block of a table is damaged: the window cannot be converted.</exception>
+    /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
+    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, Action<long> pace, CancellationToken cancel)
     {
         var damage = new DamageReport(job.Tables, "the block");
         uint[] ordinals = SelectSeries(job, dictionary, damage, cancel);
@@ -66,7 +80,7 @@ public sealed class BlockConverter
             try
             {
                 List<uint> empty = [];
-                MergeCounts merged = WriteSeries(writer, job, dictionary, ordinals, damage, empty, cancel);
+                MergeCounts merged = WriteSeries(writer, job, dictionary, ordinals, damage, empty, pace, cancel);
                 if (empty.Count == 0)
                 {
                     writer.FinishData();
@@ -87,8 +101,25 @@ public sealed class BlockConverter
         return null;
     }
 
+    /// <summary>What <c>meta.json</c> of the result says.</summary>
+    /// <remarks>The bounds are the window's, as Prometheus cuts its own: by them planners see that it is whole.</remarks>
+    public static BlockMeta MetaOf(PreparedBlock block, ConversionJob job, BlockMark mark)
+    {
+        ArgumentNullException.ThrowIfNull(block);
+        ArgumentNullException.ThrowIfNull(job);
+        BlockMeta meta = block.Writer.NewMeta();
+        return meta with
+        {
+            MinTimeMs = job.Window.MinMs,
+            EndTimeMs = job.Window.MaxMs + 1,
+            Compaction = job.IsLate || job.IsOpen ? meta.Compaction with { Hints = [LateHint] } : meta.Compaction,
+            Mark = mark,
+        };
+    }
+
     private static uint[] SelectSeries(ConversionJob job, SeriesDictionary dictionary, DamageReport damage, CancellationToken cancel)
     {
+        if (job.MemTable is { } memTable) return SelectSeries(memTable, job.Window, dictionary);
         List<ulong> ids = [];
         foreach (LevelTable table in job.Tables)
         {
@@ -110,12 +141,25 @@ public sealed class BlockConverter
         return sorted;
     }
 
+    private static uint[] SelectSeries(MemTable memTable, TimeRange window, SeriesDictionary dictionary)
+    {
+        Invariant.Check(ReferenceEquals(memTable.Dictionary, dictionary));
+        uint[] ordinals = [.. memTable.OrdinalsSorted().Where(ordinal => memTable.Contains(ordinal, window))];
+        dictionary.SortByLabels(ordinals);
+        return ordinals;
+    }
+
     private MergeCounts WriteSeries(
         BlockWriter writer, ConversionJob job, SeriesDictionary dictionary, uint[] ordinals, DamageReport damage, List<uint> empty,
-        CancellationToken cancel)
+        Action<long> pace, CancellationToken cancel)
     {
-        foreach (uint ordinal in ordinals) writer.Declare(dictionary.LabelsOf(ordinal));
-        var sources = new ReadSources([], job.Tables, []);
+        for (int i = 0; i < ordinals.Length; i++)
+        {
+            writer.Declare(dictionary.LabelsOf(ordinals[i]));
+            if (i % DeclaredAtATime == 0) pace(0);
+        }
+
+        var sources = new ReadSources(job.MemTable is null ? [] : [job.MemTable], job.Tables, []);
         var source = new DictionarySource(sources, dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
         using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel);
         using var packer = new ChunkPacker(_encoding, _windowMs);
@@ -125,6 +169,7 @@ public sealed class BlockConverter
             while (!dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) empty.Add(ordinals[next++]);
             while (next < ordinals.Length && dictionary.LabelsOf(ordinals[next]).SequenceEqual(merge.Labels)) next++;
             if (empty.Count == 0) writer.Add(merge.Labels, packer.Pack(merge.Chunks));
+            pace(writer.ChunkBytes);
         }
 
         empty.AddRange(ordinals.AsSpan(next));

@@ -2,15 +2,17 @@ using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
 
 namespace TsdbRemote.Storage.Compaction;
 
-/// <summary>A window to be made a block.</summary>
+/// <summary>A window of some tables, or of a MemTable, to be made a block.</summary>
 /// <param name="Window">The window; both ends belong to it.</param>
 /// <param name="Tables">The tables that hold some of it, all of them.</param>
 /// <param name="IsLate">A block made here holds some of the window already: this one will overlap it.</param>
 /// <param name="IsOpen">The window is not closed yet: its end may still lie ahead.</param>
-public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate, bool IsOpen = false);
+/// <param name="MemTable">In place of tables a MemTable, of which the window's part is made a block; it takes no more writes.</param>
+public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate, bool IsOpen = false, MemTable? MemTable = null);
 
 /// <summary>Which window is converted next. Pure: figures in, decision out.</summary>
 /// <remarks>

@@ -37,7 +37,7 @@ public sealed class MemTableFlush
         _bloomBitsPerKey = bloomBitsPerKey;
     }
 
-    /// <summary>Writes the dictionary's new entries and the table.</summary>
+    /// <summary>Writes the dictionary's new entries and, unless the MemTable holds no sample, the table.</summary>
     /// <param name="memTable">Takes no more writes.</param>
     /// <param name="dictionary">The dictionary that stands: knows what the file holds. The MemTable may belong to one before it.</param>
     /// <param name="lastSequence">Sequence of the last record of its segment.</param>
@@ -50,13 +50,33 @@ public sealed class MemTableFlush
         uint[] ordinals = memTable.OrdinalsSorted();
         if (memTable.SampleCount == 0 || ordinals.Length == 0) return new FlushResult(null, null, [], default);
         memTable.Dictionary.SortById(ordinals);
-        uint[] newSeries = NewSeries(memTable, ordinals, dictionary);
-        DictionaryEntry? file = newSeries.Length == 0 ? null : AppendDictionary(dictionary, newSeries, manifest);
+        DictionaryEntry? file = AppendNew(memTable, ordinals, dictionary, manifest, out uint[] newSeries);
         using var arena = new NativeArena();
         MergeCounts merged = default;
         SortedDictionary<long, WindowChunks> windows = GatherWindows(memTable, ordinals, windowMs, arena, ref merged);
         TableEntry table = WriteTable(memTable, windows, lastSequence, tableId, manifest.DirectoryId);
         return new FlushResult(table, file, newSeries, merged);
+    }
+
+    /// <summary>Writes the dictionary's new entries only.</summary>
+    /// <param name="memTable">Takes no more writes.</param>
+    /// <param name="dictionary">As of <see cref="Write"/>.</param>
+    /// <param name="manifest">The committed state.</param>
+    /// <param name="newSeries">Series that the file has now and lacked before, as ordinals of the dictionary that stands.</param>
+    /// <returns>The file, or null if there were none.</returns>
+    /// <exception cref="DiskException">The disk refused; nothing is committed.</exception>
+    public DictionaryEntry? WriteDictionary(MemTable memTable, SeriesDictionary dictionary, ManifestState manifest, out uint[] newSeries)
+    {
+        uint[] ordinals = memTable.OrdinalsSorted();
+        memTable.Dictionary.SortById(ordinals);
+        return AppendNew(memTable, ordinals, dictionary, manifest, out newSeries);
+    }
+
+    private DictionaryEntry? AppendNew(
+        MemTable memTable, uint[] ordinals, SeriesDictionary dictionary, ManifestState manifest, out uint[] newSeries)
+    {
+        newSeries = NewSeries(memTable, ordinals, dictionary);
+        return newSeries.Length == 0 ? null : AppendDictionary(dictionary, newSeries, manifest);
     }
 
     private static uint[] NewSeries(MemTable memTable, uint[] ordinals, SeriesDictionary dictionary)

@@ -109,7 +109,7 @@ internal sealed class BackgroundWork : IDisposable
         if (Interlocked.Exchange(ref _awake, 1) == 0) _wake.Release();
     }
 
-    /// <summary>Completes when everything written before the call is in tables.</summary>
+    /// <summary>Completes when everything written before the call is in tables or blocks.</summary>
     public Task FlushAsync(CancellationToken cancel)
     {
         Task done;

@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -15,13 +14,12 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Commits block compactions: several blocks become one.</summary>
 /// <remarks>
-/// Order, as of a conversion: all files of the block but one, synced; then, while no other commit can come between: <c>meta.json</c> with the generation
-/// that stands, the block's name, the manifest (inputs out and named as deleted, output in); then the state that readers see; then each input goes with
-/// its last reader. A crash before the manifest leaves a block whose mark equals directory and generation and that nobody names, one after it leaves
-/// blocks that are named as deleted: the next open removes either.
-/// Rank:     the result ranks above everything, and so must hold everything of its range that blocks hold: the range is claimed from before the blocks are
-///           read from the state until after the commit, so that nobody makes another one of that time. A foreign block that is adopted meanwhile ranks
-///           below, as it did before.
+/// Order, as of a conversion: all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (inputs out and named as
+/// deleted, output in); then the state that readers see; then each input goes with its last reader. A crash before the manifest leaves a block that nobody names,
+/// one after it leaves blocks that are named as deleted: the next open removes either.
+/// Rank:     the result ranks above every block of the state that its inputs are read from, and so must hold everything of its range that blocks hold there; a block
+///           that a flush commits meanwhile ranks above it, and a foreign one that is adopted below, as it would have before. The range is claimed from
+///           before the blocks are read until after the commit, so that no other job takes them.
 /// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
 ///           not be opened at the start: put right, it must find its place among the versions as it was.
 /// Not thread-safe: one thread compacts.
@@ -43,6 +41,7 @@ internal sealed class BlockCompactionWork
     private readonly BlockCompactor _compactor;
     private readonly BlockCompactionPicker _picker;
     private readonly TimeClaims _claims;
+    private readonly CompactionThrottles _throttles;
     private readonly Func<EngineState, IReadOnlyCollection<TimeRange>> _waiting;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
@@ -56,9 +55,12 @@ internal sealed class BlockCompactionWork
     // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
     private readonly Dictionary<string, BlockFigures?> _outOfService = [];
 
+    // The job under way; others read it.
+    private volatile RunningJob? _running;
+
     public BlockCompactionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockUpkeep upkeep, BlockCompactor compactor,
-        BlockCompactionPicker picker, TimeClaims claims, Func<EngineState, IReadOnlyCollection<TimeRange>> waiting, EngineCounters counters,
+        BlockCompactionPicker picker, TimeClaims claims, CompactionThrottles throttles, Func<EngineState, IReadOnlyCollection<TimeRange>> waiting, EngineCounters counters,
         Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
@@ -70,12 +72,16 @@ internal sealed class BlockCompactionWork
         _compactor = compactor;
         _picker = picker;
         _claims = claims;
+        _throttles = throttles;
         _waiting = waiting;
         _counters = counters;
         _damaged = damaged;
         _time = time;
         _log = log;
     }
+
+    /// <summary>The job under way, for people; null if there is none.</summary>
+    public RunningBlockCompaction? Running => _running?.Describe(_time);
 
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
@@ -92,10 +98,10 @@ internal sealed class BlockCompactionWork
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
-        if (claim is null || Acquire(job) is not { } blocks) return true;
+        if (claim is null || Acquire(job, out long rank) is not { } blocks) return true;
         try
         {
-            Ulid made = Compact(job, blocks, cancel);
+            Ulid made = Compact(job, blocks, rank, cancel);
             if (blocks.Any(block => asked.Contains(block.Entry.Ulid))) asked.Add(made.ToString());
             foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
         }
@@ -198,10 +204,13 @@ internal sealed class BlockCompactionWork
     }
 
     /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
+    /// <param name="job">The job.</param>
+    /// <param name="rank">Of the result.</param>
     /// <returns>Null if the blocks of that time are no longer those of the job.</returns>
-    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job)
+    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job, out long rank)
     {
         EngineState state = _state.Acquire();
+        rank = NewBlocks.RankNow(state.Manifest);
         try
         {
             ImmutableArray<StoredBlock> blocks = [.. state.Blocks.Overlapping(job.Range)];
@@ -215,69 +224,65 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, CancellationToken cancel)
+    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, long rank, CancellationToken cancel)
     {
         long started = Stopwatch.GetTimestamp();
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using CompactedBlock? made = _compactor.Write(blocks, job.Range, ulid, cancel);
-        Commit(job, blocks, made, ulid);
-        Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
-        return ulid;
+        var running = new RunningJob(job.Range, blocks.Length, blocks.Sum(static block => block.Reader.Bytes), _time.GetTimestamp());
+        _running = running;
+        try
+        {
+            using CompactedBlock? made = Write(job, blocks, ulid, running, cancel);
+            Commit(job, blocks, made, rank);
+            Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
+            return ulid;
+        }
+        finally
+        {
+            _running = null;
+        }
     }
 
-    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, Ulid ulid)
+    private CompactedBlock? Write(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, Ulid ulid, RunningJob running, CancellationToken cancel)
+    {
+        CompactionThrottle throttle = _throttles.Begin(cancel);
+        try
+        {
+            return _compactor.Write(blocks, job.Range, ulid, Pause, cancel);
+        }
+        finally
+        {
+            EngineCounters.Add(ref _counters.BlockCompactionSleepTicks, throttle.Slept.Ticks);
+        }
+
+        void Pause(long bytesWritten)
+        {
+            running.BytesWritten = bytesWritten;
+            throttle.Pause();
+        }
+    }
+
+    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, long rank)
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
-        StoredBlock? stored = null;
-        using FinishedBlock? finished = made is null ? null : _store.OpenFinished(made.Writer);
-        try
-        {
-            _commits.Commit(
-                manifest =>
+        using var blocks = new NewBlocks(_store, _log);
+        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark }, rank);
+        blocks.Commit(
+            _commits,
+            manifest =>
+            {
+                Invariant.Check(manifest.Blocks.Count(block => names.Contains(block.Ulid)) == names.Count);
+                return manifest with
                 {
-                    Invariant.Check(manifest.Blocks.Count(block => names.Contains(block.Ulid)) == names.Count);
-                    ManifestState without = manifest with
-                    {
-                        Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
-                        DeletedBlocks = manifest.DeletedBlocks.AddRange(names),
-                    };
-                    if (made is null) return without;
-                    long rank = manifest.ConversionCounter + 1;
-                    var mark = new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank };
-                    BlockMeta meta = BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark };
-                    made.Writer.Commit(meta);
-                    stored = new StoredBlock(BlockEntry.Of(meta, rank), finished!.Serve(meta));
-                    return without with { ConversionCounter = rank, Blocks = without.Blocks.Add(stored.Entry) };
-                },
-                (state, manifest) =>
-                {
-                    foreach (StoredBlock block in inputs) _upkeep.Retire(block);
-                    BlockSet rest = state.Blocks.Without(names);
-                    return state.With(manifest, blocks: stored is null ? rest : rest.With(stored));
-                });
-        }
-        catch (Exception failure)
-        {
-            stored?.Reader.Dispose();
-            if (failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed(ulid);
-            throw;
-        }
-
-        stored?.Reader.Dispose(); // the state holds it now
-    }
-
-    private void RemoveUnnamed(Ulid ulid)
-    {
-        try
-        {
-            _store.Remove(ulid.ToString());
-        }
-        catch (DiskException failure)
-        {
-            // The failure that led here is the one to report. The next open removes the block, if no commit comes before it; else it is found as a
-            // foreign one, whose samples other blocks hold as well and outrank.
-            Log.DeleteFailed(_log, _paths.Block(ulid.ToString()), failure);
-        }
+                    Blocks = [.. manifest.Blocks.Where(block => !names.Contains(block.Ulid))],
+                    DeletedBlocks = manifest.DeletedBlocks.AddRange(names),
+                };
+            },
+            (state, manifest, stored) =>
+            {
+                foreach (StoredBlock block in inputs) _upkeep.Retire(block);
+                return state.With(manifest, blocks: state.Blocks.Without(names).With(stored));
+            });
     }
 
     /// <summary>Blocks that a failure is to blame on, so that another attempt would end alike. None: it is the disk's, or the new block's.</summary>
@@ -325,4 +330,27 @@ internal sealed class BlockCompactionWork
         Log.BlocksCompacted(
             _log, inputs.Length, job.Range.MinMs, job.Range.MaxMs, ulid.ToString(), made.Writer.Stats.Samples, made.Writer.Stats.Series, read, written, elapsed.TotalSeconds);
     }
+
+    /// <summary>A job that has begun.</summary>
+    private sealed class RunningJob(TimeRange range, int blocks, long bytes, long began)
+    {
+        private long _bytesWritten;
+
+        public long BytesWritten
+        {
+            set => Volatile.Write(ref _bytesWritten, value);
+        }
+
+        public RunningBlockCompaction Describe(TimeProvider time) =>
+            new(range.MinMs, range.MaxMs + 1, blocks, bytes, Volatile.Read(ref _bytesWritten), time.GetElapsedTime(began).TotalSeconds);
+    }
 }
+
+/// <summary>A compaction of blocks under way, for people.</summary>
+/// <param name="MinTimeMs">Start of the first block, ms.</param>
+/// <param name="EndTimeMs">Every sample of the blocks is before, ms.</param>
+/// <param name="Blocks">Blocks that become one.</param>
+/// <param name="Bytes">Bytes of them.</param>
+/// <param name="BytesWritten">Bytes of chunks written so far.</param>
+/// <param name="Seconds">Time since it began, sleep included.</param>
+public sealed record RunningBlockCompaction(long MinTimeMs, long EndTimeMs, int Blocks, long Bytes, long BytesWritten, double Seconds);

@@ -105,7 +105,7 @@ internal sealed class BlockUpkeep
     public bool Adopt(CancellationToken cancel)
     {
         bool changed = false;
-        IReadOnlyList<string> unknown = _store.FindUnknown(_state.Peek.Manifest, out IReadOnlyList<string> odd);
+        IReadOnlyList<string> unknown = _store.FindUnknown(() => _state.Peek.Manifest, out IReadOnlyList<string> odd);
         Forget(_refused, unknown);
         Forget(_unreadable, [.. unknown, .. odd]);
         foreach (string name in odd) Tell(_unreadable, name, $"{name} in blocks/ is not served: it is no directory; links are not followed");

@@ -1,8 +1,6 @@
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Blocks.Format;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -81,6 +79,9 @@ internal sealed class BlockWork : IDisposable
         _backoff = new Backoff(time);
         _compactionBackoff = new Backoff(time, CompactionRetry);
     }
+
+    /// <summary>The compaction of blocks under way, for people; null if there is none.</summary>
+    public RunningBlockCompaction? RunningCompaction => _compaction?.Running;
 
     /// <summary>Completes when nothing is left to adopt, delete, convert or compact of what there is when it is taken up.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
@@ -285,12 +286,6 @@ internal sealed class BlockWork : IDisposable
         _areBlocksAsked = false;
     }
 
-    private static bool IsFileOfNewBlock(string path)
-    {
-        int suffix = path.IndexOf(BlockDirectory.CreationSuffix + "/", StringComparison.Ordinal);
-        return suffix >= 0 && path[(suffix + BlockDirectory.CreationSuffix.Length + 1)..] != SegmentFormat.DirectoryName;
-    }
-
     private void Failed(Exception failure, Backoff backoff)
     {
         if (backoff == _backoff) EngineCounters.Add(ref _counters.ConversionErrors, 1);
@@ -299,7 +294,7 @@ internal sealed class BlockWork : IDisposable
 
         // Files of a block that is given up are dropped; whatever else was not synced, directories above all, may have left a name that is not what it says.
         // What merely cannot be done now, such as a directory that is away or read-only, puts nothing at risk: the samples stay where they are.
-        bool isFatal = failure is DiskException { IsSync: true } sync && (backoff.IsHopeless || !IsFileOfNewBlock(sync.Path));
+        bool isFatal = failure is DiskException { IsSync: true } sync && (backoff.IsHopeless || !NewBlocks.IsOfNewBlock(sync));
         if (isFatal && _failure.Set(failure)) Log.Failed(_log, failure);
     }
 }

@@ -12,16 +12,19 @@ namespace TsdbRemote.Storage.Engine;
 internal readonly record struct PaceSignals(
     int Processors, int Requests, int Reads, int QueuedRecords, int WaitingMemTables, int MaxWaitingMemTables, TimeSpan CommitLag, bool IsCrowded);
 
-/// <summary>How much of its time a merge may work: ingestion and reads go first, and merges never starve. Pure.</summary>
+/// <summary>
+/// How much of its time a job may work, a merge of tables, a conversion or a compaction of blocks: ingestion and reads go first, and jobs never starve. Pure.
+/// </summary>
 /// <remarks>
-/// What it does:  the busiest of five signals is the load, from 0 (nobody waits) to 1. A merge works all of its time at load 0 and
+/// What it does:  the busiest of five signals is the load, from 0 (nobody waits) to 1. A job works all of its time at load 0 and
 ///                <see cref="LeastDuty"/> of it at load 1, in a straight line between; it sleeps the rest, slice by slice.
 /// Full speed:    also when merges are so far behind that writes are slowed down for it: then sleeping would cost the writers more than working does.
+///                A compaction of blocks hurries too, for conversions, which take tables away, wait behind it.
 /// Tried:         nothing cleverer. A controller that aims at a latency needs a model of the disk; a worker fewer helps only where there are several.
 /// </remarks>
 internal static class CompactionPace
 {
-    /// <summary>Part of its time that a merge works whatever else goes on.</summary>
+    /// <summary>Part of its time that a job works whatever else goes on.</summary>
     public const double LeastDuty = 0.2;
 
     /// <summary>Longest sleep at a time: the load may have gone meanwhile.</summary>
@@ -45,7 +48,7 @@ internal static class CompactionPace
         return sleep < LongestSleep ? sleep : LongestSleep;
     }
 
-    /// <summary>Part of its time that a merge works, from <see cref="LeastDuty"/> to 1.</summary>
+    /// <summary>Part of its time that a job works, from <see cref="LeastDuty"/> to 1.</summary>
     public static double DutyOf(in PaceSignals signals) => signals.IsCrowded ? 1 : 1 - (1 - LeastDuty) * LoadOf(signals);
 
     private static double LoadOf(in PaceSignals signals)
@@ -59,7 +62,18 @@ internal static class CompactionPace
     }
 }
 
-/// <summary>Makes one merge keep the pace: measures its slices, and sleeps between them. One thread uses it.</summary>
+/// <summary>Gives each job what makes it keep the pace. Thread-safe.</summary>
+/// <param name="time">The clock, of work and of sleep.</param>
+/// <param name="signals">How busy the store is; null for full speed.</param>
+/// <param name="sleep">Sleeps between slices of work; throws when cancelled.</param>
+internal sealed class CompactionThrottles(TimeProvider time, Func<PaceSignals>? signals, Action<TimeSpan, CancellationToken> sleep)
+{
+    /// <summary>For one job, whose work begins now.</summary>
+    /// <param name="cancel">Ends a sleep.</param>
+    public CompactionThrottle Begin(CancellationToken cancel) => new(time, signals, pause => sleep(pause, cancel));
+}
+
+/// <summary>Makes one job keep the pace: measures its slices, and sleeps between them. One thread uses it.</summary>
 /// <param name="time">The clock, of work and of sleep.</param>
 /// <param name="signals">Asked after each slice; null for full speed.</param>
 /// <param name="sleep">Sleeps, or throws to give up.</param>

@@ -32,8 +32,7 @@ internal sealed class CompactionWork : IDisposable
     private readonly TimeClaims _claims;
     private readonly TableAges _ages;
     private readonly Func<EngineState, TimeRange, bool> _isLeftToConversion;
-    private readonly Func<PaceSignals>? _pace;
-    private readonly Action<TimeSpan, CancellationToken> _sleep;
+    private readonly CompactionThrottles _throttles;
     private readonly Action _changed;
     private readonly Func<bool> _mayBegin;
     private readonly EngineFailure _failure;
@@ -74,8 +73,7 @@ internal sealed class CompactionWork : IDisposable
     /// <param name="claims">Shared by all jobs.</param>
     /// <param name="ages">Of tables.</param>
     /// <param name="isLeftToConversion">True for a window that a conversion is about to take: merging it first would write its bytes once more for nothing.</param>
-    /// <param name="pace">How busy the store is; null for full speed.</param>
-    /// <param name="sleep">Sleeps between slices of work; throws when cancelled.</param>
+    /// <param name="throttles">Make merges keep the pace.</param>
     /// <param name="changed">Called after each merge: writers may go ahead.</param>
     /// <param name="mayBegin">False while the log is replayed.</param>
     /// <param name="failure">Set means: nothing more is written.</param>
@@ -85,7 +83,7 @@ internal sealed class CompactionWork : IDisposable
     /// <param name="log">Where events go.</param>
     public CompactionWork(
         IFileSystem files, DataLayout paths, CurrentState state, MergeWork merge, CompactionSettings settings, TimeClaims claims, TableAges ages,
-        Func<EngineState, TimeRange, bool> isLeftToConversion, Func<PaceSignals>? pace, Action<TimeSpan, CancellationToken> sleep, Action changed,
+        Func<EngineState, TimeRange, bool> isLeftToConversion, CompactionThrottles throttles, Action changed,
         Func<bool> mayBegin, EngineFailure failure, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
@@ -96,8 +94,7 @@ internal sealed class CompactionWork : IDisposable
         _claims = claims;
         _ages = ages;
         _isLeftToConversion = isLeftToConversion;
-        _pace = pace;
-        _sleep = sleep;
+        _throttles = throttles;
         _changed = changed;
         _mayBegin = mayBegin;
         _failure = failure;
@@ -295,11 +292,10 @@ internal sealed class CompactionWork : IDisposable
     private bool Do(RunningMerge merge)
     {
         bool isWorthMore = true;
+        CompactionThrottle throttle = _throttles.Begin(_stop.Token);
         try
         {
-            var throttle = new CompactionThrottle(_time, _pace, pause => _sleep(pause, _stop.Token));
             bool merged = _merge.Run(merge.Job, bytes => Pause(merge, throttle, bytes), _stop.Token);
-            EngineCounters.Add(ref _counters.CompactionSleepTicks, throttle.Slept.Ticks);
             if (!merged) PassOver(merge.Job, "nothing of it can be read");
             lock (_turn) _backoff.Succeeded();
         }
@@ -323,6 +319,7 @@ internal sealed class CompactionWork : IDisposable
         finally
         {
             merge.End();
+            EngineCounters.Add(ref _counters.CompactionSleepTicks, throttle.Slept.Ticks);
             lock (_turn)
             {
                 _running.Remove(merge);

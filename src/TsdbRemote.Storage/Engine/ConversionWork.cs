@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
-using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -16,20 +15,13 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Commits conversions: one window of tables becomes one block.</summary>
 /// <remarks>
-/// Order (reliability §2.3): all files of the block but one, synced, opened; then, while no other commit can come between: <c>meta.json</c> with the generation that
-/// stands, the block's name, the manifest (window out of the tables, block in); then the state that readers see; then the tables that held
-/// nothing else go with their last reader. A crash before the manifest leaves a block whose mark equals directory and generation and that
-/// nobody names: the next open removes it. One after it leaves tables that nobody names.
+/// Order (reliability §2.3): all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (window out of the tables,
+/// block in); then the state that readers see; then the tables that held nothing else go with their last reader. A crash before the manifest leaves a block
+/// that nobody names, one after it tables that nobody names: the next open removes either.
 /// Not thread-safe: one thread converts.
 /// </remarks>
 internal sealed class ConversionWork
 {
-    /// <summary>
-    /// Of blocks that overlap an older one made here, or whose window may end ahead of the clock, so that a Prometheus that loads it does not take it for its
-    /// newest data: it would refuse what it scrapes until the block's end.
-    /// </summary>
-    private const string LateHint = "from-out-of-order";
-
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly CurrentState _state;
@@ -39,6 +31,7 @@ internal sealed class ConversionWork
     private readonly ConversionPicker _picker;
     private readonly EngineModes _modes;
     private readonly TimeClaims _claims;
+    private readonly CompactionThrottles _throttles;
     private readonly TableAges _ages;
     private readonly EngineCounters _counters;
     private readonly Action<string> _damaged;
@@ -50,7 +43,7 @@ internal sealed class ConversionWork
 
     public ConversionWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, BlockStore store, BlockConverter converter, ConversionPicker picker,
-        EngineModes modes, TimeClaims claims, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
+        EngineModes modes, TimeClaims claims, CompactionThrottles throttles, TableAges ages, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -61,6 +54,7 @@ internal sealed class ConversionWork
         _picker = picker;
         _modes = modes;
         _claims = claims;
+        _throttles = throttles;
         _ages = ages;
         _counters = counters;
         _damaged = damaged;
@@ -193,7 +187,7 @@ internal sealed class ConversionWork
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
     {
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using PreparedBlock? block = _converter.Write(job, dictionary, ulid, cancel);
+        using PreparedBlock? block = Write(job, dictionary, ulid, cancel);
         if (block is null)
         {
             _passedOver.Add(job.Window.MinMs);
@@ -205,74 +199,37 @@ internal sealed class ConversionWork
 
         // A table of which something was left out gets a second name before it loses its first: it may be the only copy.
         foreach (LevelTable table in job.Tables.Where(table => block.DamagedTables.Contains(table.Entry.Id))) TableQuarantine.Keep(_files, _paths, table);
-        Commit(job, block, ulid);
+        Commit(job, block);
         Count(job, block, ulid, Stopwatch.GetElapsedTime(started));
     }
 
-    private void Commit(ConversionJob job, PreparedBlock block, Ulid ulid)
+    private PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
+    {
+        CompactionThrottle throttle = _throttles.Begin(cancel);
+        try
+        {
+            return _converter.Write(job, dictionary, ulid, _ => throttle.Pause(), cancel);
+        }
+        finally
+        {
+            EngineCounters.Add(ref _counters.ConversionSleepTicks, throttle.Slept.Ticks);
+        }
+    }
+
+    private void Commit(ConversionJob job, PreparedBlock block)
     {
         ImmutableHashSet<long> tables = [.. job.Tables.Select(static table => table.Entry.Id)];
-        StoredBlock? stored = null;
-        ImmutableArray<LevelTable> gone = [];
-        using FinishedBlock finished = _store.OpenFinished(block.Writer);
-        try
-        {
-            _commits.Commit(
-                manifest =>
-                {
-                    long rank = manifest.ConversionCounter + 1;
-                    BlockMeta meta = MetaOf(job, block, new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
-                    block.Writer.Commit(meta);
-                    stored = new StoredBlock(BlockEntry.Of(meta, rank), finished.Serve(meta));
-                    return manifest with
-                    {
-                        ConversionCounter = rank,
-                        Blocks = manifest.Blocks.Add(stored.Entry),
-                        Tables = manifest.TablesWithout(job.Window.MinMs, tables),
-                    };
-                },
-                (state, manifest) =>
-                {
-                    LevelSet levels = state.Levels.WithoutWindow(job.Window.MinMs, tables, out gone);
-                    foreach (LevelTable table in gone) table.Reader.MarkObsolete((path, failure) => Log.DeleteFailed(_log, path, failure));
-                    return state.With(manifest, levels: levels, blocks: state.Blocks.With(stored!));
-                });
-        }
-        catch (Exception failure)
-        {
-            stored?.Reader.Dispose();
-            if (failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed(ulid);
-            throw;
-        }
-
-        stored!.Reader.Dispose(); // the state holds it now
-    }
-
-    private void RemoveUnnamed(Ulid ulid)
-    {
-        try
-        {
-            _store.Remove(ulid.ToString());
-        }
-        catch (DiskException failure)
-        {
-            // The failure that led here is the one to report. The next open removes the block, if no commit comes before it; else it is found as a
-            // foreign one, whose samples the tables hold as well and outrank.
-            Log.DeleteFailed(_log, _paths.Block(ulid.ToString()), failure);
-        }
-    }
-
-    private static BlockMeta MetaOf(ConversionJob job, PreparedBlock block, BlockMark mark)
-    {
-        BlockMeta meta = block.Writer.NewMeta();
-        return meta with
-        {
-            // As Prometheus cuts its own: the window's bounds, by which planners see that it is whole.
-            MinTimeMs = job.Window.MinMs,
-            EndTimeMs = job.Window.MaxMs + 1,
-            Compaction = job.IsLate || job.IsOpen ? meta.Compaction with { Hints = [LateHint] } : meta.Compaction,
-            Mark = mark,
-        };
+        using var blocks = new NewBlocks(_store, _log);
+        blocks.Add(block.Writer, mark => BlockConverter.MetaOf(block, job, mark));
+        blocks.Commit(
+            _commits,
+            manifest => manifest with { Tables = manifest.TablesWithout(job.Window.MinMs, tables) },
+            (state, manifest, made) =>
+            {
+                LevelSet levels = state.Levels.WithoutWindow(job.Window.MinMs, tables, out ImmutableArray<LevelTable> gone);
+                foreach (LevelTable table in gone) table.Reader.MarkObsolete((path, failure) => Log.DeleteFailed(_log, path, failure));
+                return state.With(manifest, levels: levels, blocks: state.Blocks.With(made));
+            });
     }
 
     private void Count(ConversionJob job, PreparedBlock block, Ulid ulid, TimeSpan elapsed)

@@ -4,8 +4,8 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Which halves of the store are in use, tables or blocks: what the keys of <c>integration</c> and <c>lsm.enabled</c> come to together.</summary>
 /// <remarks>
-/// Block-only mode: a flush makes a table as ever, so that its segment can go, and the windows of every table become blocks at once. Nothing else of
-/// the store knows of the mode, so it can be switched to and fro while all of it goes on. Thread-safe.
+/// Block-only mode: a flush makes blocks, or where it cannot a table as ever, so that its segment can go; and the windows of every table become blocks at once.
+/// Nothing on disk knows of the mode, so it can be switched to and fro while everything goes on. Thread-safe.
 /// </remarks>
 internal sealed class EngineModes
 {
@@ -21,7 +21,7 @@ internal sealed class EngineModes
     /// <summary>What MemTables become now.</summary>
     public WritePathChoice WritePath => _isBlockOnly ? WritePathChoice.Blocks : WritePathChoice.Lsm;
 
-    /// <summary>True if every table becomes a block at once.</summary>
+    /// <summary>True if MemTables become blocks, and so does every table at once.</summary>
     public bool IsBlockOnly => _isBlockOnly;
 
     /// <summary>True if tables become blocks, those of closed windows or all.</summary>

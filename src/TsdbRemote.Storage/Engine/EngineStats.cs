@@ -15,6 +15,8 @@ internal sealed class EngineCounters
     public long SeriesCreated;
     public long Flushes;
     public long FlushErrors;
+    public long FlushesToBlocks;
+    public long FlushBlocks;
     public long FlushBytes;
     public long FlushSamples;
     public long FlushTicks;
@@ -25,11 +27,13 @@ internal sealed class EngineCounters
     public long LateConversions;
     public long ConversionErrors;
     public long ConversionTicks;
+    public long ConversionSleepTicks;
     public long ConversionSamples;
     public long ConversionBytes;
     public long BlockCompactions;
     public long BlockCompactionErrors;
     public long BlockCompactionTicks;
+    public long BlockCompactionSleepTicks;
     public long BlocksMerged;
     public long BlockCompactionBytesRead;
     public long BlockCompactionBytesWritten;
@@ -217,10 +221,16 @@ public sealed record EngineStats
     /// <summary>Failed flushes.</summary>
     public required long FlushErrors { get; init; }
 
-    /// <summary>Bytes of flushed tables.</summary>
+    /// <summary>Of the committed flushes those straight into blocks.</summary>
+    public required long FlushesToBlocks { get; init; }
+
+    /// <summary>Blocks that these made.</summary>
+    public required long FlushBlocks { get; init; }
+
+    /// <summary>Bytes of flushed tables, and of chunks and indexes of flushed blocks.</summary>
     public required long FlushBytes { get; init; }
 
-    /// <summary>Samples in flushed tables.</summary>
+    /// <summary>Samples in flushed tables and blocks.</summary>
     public required long FlushSamples { get; init; }
 
     /// <summary>Time spent in flushes, seconds.</summary>
@@ -268,15 +278,19 @@ public sealed record EngineStats
     /// <summary>Time that merges slept so that ingestion and reads go first, seconds.</summary>
     public required double CompactionSleepSeconds { get; init; }
 
-    /// <summary>Part of its time that a merge would work now, from 0.2 to 1.</summary>
+    /// <summary>Part of its time that a merge, a conversion or a block compaction would work now, from 0.2 to 1.</summary>
     public required double CompactionDuty { get; init; }
 
     /// <summary>Windows for which a merge is due and none is under way.</summary>
     public int CompactionsWaiting => Math.Max(0, CompactionsDue - CompactionsRunning.Length);
 
-    /// <summary>Bytes written by flushes, merges and conversions for each byte that flushes wrote; 0 before the first flush.</summary>
-    public double WriteAmplification =>
-        FlushBytes == 0 ? 0 : (double)(FlushBytes + Compactions.Sum(static level => level.BytesWritten) + ConversionBytes) / FlushBytes;
+    /// <summary>
+    /// Bytes written by flushes, merges, conversions and block compactions for each byte that flushes wrote, of tables and blocks, not of log and dictionary;
+    /// 0 before the first flush.
+    /// </summary>
+    public double WriteAmplification => FlushBytes == 0
+        ? 0
+        : (double)(FlushBytes + Compactions.Sum(static level => level.BytesWritten) + ConversionBytes + BlockCompactionBytesWritten) / FlushBytes;
 
     /// <summary>Snapshots taken by reads.</summary>
     public required long Reads { get; init; }
@@ -296,8 +310,11 @@ public sealed record EngineStats
     /// <summary>Attempts of work on blocks that failed.</summary>
     public required long ConversionErrors { get; init; }
 
-    /// <summary>Time spent in conversions, seconds.</summary>
+    /// <summary>Time spent in conversions, sleep included, seconds.</summary>
     public required double ConversionSeconds { get; init; }
+
+    /// <summary>Time that conversions slept so that ingestion and reads go first, seconds.</summary>
+    public required double ConversionSleepSeconds { get; init; }
 
     /// <summary>Samples in blocks made by conversions.</summary>
     public required long ConversionSamples { get; init; }
@@ -311,8 +328,14 @@ public sealed record EngineStats
     /// <summary>Attempts of block compaction that failed.</summary>
     public required long BlockCompactionErrors { get; init; }
 
-    /// <summary>Time spent in block compactions, seconds.</summary>
+    /// <summary>Time spent in block compactions, sleep included, seconds.</summary>
     public required double BlockCompactionSeconds { get; init; }
+
+    /// <summary>Time that block compactions slept so that ingestion and reads go first, seconds.</summary>
+    public required double BlockCompactionSleepSeconds { get; init; }
+
+    /// <summary>The block compaction under way; null if there is none.</summary>
+    public required RunningBlockCompaction? BlockCompactionRunning { get; init; }
 
     /// <summary>Blocks that went into others.</summary>
     public required long BlocksMerged { get; init; }

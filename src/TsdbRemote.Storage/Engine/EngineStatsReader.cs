@@ -13,7 +13,7 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies, CompactionWork compaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels, ReplayPace replayed,
+        int metadataFamilies, CompactionWork compaction, RunningBlockCompaction? blockCompaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels, ReplayPace replayed,
         bool isRescued)
     {
         CompactionPressure pressure = compaction.Measure();
@@ -52,6 +52,8 @@ internal static class EngineStatsReader
                 WalUnflushedBytes = unflushedLogBytes,
                 Flushes = Interlocked.Read(ref counters.Flushes),
                 FlushErrors = Interlocked.Read(ref counters.FlushErrors),
+                FlushesToBlocks = Interlocked.Read(ref counters.FlushesToBlocks),
+                FlushBlocks = Interlocked.Read(ref counters.FlushBlocks),
                 FlushBytes = Interlocked.Read(ref counters.FlushBytes),
                 FlushSamples = Interlocked.Read(ref counters.FlushSamples),
                 FlushSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.FlushTicks)).TotalSeconds,
@@ -74,12 +76,15 @@ internal static class EngineStatsReader
                 Conversions = Interlocked.Read(ref counters.Conversions),
                 LateConversions = Interlocked.Read(ref counters.LateConversions),
                 ConversionErrors = Interlocked.Read(ref counters.ConversionErrors),
+                ConversionSleepSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.ConversionSleepTicks)).TotalSeconds,
                 ConversionSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.ConversionTicks)).TotalSeconds,
                 ConversionSamples = Interlocked.Read(ref counters.ConversionSamples),
                 ConversionBytes = Interlocked.Read(ref counters.ConversionBytes),
                 BlockCompactions = Interlocked.Read(ref counters.BlockCompactions),
                 BlockCompactionErrors = Interlocked.Read(ref counters.BlockCompactionErrors),
                 BlockCompactionSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.BlockCompactionTicks)).TotalSeconds,
+                BlockCompactionSleepSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.BlockCompactionSleepTicks)).TotalSeconds,
+                BlockCompactionRunning = blockCompaction,
                 BlocksMerged = Interlocked.Read(ref counters.BlocksMerged),
                 BlockCompactionBytesRead = Interlocked.Read(ref counters.BlockCompactionBytesRead),
                 BlockCompactionBytesWritten = Interlocked.Read(ref counters.BlockCompactionBytesWritten),

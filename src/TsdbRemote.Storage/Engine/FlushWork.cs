@@ -1,17 +1,21 @@
+using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Commits flushes, one at a time and in order of sequence: writes the files, replaces the manifest, publishes, deletes the segment.</summary>
 /// <remarks>
+/// A MemTable becomes a table of level 0; in block-only mode, where <see cref="BlockFlush"/> says so, one block for each of its windows, all of them in one commit.
 /// Failure: before the manifest is touched a failed step costs only its files, and is tried again later into new ones; three in a row, or any failure at the
 /// manifest's name, makes the storage read-only (<see cref="EngineFailure"/>), and so does at once a failed sync of what cannot be written anew under
 /// another name: dictionary, manifest, directories. A full disk is tried again for as long as it takes.
@@ -29,6 +33,8 @@ internal sealed class FlushWork
     private readonly EngineCounters _counters;
     private readonly EngineFailure _failure;
     private readonly MemTableFlush _flush;
+    private readonly BlockStore _store;
+    private readonly BlockFlush _blocks;
     private readonly FlushSettings _settings;
     private readonly TableIds _ids;
     private readonly TimeProvider _time;
@@ -38,7 +44,7 @@ internal sealed class FlushWork
 
     public FlushWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, SegmentLedger ledger,
-        EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, TimeProvider time, ILogger log)
+        EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, BlockStore store, BlockFlush blocks, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -50,6 +56,8 @@ internal sealed class FlushWork
         _flush = new MemTableFlush(files, paths, settings.BloomBitsPerKey);
         _settings = settings;
         _ids = ids;
+        _store = store;
+        _blocks = blocks;
         _time = time;
         _log = log;
         _backoff = new Backoff(time);
@@ -88,12 +96,22 @@ internal sealed class FlushWork
 
     private void Flush(MemTable memTable)
     {
-        long started = Stopwatch.GetTimestamp();
         LedgerSegment segment = _ledger[memTable.Segment];
         if (segment.Owed.Count > 0) LogQuarantine.Settle(_files, _paths.Quarantine, _paths.Segment(segment.Number), segment.Number, segment.Owed);
-        long tableId = _ids.Take();
         EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
-        FlushResult result = _flush.Write(memTable, before.Dictionary, segment.LastSequence, before.Manifest, tableId, _settings.WindowMs);
+        if (!TryFlushToBlocks(memTable, before, out uint[] newSeries)) newSeries = FlushToTable(memTable, before, segment.LastSequence);
+        memTable.Release();
+        before.Dictionary.MarkPersisted(newSeries);
+        if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
+    }
+
+    /// <summary>Writes and commits a table.</summary>
+    /// <returns>Series that the dictionary file has now and lacked before.</returns>
+    private uint[] FlushToTable(MemTable memTable, EngineState before, ulong lastSequence)
+    {
+        long started = Stopwatch.GetTimestamp();
+        long tableId = _ids.Take();
+        FlushResult result = _flush.Write(memTable, before.Dictionary, lastSequence, before.Manifest, tableId, _settings.WindowMs);
         LevelTable? table = null;
         try
         {
@@ -116,11 +134,51 @@ internal sealed class FlushWork
             throw;
         }
 
-        memTable.Release();
         table?.Reader.Release(); // the state holds it now
-        before.Dictionary.MarkPersisted(result.NewSeries);
-        if (segment.HasFile) Delete(_paths.Segment(memTable.Segment));
-        Count(memTable.Segment, result, Stopwatch.GetElapsedTime(started));
+        TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
+        Count(new FlushedData(result.Table?.Samples ?? 0, result.Table?.Series ?? 0, result.Table?.Size ?? 0, result.Merged), elapsed);
+        if (result.Table is { } made) Log.Flushed(_log, memTable.Segment, made.Id, made.Samples, made.Series, made.Size, elapsed.TotalSeconds);
+        return result.NewSeries;
+    }
+
+    /// <summary>Writes and commits one block for each window, if that may be.</summary>
+    /// <param name="memTable">The MemTable.</param>
+    /// <param name="before">What stands.</param>
+    /// <param name="newSeries">Series that the dictionary file has now and lacked before.</param>
+    /// <returns>False if it has to become a table.</returns>
+    private bool TryFlushToBlocks(MemTable memTable, EngineState before, out uint[] newSeries)
+    {
+        newSeries = [];
+        ImmutableArray<ConversionJob> windows = _blocks.Plan(memTable, before);
+        if (windows.IsEmpty) return false;
+        long started = Stopwatch.GetTimestamp();
+        try
+        {
+            DictionaryEntry? dictionary = _flush.WriteDictionary(memTable, before.Dictionary, before.Manifest, out newSeries);
+            using var blocks = new NewBlocks(_store, _log);
+            FlushedData written = _blocks.Write(memTable, windows, blocks);
+            blocks.Commit(
+                _commits,
+                manifest => dictionary is null ? manifest : manifest with { Dictionaries = [dictionary] },
+                (state, manifest, made) => state.With(manifest, state.MemTables.Without(memTable), blocks: state.Blocks.With(made)),
+                flushedSegment: memTable.Segment);
+            TimeSpan elapsed = Stopwatch.GetElapsedTime(started);
+            Count(written, elapsed);
+            EngineCounters.Add(ref _counters.FlushesToBlocks, 1);
+            EngineCounters.Add(ref _counters.FlushBlocks, blocks.Count);
+            Log.FlushedToBlocks(_log, memTable.Segment, blocks.Count, written.Samples, written.Series, written.Bytes, elapsed.TotalSeconds);
+            return true;
+        }
+        catch (ReadLimitException tooLarge)
+        {
+            Log.NotFlushedToBlocks(_log, memTable.Segment, tooLarge);
+            return false;
+        }
+        catch
+        {
+            _blocks.LeaveToTables(memTable);
+            throw;
+        }
     }
 
     private void Delete(string path)
@@ -143,33 +201,33 @@ internal sealed class FlushWork
     private void Failed(MemTable memTable, Exception failure)
     {
         EngineCounters.Add(ref _counters.FlushErrors, 1);
-        if (failure is DiskException { IsSync: true } sync && !IsDropped(sync.Path)) Fail(failure);
+        if (failure is DiskException { IsSync: true } sync && !IsDropped(sync)) Fail(failure);
         TimeSpan delay = _backoff.Failed(failure);
         HasGivenUp = _failure.IsSet && (_backoff.HasFailed || failure is DiskException { IsSync: true });
         Log.FlushFailed(_log, memTable.Segment, delay.TotalSeconds, failure);
         if (_backoff.IsHopeless) Fail(failure);
     }
 
-    /// <summary>The only files whose failed sync is harmless: the next attempt writes them anew, a table under another name, a copy for quarantine from its source.</summary>
-    private bool IsDropped(string path) => path.EndsWith(NewTableSuffix, StringComparison.Ordinal)
-        || (path.StartsWith(_paths.Quarantine, StringComparison.Ordinal) && path.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal));
+    /// <summary>
+    /// The only files whose failed sync is harmless: the next attempt writes them anew, tables and blocks under another name, a copy for quarantine from its source.
+    /// </summary>
+    private bool IsDropped(DiskException failure) => failure.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal) || NewBlocks.IsOfNewBlock(failure)
+        || (failure.Path.StartsWith(_paths.Quarantine, StringComparison.Ordinal) && failure.Path.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal));
 
     private void Fail(Exception failure)
     {
         if (_failure.Set(failure)) Log.Failed(_log, failure);
     }
 
-    private void Count(long segment, FlushResult result, TimeSpan elapsed)
+    private void Count(in FlushedData written, TimeSpan elapsed)
     {
         EngineCounters.Add(ref _counters.Flushes, 1);
         EngineCounters.Add(ref _counters.FlushTicks, elapsed.Ticks);
-        EngineCounters.Add(ref _counters.MergedDuplicates, result.Merged.Duplicates);
-        EngineCounters.Add(ref _counters.MergedConflicts, result.Merged.Conflicts);
+        EngineCounters.Add(ref _counters.FlushBytes, written.Bytes);
+        EngineCounters.Add(ref _counters.FlushSamples, written.Samples);
+        EngineCounters.Add(ref _counters.MergedDuplicates, written.Merged.Duplicates);
+        EngineCounters.Add(ref _counters.MergedConflicts, written.Merged.Conflicts);
         Volatile.Write(ref _counters.LastFlushMs, _time.GetUtcNow().ToUnixTimeMilliseconds());
-        if (result.Table is not { } table) return;
-        EngineCounters.Add(ref _counters.FlushBytes, table.Size);
-        EngineCounters.Add(ref _counters.FlushSamples, table.Samples);
-        Log.Flushed(_log, segment, table.Id, table.Samples, table.Series, table.Size, elapsed.TotalSeconds);
     }
 }
 

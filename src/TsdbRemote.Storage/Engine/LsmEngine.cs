@@ -63,6 +63,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly DictionaryWork _dictionaries;
     private readonly BlockWork _blocks;
     private readonly CompactionWork _compaction;
+    private readonly CompactionThrottles _throttles;
     private readonly WriteStall _stall;
     private readonly TableAges _ages;
     private readonly CommitLag _lag;
@@ -93,6 +94,7 @@ public sealed class LsmEngine : IAsyncDisposable
         _ages = new TableAges(time);
         _lag = new CommitLag(time);
         _pace = new ReplayPace(time);
+        _throttles = new CompactionThrottles(time, options.Integration.AdaptiveCompaction ? Busyness : null, Sleep);
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
@@ -117,7 +119,11 @@ public sealed class LsmEngine : IAsyncDisposable
         _replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, _state, _ledger, _counters, _damages, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, _state, _ledger, _failure, log);
-        var flush = new FlushWork(files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, time, log);
+        var converter = new BlockConverter(files, _paths, options.Integration.ChunkEncoding, options.BlockDuration.Milliseconds);
+        var flushToBlocks = new BlockFlush(
+            converter, EngineSettings.Conversion(options), _modes, () => _ready.Task.IsCompletedSuccessfully && !_failure.IsSet, time);
+        var flush = new FlushWork(
+            files, _paths, _state, commits, _ledger, _counters, _failure, EngineSettings.Flush(options), ids, store, flushToBlocks, time, log);
         long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on
         _stall = new WriteStall(
             () => _background!.Pressure, () => _compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, _counters, log);
@@ -129,7 +135,7 @@ public sealed class LsmEngine : IAsyncDisposable
             EngineSettings.Rotation(options, _modes), _modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => _replay.Below, Flushed, _dictionaries,
             _failure, _counters, _stall, time, log);
         _compaction = NewCompactionWork(commits, ids);
-        _blocks = NewBlockWork(commits, store, recovered.BlockRests);
+        _blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         _writes = new WritePath(
             options, ingest, _state, _wal, _gate, _background, _stall, _lag, _failure, _counters, _metadata, _scratches, time, log, _stopping.Token);
     }
@@ -209,13 +215,13 @@ public sealed class LsmEngine : IAsyncDisposable
         return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _readHelpers);
     }
 
-    /// <summary>Completes when everything acknowledged before the call is in tables.</summary>
+    /// <summary>Completes when everything acknowledged before the call is in tables or blocks.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
     public Task FlushAsync(CancellationToken cancel) =>
         Volatile.Read(ref _stopped) != 0 ? Task.FromException(EngineUnavailableException.Stopping()) : FlushAllAsync(cancel);
 
     /// <summary>
-    /// Completes when everything acknowledged before the call is in tables, every window that is closed is in a block, no merge of those tables or blocks
+    /// Completes when everything acknowledged before the call is in tables or blocks, every window that is closed is in a block, no merge of those tables or blocks
     /// is due, and series without data elsewhere have left the dictionary. What comes meanwhile is no part of it.
     /// </summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or the engine is stopping.</exception>
@@ -262,7 +268,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _counters, Phase, _failure, [.. _damages], _state, _wal, _background.UnflushedLogBytes, _openSeconds, InFlight.Used, _metadata.Count,
-        _compaction, Busyness(), _stall, _modes, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
+        _compaction, _blocks.RunningCompaction, Busyness(), _stall, _modes, _options.Lsm.SstableLevels, _pace, _background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -357,19 +363,18 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
     internal bool StepDictionary() => _dictionaries.Step();
 
-    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, IEnumerable<string> rests)
+    private BlockWork NewBlockWork(StateCommits commits, BlockStore store, BlockConverter converter, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);
         OtherBytes Others(EngineState state) => new(
             state.Levels.Bytes, _background.UnflushedLogBytes, store.QuarantineBytes, store.UnservedBytes(state.Manifest, state.Blocks));
         var upkeep = new BlockUpkeep(_state, commits, store, EngineSettings.Retention(_options), clock, Others, rests, _counters, Damaged, _log);
-        var converter = new BlockConverter(_files, _paths, _options.Integration.ChunkEncoding, _options.BlockDuration.Milliseconds);
         var conversion = new ConversionWork(
-            _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _ages, _counters, Damaged, _time, _log);
+            _files, _paths, _state, commits, store, converter, EngineSettings.Conversion(_options), _modes, _claims, _throttles, _ages, _counters, Damaged, _time, _log);
         BlockCompactionWork? compaction = _options.Integration.BlockCompaction
             ? new BlockCompactionWork(
                 _files, _paths, _state, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
-                EngineSettings.BlockCompaction(_options), _claims, conversion.Waiting, _counters, Damaged, _time, _log)
+                EngineSettings.BlockCompaction(_options), _claims, _throttles, conversion.Waiting, _counters, Damaged, _time, _log)
             : null;
         return new BlockWork(upkeep, conversion, compaction, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, _time, _log);
     }
@@ -382,8 +387,8 @@ public sealed class LsmEngine : IAsyncDisposable
             _files, _paths, new CompactionOutput(_state.Peek.Manifest.DirectoryId, tables.BloomBitsPerKey, settings.TargetFileBytes, settings.MaxFileBytes));
         var merge = new MergeWork(_files, _paths, commits, compactor, tables, ids, _ages, _counters, Damaged, _log);
         return new CompactionWork(
-            _files, _paths, _state, merge, settings, _claims, _ages, IsLeftToConversion, _options.Integration.AdaptiveCompaction ? Busyness : null, Sleep,
-            _stall.Refresh, () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, Damaged, _time, _log);
+            _files, _paths, _state, merge, settings, _claims, _ages, IsLeftToConversion, _throttles, _stall.Refresh,
+            () => _ready.Task.IsCompletedSuccessfully, _failure, _counters, Damaged, _time, _log);
     }
 
     /// <summary>
@@ -402,7 +407,7 @@ public sealed class LsmEngine : IAsyncDisposable
         Environment.ProcessorCount, _writes.InFlight, Volatile.Read(ref _reads), _wal.WaitingRecords, _state.Peek.MemTables.Waiting.Length,
         _options.Lsm.MaxImmutableMemTables, _lag.Mean, _stall.IsCompactionBehind);
 
-    /// <summary>Between two slices of a merge. Without threads of its own the engine has nobody to make way for, and a clock that a test holds would never ring.</summary>
+    /// <summary>Between two slices of a job. Without threads of its own the engine has nobody to make way for, and a clock that a test holds would never ring.</summary>
     private void Sleep(TimeSpan pause, CancellationToken cancel)
     {
         if (_threaded) Task.Delay(pause, _time, cancel).GetAwaiter().GetResult();

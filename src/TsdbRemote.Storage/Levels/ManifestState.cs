@@ -33,7 +33,7 @@ public sealed record ManifestState
     /// <summary>Above every segment that was known at this commit.</summary>
     public required long NextSegment { get; init; }
 
-    /// <summary>Rank of the newest block made here; clocks go back, this does not.</summary>
+    /// <summary>The highest rank that a block made here ever had; clocks go back, this does not.</summary>
     public required long ConversionCounter { get; init; }
 
     /// <summary>Tables, by number.</summary>
@@ -44,7 +44,7 @@ public sealed record ManifestState
     [JsonRequired]
     public ImmutableArray<DictionaryEntry> Dictionaries { get; init; } = [];
 
-    /// <summary>Log segments that hold data no table has, by number.</summary>
+    /// <summary>Log segments that hold data no table and no block has, by number.</summary>
     [JsonRequired]
     public ImmutableArray<SegmentEntry> Segments { get; init; } = [];
 
@@ -225,7 +225,7 @@ public sealed record TableEntry(
 /// <param name="Entries">Series in it.</param>
 public sealed record DictionaryEntry(long Number, long Length, uint Crc, long Entries);
 
-/// <summary>A log segment that holds what no table has.</summary>
+/// <summary>A log segment that holds what no table and no block has.</summary>
 /// <param name="Number">Its number.</param>
 /// <param name="AcceptedEnd">Where a recovery found its end, in bytes; null if it is sealed, active or not replayed yet.</param>
 /// <param name="Inherited">
@@ -242,7 +242,7 @@ public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTime
 
 /// <summary>A block in service.</summary>
 /// <param name="Ulid">Name of its directory.</param>
-/// <param name="Rank">Conversion counter when it was made: the higher, the newer. 0 for a foreign block, which ranks below those made here.</param>
+/// <param name="Rank">Conversion counter when it was made, or when its inputs were read: the higher, the newer. 0 for a foreign block, which ranks below those made here.</param>
 /// <param name="Adopted">A foreign block, or one that came back: found in <c>blocks/</c> and verified. Always if its rank is 0.</param>
 /// <param name="MinTimeMs">No sample of it is before, ms; null where an early build wrote the entry and the block was never opened since.</param>
 /// <param name="MaxTimeMs">No sample of it is after, ms; null as the other. By it a block that cannot be opened still ends by age.</param>

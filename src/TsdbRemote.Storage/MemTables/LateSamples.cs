@@ -70,6 +70,20 @@ internal unsafe struct LateSamples
         return end - from + late->_tail;
     }
 
+    /// <summary>True if some sample is inside the range.</summary>
+    public static bool Any(LateSamples* late, TimeRange range)
+    {
+        SortedRange(late, range, out int from, out int end);
+        if (end > from) return true;
+        Sample* tail = SamplesOf(late) + late->_sorted;
+        for (int i = 0; i < late->_tail; i++)
+        {
+            if (range.Contains(tail[i].TimeMs)) return true;
+        }
+
+        return false;
+    }
+
     /// <summary>Copies the samples inside the range.</summary>
     /// <param name="late">The block.</param>
     /// <param name="range">Closed interval.</param>

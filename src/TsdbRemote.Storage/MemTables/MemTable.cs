@@ -215,6 +215,12 @@ public sealed class MemTable : IDisposable
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public bool Contains(uint ordinal) => StripeOf(ordinal).Contains(ordinal);
 
+    /// <summary>True if the series has a sample here within a window.</summary>
+    /// <param name="ordinal">The series.</param>
+    /// <param name="window">A whole window: chunks do not cross its bounds.</param>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public bool Contains(uint ordinal, TimeRange window) => StripeOf(ordinal).Contains(ordinal, window);
+
     /// <summary>All series with a sample, ascending. While others append, those of the stripes at the time of their visit.</summary>
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public uint[] OrdinalsSorted()

@@ -143,6 +143,21 @@ internal sealed unsafe class MemTableStripe : IDisposable
         }
     }
 
+    /// <summary>True if the series has a sample within a window.</summary>
+    public bool Contains(uint ordinal, TimeRange window)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
+            if (state == null || window.IsEmpty) return false;
+            var open = new TimeRange(OpenChunk.FirstTimeOf(state->Open, in state->Builder), state->Builder.LastTimeMs);
+            if (window.Overlaps(open) || (state->Late != null && LateSamples.Any(state->Late, window))) return true;
+            SealedChunk* newest = SealedChunk.FindNewest(state->NewestSealed, window.MaxMs);
+            return newest != null && newest->MaxTimeMs >= window.MinMs;
+        }
+    }
+
     /// <summary>Names all series with a sample, ascending within the stripe; under the lock.</summary>
     public void ForEachSeries(Action<uint> visit)
     {

@@ -91,7 +91,7 @@ public sealed record IntegrationOptions : IOptionsSection
     /// <summary>Time without new data after which a window that was converted already is converted again, into an overlapping block.</summary>
     public Duration LateDelay { get; init; } = Duration.Minutes(10);
 
-    /// <summary>True: merges of tables work less while writes and reads are busy. False: they always work at full speed.</summary>
+    /// <summary>True: merges, conversions and block compactions work less while writes and reads are busy. False: they always work at full speed.</summary>
     public bool AdaptiveCompaction { get; init; } = true;
 
     /// <summary>How chunks go into blocks.</summary>

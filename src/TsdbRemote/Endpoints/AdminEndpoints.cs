@@ -20,7 +20,7 @@ internal static class AdminEndpoints
         endpoints.MapPost("/api/v1/admin/write_path", SwitchAsync);
     }
 
-    /// <summary>Answers 204 once it is done: for a flush, everything acknowledged before is in tables; for a compaction, no merge is due and every closed window is in a block.</summary>
+    /// <summary>Answers 204 once it is done: for a flush, everything acknowledged before is in tables or blocks; for a compaction, no merge is due and every closed window is in a block.</summary>
     private static async Task DoAsync(HttpContext context, string what, Func<LsmEngine, CancellationToken, Task> work)
     {
         if (!await IsAdmittedAsync(context, what)) return;

@@ -44,7 +44,7 @@ internal static class LsmText
         Line(text, $"requests     {stats.WriteRequests:N0}, {stats.WriteRequestsFailed:N0} told to come again, {Bytes(stats.InFlightBytes)} in flight");
         Line(text, $"log          {Bytes(stats.WalUnflushedBytes)} not flushed, {stats.Wal.Appends:N0} records in {stats.Wal.Groups:N0} commits, {stats.Wal.Syncs:N0} syncs");
         Line(text, $"memtables    {stats.MemTables.Length}, {Bytes(stats.MemTables.Sum(static memTable => memTable.Bytes))}, {stats.MemTables.Sum(static memTable => memTable.Samples):N0} samples");
-        Line(text, $"flushes      {stats.Flushes:N0}, {stats.FlushErrors} failed, {Bytes(stats.FlushBytes)}, {stats.FlushSeconds:F1} s");
+        Line(text, $"flushes      {stats.Flushes:N0}, {stats.FlushErrors} failed, {stats.FlushesToBlocks:N0} straight into {stats.FlushBlocks:N0} blocks, {Bytes(stats.FlushBytes)}, {stats.FlushSeconds:F1} s");
     }
 
     private static void Levels(StringBuilder text, EngineStats stats)
@@ -81,7 +81,7 @@ internal static class LsmText
         }
 
         Line(text, $"waiting      {stats.CompactionsWaiting} windows; debt {Bytes(stats.CompactionDebtBytes)}");
-        Line(text, $"pace         {stats.CompactionDuty:P0} of full speed; slept {stats.CompactionSleepSeconds:F1} s so far");
+        Line(text, $"pace         {stats.CompactionDuty:P0} of full speed; so far merges slept {stats.CompactionSleepSeconds:F1} s, conversions {stats.ConversionSleepSeconds:F1} s, block compactions {stats.BlockCompactionSleepSeconds:F1} s");
         Line(text, $"write amplification {stats.WriteAmplification:F2}");
         foreach (RunningCompaction merge in stats.CompactionsRunning)
         {
@@ -112,6 +112,12 @@ internal static class LsmText
         Line(text, $"");
         Line(text, $"blocks       {stats.Blocks.Length}, {Bytes(stats.Blocks.Sum(static block => block.Bytes))}, {stats.Blocks.Sum(static block => block.Samples):N0} samples");
         Line(text, $"conversions  {stats.Conversions}, {stats.LateConversions} of late data, {stats.ConversionErrors} failed, {Bytes(stats.ConversionBytes)}, {stats.ConversionSeconds:F1} s");
+        Line(text, $"compactions  {stats.BlockCompactions}, {stats.BlockCompactionErrors} failed, of {stats.BlocksMerged} blocks, {Bytes(stats.BlockCompactionBytesRead)} into {Bytes(stats.BlockCompactionBytesWritten)}, {stats.BlockCompactionSeconds:F1} s");
+        if (stats.BlockCompactionRunning is { } job)
+        {
+            Line(text, $"running      {job.Blocks} blocks of {Time(job.MinTimeMs)} to {Time(job.EndTimeMs)} into one: {Bytes(job.Bytes)}, {Bytes(job.BytesWritten)} of chunks written, {job.Seconds:F1} s");
+        }
+
         Line(text, $"reads        {stats.Reads:N0}; bloom filters spared {stats.BloomHits:N0} look-ups and let {stats.BloomMisses:N0} pass");
     }
 

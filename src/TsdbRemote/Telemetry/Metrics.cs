@@ -89,8 +89,10 @@ internal sealed class Metrics
         Count("tsdb_remote_flushes_total", "Flushes committed.", static stats => stats.Flushes);
         Count("tsdb_remote_flush_errors_total", "Flushes failed.", static stats => stats.FlushErrors);
         Count("tsdb_remote_flush_seconds_total", "Time spent in flushes.", static stats => stats.FlushSeconds);
-        Count("tsdb_remote_flush_bytes_total", "Bytes of tables written by flushes.", static stats => stats.FlushBytes);
-        Count("tsdb_remote_flush_samples_total", "Samples in tables written by flushes.", static stats => stats.FlushSamples);
+        Count("tsdb_remote_flushes_to_blocks_total", "Of these, flushes straight into blocks, in block-only mode.", static stats => stats.FlushesToBlocks);
+        Count("tsdb_remote_flush_blocks_total", "Blocks made by them.", static stats => stats.FlushBlocks);
+        Count("tsdb_remote_flush_bytes_total", "Bytes of tables, and of chunks and indexes of blocks, written by flushes.", static stats => stats.FlushBytes);
+        Count("tsdb_remote_flush_samples_total", "Samples in tables and blocks written by flushes.", static stats => stats.FlushSamples);
         Show("tsdb_remote_flush_last_timestamp_seconds", "When the last flush was committed; 0 if none was.", static stats => stats.LastFlushMs / 1000.0);
         Count("tsdb_remote_merged_duplicates_total", "Exact repetitions dropped by flushes, merges and conversions.", static stats => stats.MergedDuplicates);
         Count("tsdb_remote_merged_conflicts_total", "Older versions of a sample dropped by flushes, merges and conversions.", static stats => stats.MergedConflicts);
@@ -146,9 +148,9 @@ internal sealed class Metrics
         Show("tsdb_remote_compactions_running", "Merges under way.", static stats => stats.CompactionsRunning.Length);
         Show("tsdb_remote_compactions_waiting", "Windows for which a merge is due and none is under way.", static stats => stats.CompactionsWaiting);
         Show("tsdb_remote_compaction_debt_bytes", "Bytes of tables that wait to be merged.", static stats => stats.CompactionDebtBytes);
-        Show("tsdb_remote_compaction_duty_ratio", "Part of its time that a merge works now; the rest it makes way.", static stats => stats.CompactionDuty);
+        Show("tsdb_remote_compaction_duty_ratio", "Part of its time that a merge, a conversion or a block compaction works now; the rest it makes way.", static stats => stats.CompactionDuty);
         Count("tsdb_remote_compaction_sleep_seconds_total", "Time that merges slept to make way.", static stats => stats.CompactionSleepSeconds);
-        Show("tsdb_remote_write_amplification_ratio", "Bytes written by flushes, merges and conversions for each byte that flushes wrote.", static stats => stats.WriteAmplification);
+        Show("tsdb_remote_write_amplification_ratio", "Bytes of tables and blocks written by flushes, merges, conversions and block compactions for each byte that flushes wrote.", static stats => stats.WriteAmplification);
     }
 
     private void AddBlocks()
@@ -160,12 +162,15 @@ internal sealed class Metrics
         Count("tsdb_remote_conversions_total", "Windows converted to blocks.", static stats => stats.Conversions);
         Count("tsdb_remote_conversions_late_total", "Of these, windows that a block had already.", static stats => stats.LateConversions);
         Count("tsdb_remote_block_work_errors_total", "Attempts of adoption, retention or conversion that failed.", static stats => stats.ConversionErrors);
-        Count("tsdb_remote_conversion_seconds_total", "Time spent in conversions.", static stats => stats.ConversionSeconds);
+        Count("tsdb_remote_conversion_seconds_total", "Time spent in conversions, sleep included.", static stats => stats.ConversionSeconds);
+        Count("tsdb_remote_conversion_sleep_seconds_total", "Time that conversions slept to make way.", static stats => stats.ConversionSleepSeconds);
         Count("tsdb_remote_conversion_samples_total", "Samples in blocks made by conversions.", static stats => stats.ConversionSamples);
         Count("tsdb_remote_conversion_bytes_total", "Bytes of blocks made by conversions, chunks and index.", static stats => stats.ConversionBytes);
         Count("tsdb_remote_block_compactions_total", "Compactions of several blocks into one.", static stats => stats.BlockCompactions);
         Count("tsdb_remote_block_compaction_errors_total", "Attempts of it that failed.", static stats => stats.BlockCompactionErrors);
-        Count("tsdb_remote_block_compaction_seconds_total", "Time spent in it.", static stats => stats.BlockCompactionSeconds);
+        Count("tsdb_remote_block_compaction_seconds_total", "Time spent in it, sleep included.", static stats => stats.BlockCompactionSeconds);
+        Count("tsdb_remote_block_compaction_sleep_seconds_total", "Time that it slept to make way.", static stats => stats.BlockCompactionSleepSeconds);
+        Show("tsdb_remote_block_compactions_running", "1 while one is under way.", static stats => stats.BlockCompactionRunning is null ? 0 : 1);
         Count("tsdb_remote_block_compaction_blocks_total", "Blocks that went into others.", static stats => stats.BlocksMerged);
         Count("tsdb_remote_block_compaction_read_bytes_total", "Bytes of blocks that went into others.", static stats => stats.BlockCompactionBytesRead);
         Count("tsdb_remote_block_compaction_written_bytes_total", "Bytes of blocks made of others, chunks and index.", static stats => stats.BlockCompactionBytesWritten);

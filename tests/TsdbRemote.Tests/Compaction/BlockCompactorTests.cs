@@ -48,7 +48,7 @@ public sealed class BlockCompactorTests
                     foreach ((int series, long time, ulong bits) in input.Left()) expected[(series, time)] = bits;
                 }
 
-                using CompactedBlock? made = new BlockCompactor(files, new DataLayout("/disk"), encoding).Write(set.Blocks, RangeOf(set), Result, CancellationToken.None);
+                using CompactedBlock? made = new BlockCompactor(files, new DataLayout("/disk"), encoding).Write(set.Blocks, RangeOf(set), Result, static _ => { }, CancellationToken.None);
                 Assert.Equal(expected.Count == 0, made is null);
                 if (made is null)
                 {
@@ -162,7 +162,7 @@ public sealed class BlockCompactorTests
         StoredBlock bad = PutRaw(files, 2, new SeriesChunk(15_000, 30_000, ChunkEncoding.Xor, default, 0), [0, 9, 1, 1]);
         BlockSet set = BlockSet.Empty.With(good, bad);
         CorruptChunkException damage = Assert.Throws<CorruptChunkException>(
-            () => new BlockCompactor(files, new DataLayout("/disk"), ChunkEncodingChoice.Optimal).Write(set.Blocks, RangeOf(set), Result, CancellationToken.None));
+            () => new BlockCompactor(files, new DataLayout("/disk"), ChunkEncodingChoice.Optimal).Write(set.Blocks, RangeOf(set), Result, static _ => { }, CancellationToken.None));
         Assert.Equal(bad.Entry.Rank, damage.Rank);
         Assert.Equal(2, files.List(Directory).Count);
     }
@@ -178,7 +178,7 @@ public sealed class BlockCompactorTests
             if (operation.Kind == FileOperationKind.CreateNew) cancel.Cancel();
         };
         Assert.Throws<OperationCanceledException>(
-            () => new BlockCompactor(files, new DataLayout("/disk"), ChunkEncodingChoice.Optimal).Write(set.Blocks, RangeOf(set), Result, cancel.Token));
+            () => new BlockCompactor(files, new DataLayout("/disk"), ChunkEncodingChoice.Optimal).Write(set.Blocks, RangeOf(set), Result, static _ => { }, cancel.Token));
         Assert.Equal(2, files.List(Directory).Count);
     }
 
@@ -198,7 +198,7 @@ public sealed class BlockCompactorTests
     private static BlockReader Compact(CrashFileSystem files, ChunkEncodingChoice encoding, params StoredBlock[] blocks)
     {
         BlockSet set = BlockSet.Empty.With(blocks);
-        using CompactedBlock made = new BlockCompactor(files, new DataLayout("/disk"), encoding).Write(set.Blocks, RangeOf(set), Result, CancellationToken.None)!;
+        using CompactedBlock made = new BlockCompactor(files, new DataLayout("/disk"), encoding).Write(set.Blocks, RangeOf(set), Result, static _ => { }, CancellationToken.None)!;
         made.Writer.Commit(BlockCompactor.MetaOf(made, [.. set.Blocks.Select(static block => block.Reader.Meta)]));
         Assert.Equal([], TestBlocks.Problems(files, Directory));
         return BlockReader.Open(files, BlockDirectory.PathOf(Directory, Result), mmap: false);

@@ -139,6 +139,38 @@ public sealed class OperationsTests
         Assert.Equal(HttpStatusCode.BadRequest, (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=xml")).Status);
     }
 
+    [Fact]
+    public async Task What_block_compaction_did_is_on_the_page_the_text_and_the_metrics_and_in_the_write_amplification()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"), ("storage:integration:write_path", "blocks"));
+        for (int i = 0; i < 2; i++)
+        {
+            await server.WriteAsync(V1(SeriesOf("__name__=up,job=a", (NowMs + i, 1))));
+            Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        }
+
+        Storage.Engine.EngineStats stats = server.Engine.Stats();
+        JsonElement page = await DataAsync(server, "/api/v1/status/lsm");
+        JsonElement job = page.GetProperty("blockCompactions");
+        Assert.Equal((1, 2, 0), (job.GetProperty("count").GetInt64(), job.GetProperty("merged").GetInt64(), job.GetProperty("errors").GetInt64()));
+        Assert.Equal(stats.BlockCompactionBytesWritten, job.GetProperty("bytesWritten").GetInt64());
+        Assert.Equal((JsonValueKind.Null, 0), (job.GetProperty("running").ValueKind, job.GetProperty("sleepSeconds").GetDouble()));
+        double written = stats.FlushBytes + stats.ConversionBytes + stats.BlockCompactionBytesWritten;
+        Assert.True(stats.BlockCompactionBytesWritten > 0 && stats.ConversionBytes >= 0);
+        Assert.Equal(written / stats.FlushBytes, page.GetProperty("compactions").GetProperty("writeAmplification").GetDouble(), tolerance: 1e-9);
+        string[] text = (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm?format=text")).Text.Split('\n');
+        Assert.Contains(text, static line => line.StartsWith("compactions  1, 0 failed, of 2 blocks, ", StringComparison.Ordinal));
+        string[] metrics = (await server.SendAsync(HttpMethod.Get, "/metrics")).Text.Split('\n');
+        Assert.Contains("tsdb_remote_flushes_to_blocks_total 2", metrics);
+        Assert.Contains("tsdb_remote_flush_blocks_total 2", metrics);
+        Assert.Equal((2, 2), (page.GetProperty("flushes").GetProperty("toBlocks").GetInt64(), page.GetProperty("flushes").GetProperty("blocks").GetInt64()));
+        Assert.Contains(text, static line => line.StartsWith("flushes      2, 0 failed, 2 straight into 2 blocks, ", StringComparison.Ordinal));
+        Assert.Contains("tsdb_remote_block_compactions_total 1", metrics);
+        Assert.Contains("tsdb_remote_block_compactions_running 0", metrics);
+        Assert.Contains("tsdb_remote_block_compaction_blocks_total 2", metrics);
+        Assert.Contains("tsdb_remote_block_compaction_sleep_seconds_total 0", metrics);
+    }
+
     [Theory]
     [InlineData("0", "limit must be a positive number")]
     [InlineData("-1", "limit must be a positive number")]

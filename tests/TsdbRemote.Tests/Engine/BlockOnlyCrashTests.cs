@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -6,7 +7,8 @@ using TsdbRemote.TestSupport;
 namespace TsdbRemote.Tests.Engine;
 
 /// <summary>
-/// A power cut before any file operation of a store in block-only mode, with a switch to tables and back on the way. Whatever the disk may then hold, the next
+/// A power cut before any file operation of a store in block-only mode, where MemTables become blocks or first a table, with a switch to tables and back on the
+/// way. Whatever the disk may then hold, the next
 /// open serves each sample once and in its newest version, whichever mode it is opened in, and comes to rest with whole blocks and nothing besides.
 /// </summary>
 public sealed class BlockOnlyCrashTests
@@ -35,18 +37,37 @@ public sealed class BlockOnlyCrashTests
         Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
     }
 
-    private static CrashHistory Run(CrashPolicy policy, int recoveryEvery = 0)
+    /// <summary>Each sync of a flush straight into blocks is needed, as of a conversion: the log goes with it, and nobody else has the samples.</summary>
+    [Theory]
+    [InlineData("chunk segment", SyncKind.All, ".tmp-for-creation/chunks/", "000001")]
+    [InlineData("index", SyncKind.All, ".tmp-for-creation/", "/index")]
+    [InlineData("meta", SyncKind.All, ".tmp-for-creation/", "/meta.json.tmp")]
+    [InlineData("directory of the chunks", SyncKind.Directory, ".tmp-for-creation", "/chunks")]
+    [InlineData("directory of the block", SyncKind.Directory, "/blocks/", ".tmp-for-creation")]
+    [InlineData("directory of the blocks", SyncKind.Directory, TestBlocks.Directory, "")]
+    public void Without_this_sync_of_a_flush_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) => CrashHistory.AssertNoticed(
+        what, kind, pathPart, suffix, static (wrap, policy) => Run(policy, wrap: wrap, stopAtFirst: true, live: static (history, engine) =>
+        {
+            history.Write(engine, -3, 0, 3);
+            history.Write(engine, 0, 0, 2);
+            if (!history.IsOver) engine.FlushByStep();
+        }));
+
+    private static CrashHistory Run(
+        CrashPolicy policy, int recoveryEvery = 0, Func<CrashFileSystem, IFileSystem>? wrap = null, bool stopAtFirst = false, Action<CrashHistory, EngineHarness>? live = null)
     {
         int images = 0;
-        var history = new CrashHistory(static files => files, policy, (history, image, when) => Check(history, image, when, images++ % 2 == 0 ? BlockOnly : Tables))
+        var history = new CrashHistory(wrap ?? (static files => files), policy, (history, image, when) => Check(history, image, when, images++ % 2 == 0 ? BlockOnly : Tables))
         {
             CurrentMs = TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs),
             RecoveryEvery = recoveryEvery,
+            StopAtFirst = stopAtFirst,
         };
         EngineHarness engine = EngineHarness.OpenStepwise(history.Begin(), BlockOnly, history.Time);
-        history.CutOffDuring(() => Live(history, engine));
+        history.CutOffDuring(() => (live ?? Live)(history, engine));
         EngineStats stats = engine.Engine.Stats();
-        Assert.True(stats is { Conversions: >= 5, BlockCompactions: >= 1, Tables.IsEmpty: true }, $"{stats}");
+        if (live is null)
+            Assert.True(stats is { Flushes: 8, FlushesToBlocks: 5, FlushBlocks: 8, Conversions: >= 2, BlockCompactions: >= 3, Tables.IsEmpty: true }, $"{stats}");
         history.End();
         return history;
     }
@@ -62,14 +83,24 @@ public sealed class BlockOnlyCrashTests
         FlushAndConvert(engine);
         history.Write(engine, 0, 0, 1, value: 3000);
 
-        // To tables and back, with one of them between.
+        // To tables and back, with one of them between. The first flush after that meets a table of one of its windows and makes another; the next goes straight.
         Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Lsm));
         FlushAndConvert(engine);
         history.Write(engine, 0, 3, 5, value: 4000);
         engine.FlushByStep();
         Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
         history.Write(engine, -1, 0, 2);
+        history.Write(engine, 0, 0, 2, value: 5000);
         FlushAndConvert(engine);
+        history.Write(engine, 0, 0, 1, value: 6000);
+        history.Write(engine, -1, 1, 3, value: 7000);
+        FlushAndConvert(engine);
+        history.Write(engine, 0, 4, 6, value: 8000);
+        engine.FlushByStep();
+
+        // Blocks of window 0 are compacted, and what is newer is flushed meanwhile.
+        history.Write(engine, 0, 3, 5, value: 9000);
+        ConvertAndFlushMeanwhile(history, engine);
     }
 
     private static void FlushAndConvert(EngineHarness engine)
@@ -78,6 +109,26 @@ public sealed class BlockOnlyCrashTests
         while (engine.Engine.StepBlocks())
         {
         }
+    }
+
+    /// <summary>The flush comes before the compaction of blocks has written all that it reads, and long before its commit.</summary>
+    private static void ConvertAndFlushMeanwhile(CrashHistory history, EngineHarness engine)
+    {
+        Action<long, FileOperation> cutOff = history.Disk.BeforeOperation!;
+        bool flushed = false;
+        history.Disk.BeforeOperation = (number, operation) =>
+        {
+            cutOff(number, operation);
+            if (flushed || !operation.Path.EndsWith(".tmp-for-creation/tombstones", StringComparison.Ordinal)) return;
+            flushed = true;
+            engine.FlushByStep();
+        };
+        while (engine.Engine.StepBlocks())
+        {
+        }
+
+        history.Disk.BeforeOperation = cutOff;
+        Assert.True(flushed);
     }
 
     /// <summary>Opened in each mode by turns, and at rest in the one that leaves no tables.</summary>

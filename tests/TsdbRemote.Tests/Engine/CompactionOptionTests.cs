@@ -120,6 +120,38 @@ public sealed class CompactionOptionTests
         Assert.True(engine.Engine.Stats().CompactionDuty > 0.9);
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Conversion_and_block_compaction_make_way_for_reads_by_the_same_pace(bool adaptive)
+    {
+        StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { AdaptiveCompaction = adaptive } };
+        EngineHarness engine = EngineHarness.OpenStepwise(_disk, options, new BusyTime(_time));
+        for (int window = -6; window < -3; window++) Write(engine, window, 5);
+        engine.FlushByStep();
+        _time.Advance(TimeSpan.FromSeconds(2)); // what the log took is forgotten
+        engine.BlocksByStep();
+        EngineStats idle = engine.Engine.Stats();
+        Assert.Equal(3, idle.Conversions);
+
+        // Late data of each window: each is converted again, and merged with its block.
+        for (int window = -6; window < -3; window++) Write(engine, window, 5);
+        engine.FlushByStep();
+        ReadSnapshot[] reads = [.. Enumerable.Range(0, Environment.ProcessorCount).Select(_ => engine.Engine.AcquireSnapshot())];
+        RunningBlockCompaction? running = null;
+        _disk.BeforeOperation = (_, _) => running = engine.Engine.Stats().BlockCompactionRunning ?? running;
+        engine.BlocksByStep();
+        _disk.BeforeOperation = null;
+        foreach (ReadSnapshot read in reads) read.Dispose();
+        EngineStats stats = engine.Engine.Stats();
+        Assert.True(stats is { Conversions: 6, BlockCompactions: > 0 }, $"{stats}");
+        Assert.Equal(adaptive, stats.ConversionSleepSeconds > 10 * idle.ConversionSleepSeconds);
+        Assert.Equal(adaptive, stats.BlockCompactionSleepSeconds > 10 * idle.BlockCompactionSleepSeconds);
+        Assert.Equal(0, stats.CompactionSleepSeconds); // no table was merged
+        Assert.True(running is { Blocks: > 1, Bytes: > 0 } && running.EndTimeMs - running.MinTimeMs >= WindowMs, $"{running}");
+        Assert.Null(stats.BlockCompactionRunning);
+    }
+
     [Fact]
     public void A_closed_window_is_left_to_conversion_and_the_open_one_is_merged()
     {

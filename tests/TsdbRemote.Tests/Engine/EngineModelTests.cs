@@ -70,6 +70,27 @@ public sealed class EngineModelTests
         Assert.True(collections > 100 && dropped > 200, $"the histories did not come to what they are for: {collections} collections, {dropped} series dropped");
     }
 
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Any_history_in_block_only_mode_reads_alike_and_series_leave_the_dictionary(bool mergesBlocks)
+    {
+        long straight = 0;
+        long tables = 0;
+        long dropped = 0;
+        Step.Array[1, 40].Sample(
+            history =>
+            {
+                StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks, BlockCompaction = mergesBlocks } };
+                EngineStats stats = Run(history, options, collectFrom: 1);
+                Interlocked.Add(ref straight, stats.FlushesToBlocks);
+                Interlocked.Add(ref tables, stats.Flushes - stats.FlushesToBlocks);
+                Interlocked.Add(ref dropped, stats.SeriesDropped);
+            },
+            iter: 150);
+        Assert.True(straight > 50 && tables > 50 && dropped > 50, $"the histories did not come to what they are for: {straight} flushes into blocks, {tables} into tables, {dropped} series dropped");
+    }
+
     [Fact]
     public void Any_history_reads_alike_under_other_options() => Step.Array[1, 30].Sample(
         static history =>
@@ -99,6 +120,10 @@ public sealed class EngineModelTests
                     break;
                 case OperationKind.Flush:
                     engine.FlushByStep();
+                    while (options.Integration.WritePath == WritePathChoice.Blocks && engine.Engine.StepBlocks())
+                    {
+                    }
+
                     break;
                 case OperationKind.Compact:
                     engine.CompactByStep();

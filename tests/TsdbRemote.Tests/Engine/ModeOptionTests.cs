@@ -124,7 +124,7 @@ public sealed class ModeOptionTests : OneSeriesTests
 
             AssertVersion(engine, version);
             engine.FlushByStep();
-            AssertVersion(engine, version); // in a table, above a block
+            AssertVersion(engine, version); // in a block, above another
             while (engine.Engine.StepBlocks())
             {
             }
@@ -164,10 +164,12 @@ public sealed class ModeOptionTests : OneSeriesTests
     [Fact]
     public void In_block_only_mode_reads_of_blocks_see_what_is_on_its_way_into_one()
     {
-        EngineHarness engine = Open(new IntegrationOptions { WritePath = WritePathChoice.Blocks, ReadPath = ReadPathChoice.Blocks });
+        EngineHarness engine = Open(new IntegrationOptions { ReadPath = ReadPathChoice.Blocks });
         Write(engine, At(0), 1);
         engine.FlushByStep();
         Assert.Single(engine.Engine.Stats().Tables);
+        Assert.Empty(engine.ReadAll());
+        Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
         engine.FlushAndConvertByStep();
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
