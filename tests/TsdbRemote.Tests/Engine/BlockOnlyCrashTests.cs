@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -22,20 +21,12 @@ public sealed class BlockOnlyCrashTests
 
     [Theory]
     [MemberData(nameof(CrashHistory.Policies), MemberType = typeof(CrashHistory))]
-    public void A_power_cut_before_any_operation_loses_and_doubles_nothing(CrashKind kind)
-    {
-        CrashHistory history = Run(new CrashPolicy(kind));
-        Assert.Equal([], history.Violations);
-        Assert.True(history.Crashes > 150, $"only {history.Crashes} operations were cut off");
-    }
+    public void A_power_cut_before_any_operation_loses_and_doubles_nothing(CrashKind kind) =>
+        Run(new CrashPlan(new CrashPolicy(kind))).AssertSurvived(atLeast: 150);
 
     [Fact]
-    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing()
-    {
-        CrashHistory history = Run(new CrashPolicy(CrashKind.OnlySynced), recoveryEvery: 40);
-        Assert.Equal([], history.Violations);
-        Assert.True(history.RecoveryCrashes > 100, $"only {history.RecoveryCrashes} recoveries were cut off");
-    }
+    public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing() =>
+        Run(new CrashPlan(new CrashPolicy(CrashKind.OnlySynced)) { RecoveryEvery = 40 }).AssertRecovered(atLeast: 100);
 
     /// <summary>Each sync of a flush straight into blocks is needed, as of a conversion: the log goes with it, and nobody else has the samples.</summary>
     [Theory]
@@ -46,23 +37,18 @@ public sealed class BlockOnlyCrashTests
     [InlineData("directory of the block", SyncKind.Directory, "/blocks/", ".tmp-for-creation")]
     [InlineData("directory of the blocks", SyncKind.Directory, TestBlocks.Directory, "")]
     public void Without_this_sync_of_a_flush_a_power_cut_is_noticed(string what, SyncKind kind, string pathPart, string suffix) => CrashHistory.AssertNoticed(
-        what, kind, pathPart, suffix, static (wrap, policy) => Run(policy, wrap: wrap, stopAtFirst: true, live: static (history, engine) =>
+        what, kind, pathPart, suffix, static plan => Run(plan, static (history, engine) =>
         {
             history.Write(engine, -3, 0, 3);
             history.Write(engine, 0, 0, 2);
             if (!history.IsOver) engine.FlushByStep();
         }));
 
-    private static CrashHistory Run(
-        CrashPolicy policy, int recoveryEvery = 0, Func<CrashFileSystem, IFileSystem>? wrap = null, bool stopAtFirst = false, Action<CrashHistory, EngineHarness>? live = null)
+    private static CrashHistory Run(CrashPlan plan, Action<CrashHistory, EngineHarness>? live = null)
     {
         int images = 0;
-        var history = new CrashHistory(wrap ?? (static files => files), policy, (history, image, when) => Check(history, image, when, images++ % 2 == 0 ? BlockOnly : Tables))
-        {
-            CurrentMs = TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs),
-            RecoveryEvery = recoveryEvery,
-            StopAtFirst = stopAtFirst,
-        };
+        var history = new CrashHistory(
+            plan, TimeWindow.StartOf(1_700_000_000_000, CrashHistory.WindowMs), (history, image, when) => Check(history, image, when, images++ % 2 == 0 ? BlockOnly : Tables));
         EngineHarness engine = EngineHarness.OpenStepwise(history.Begin(), BlockOnly, history.Time);
         history.CutOffDuring(() => (live ?? Live)(history, engine));
         EngineStats stats = engine.Engine.Stats();

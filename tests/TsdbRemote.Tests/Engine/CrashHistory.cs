@@ -1,4 +1,3 @@
-using System.Diagnostics.CodeAnalysis;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage;
@@ -27,10 +26,10 @@ internal sealed record CrashPlan(CrashPolicy Policy)
 /// Use: a test writes with <see cref="Write"/>, works inside <see cref="CutOffDuring"/>, ends with <see cref="End"/>, and reads <see cref="Violations"/>. What it
 /// demands of an image beyond the samples is its own <c>check</c>.
 /// </remarks>
-/// <param name="wrap">The disk as the engine sees it: some test leaves out a sync.</param>
-/// <param name="policy">What a power cut leaves.</param>
+/// <param name="plan">How it is cut off.</param>
+/// <param name="currentMs">Where the history begins, ms: window 0.</param>
 /// <param name="check">Opens an image, and reports what is wrong with it to <see cref="Violations"/>; the text says when it was taken.</param>
-internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, CrashPolicy policy, Action<CrashHistory, CrashFileSystem, string> check)
+internal sealed class CrashHistory(CrashPlan plan, long currentMs, Action<CrashHistory, CrashFileSystem, string> check)
 {
     public const long WindowMs = 7_200_000;
 
@@ -42,25 +41,6 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
     private readonly Dictionary<(string Series, long TimeMs), ulong> _sent = [];
     private IFileSystem? _files;
     private bool _isArmed;
-
-    /// <summary>A history that is cut off as planned.</summary>
-    [SetsRequiredMembers]
-    public CrashHistory(CrashPlan plan, long currentMs, Action<CrashHistory, CrashFileSystem, string> check)
-        : this(plan.Wrap, plan.Policy, check)
-    {
-        CurrentMs = currentMs;
-        RecoveryEvery = plan.RecoveryEvery;
-        StopAtFirst = plan.StopAtFirst;
-    }
-
-    /// <summary>Where the history begins, ms: window 0.</summary>
-    public required long CurrentMs { get; init; }
-
-    /// <summary>One in so many operations of each recovery is cut off, too; 0 for none.</summary>
-    public int RecoveryEvery { get; init; }
-
-    /// <summary>Nothing more is done once something is wrong.</summary>
-    public bool StopAtFirst { get; init; }
 
     public CrashFileSystem Disk { get; } = new("/disk");
 
@@ -75,10 +55,10 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
 
     public int RecoveryCrashes { get; private set; }
 
-    public bool IsOver => StopAtFirst && Violations.Count > 0;
+    public bool IsOver => plan.StopAtFirst && Violations.Count > 0;
 
     // What the policy leaves open needs several tries, what it does not gives the same disk again.
-    private int Seeds => policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
+    private int Seeds => plan.Policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
 
     public static TheoryData<CrashKind> Policies => [.. Enum.GetValues<CrashKind>()];
 
@@ -119,18 +99,18 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
 
     public static byte[] LabelsOf(int series) => Labels.Encode(("__name__", "crash"), ("series", $"{series}"));
 
-    public long TimeOf(int window, int step) => CurrentMs + window * WindowMs + step * 60_000;
+    public long TimeOf(int window, int step) => currentMs + window * WindowMs + step * 60_000;
 
     /// <summary>The clock stands forty minutes into window 0, and the disk is watched.</summary>
     /// <returns>The disk for the engine.</returns>
     public IFileSystem Begin()
     {
-        Time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
+        Time.Advance(TimeSpan.FromMilliseconds(currentMs) + TimeSpan.FromMinutes(40));
         Disk.BeforeOperation = (number, operation) =>
         {
             if (_isArmed) CutOff(number, $"{operation}");
         };
-        return _files = wrap(Disk);
+        return _files = plan.Wrap(Disk);
     }
 
     /// <summary>Writes samples, one a minute, of each of some series.</summary>
@@ -224,16 +204,16 @@ internal sealed class CrashHistory(Func<CrashFileSystem, IFileSystem> wrap, Cras
         Crashes++;
         for (int seed = 0; seed < Seeds; seed++)
         {
-            CrashFileSystem image = Disk.CrashClone(policy, seed);
+            CrashFileSystem image = Disk.CrashClone(plan.Policy, seed);
             string when = $"before operation {number} ({operation}), seed {seed}";
             var again = new List<CrashFileSystem>();
-            if (RecoveryEvery > 0)
+            if (plan.RecoveryEvery > 0)
             {
                 // Some of them keep the run short; which ones moves with the operation, so that all steps get their turn.
                 int steps = 0;
                 image.BeforeOperation = (_, _) =>
                 {
-                    if (steps++ % RecoveryEvery == number % RecoveryEvery) again.Add(image.CrashClone(policy, seed));
+                    if (steps++ % plan.RecoveryEvery == number % plan.RecoveryEvery) again.Add(image.CrashClone(plan.Policy, seed));
                 };
             }
 
