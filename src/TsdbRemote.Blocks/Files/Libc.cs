@@ -28,6 +28,8 @@ internal static unsafe partial class Libc
 
     public const ulong MountedReadOnly = 1; // ST_RDONLY
 
+    public const int LargeBlockOption = -3; // M_MMAP_THRESHOLD
+
     private const string Library = "libc";
 
     /// <summary>O_DIRECTORY: one of the few flags that arm64 numbers differently.</summary>
@@ -35,6 +37,12 @@ internal static unsafe partial class Libc
 
     /// <summary>O_NOFOLLOW: another one.</summary>
     public static readonly int NoFollow = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x8000 : 0x20000;
+
+    [LibraryImport(Library, EntryPoint = "mallopt")]
+    public static partial int SetAllocatorOption(int option, int value);
+
+    [LibraryImport(Library, EntryPoint = "malloc_trim")]
+    public static partial int TrimAllocator(nuint keptBytes);
 
     [LibraryImport(Library, EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Open(string path, int flags, uint mode);

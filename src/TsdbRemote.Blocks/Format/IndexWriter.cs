@@ -138,6 +138,7 @@ public sealed class IndexWriter : IDisposable
         _state = State.Finished;
         _file.Dispose();
         _symbols.Dispose();
+        _pairs.Dispose();
         _entry.Dispose();
         _previousRun.Dispose();
     }
@@ -236,7 +237,7 @@ public sealed class IndexWriter : IDisposable
         long seriesEnd = _file.Position;
         Pad(IndexFormat.PostingsAlignment);
         long firstList = _file.Position;
-        var postings = new PostingsSection(_file, _section, _symbols, _pairs, _series, _maxPostings);
+        using var postings = new PostingsSection(_file, _section, _symbols, _pairs, _series, _maxPostings);
         postings.WriteLists(_seriesStart, seriesEnd);
         long table = _file.Position;
         postings.WriteTable(firstList);

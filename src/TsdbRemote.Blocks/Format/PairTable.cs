@@ -1,3 +1,5 @@
+using TsdbRemote.Blocks.Files;
+
 namespace TsdbRemote.Blocks.Format;
 
 /// <summary>A label pair while its index is written.</summary>
@@ -30,12 +32,12 @@ internal struct LabelPair
 /// Memory: 16 to 32 bytes a pair, as the records grow by doubling, and 5.3 to 10.7 for its slots; 12 more while they are sorted.
 /// The keys are ordinals of our own making, which a sender cannot choose one by one. Not thread-safe.
 /// </remarks>
-internal sealed class PairTable
+internal sealed class PairTable : IDisposable
 {
     private const int MinSlots = 256;
 
-    private uint[] _slots = new uint[MinSlots];
-    private LabelPair[] _pairs = new LabelPair[MinSlots / 2];
+    private readonly NativeArray<LabelPair> _pairs = new(MinSlots / 2);
+    private NativeArray<uint> _slots = new(MinSlots);
 
     /// <summary>Distinct pairs. They are numbered from 0.</summary>
     public int Count { get; private set; }
@@ -53,26 +55,33 @@ internal sealed class PairTable
             if (_pairs[number].Key == key) return number;
         }
 
-        if (Count == _pairs.Length) Array.Resize(ref _pairs, (int)Math.Min(Count * 2L, Array.MaxLength));
+        if (Count == _pairs.Length) _pairs.Grow((int)Math.Min(Count * 2L, Array.MaxLength));
         _pairs[Count] = new LabelPair { Key = key, Next = LabelPair.NotCollected };
         _slots[slot] = (uint)++Count;
         if (Count > _slots.Length / 4 * 3) Grow();
         return Count - 1;
     }
 
-    /// <summary>The numbers of all pairs, ascending by key.</summary>
-    public int[] Sorted()
+    /// <summary>The numbers of all pairs, ascending by key. The caller's to dispose.</summary>
+    public NativeArray<int> Sorted()
     {
-        ulong[] keys = new ulong[Count];
-        int[] numbers = new int[Count];
+        using var keys = new NativeArray<ulong>(Count);
+        var numbers = new NativeArray<int>(Count);
         for (int i = 0; i < Count; i++)
         {
             keys[i] = _pairs[i].Key;
             numbers[i] = i;
         }
 
-        Array.Sort(keys, numbers);
+        keys.Span.Sort(numbers.Span);
         return numbers;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _pairs.Dispose();
+        _slots.Dispose();
     }
 
     private int SlotOf(ulong key) => (int)((key * 0x9E3779B97F4A7C15) >> 33) & (_slots.Length - 1);
@@ -80,7 +89,9 @@ internal sealed class PairTable
     private void Grow()
     {
         if (_slots.Length > Array.MaxLength / 2) throw new InvalidOperationException($"an index of more than {Count} label pairs cannot be written");
-        _slots = new uint[_slots.Length * 2];
+        int larger = _slots.Length * 2;
+        _slots.Dispose();
+        _slots = new NativeArray<uint>(larger);
         for (int number = 0; number < Count; number++)
         {
             int slot = SlotOf(_pairs[number].Key);

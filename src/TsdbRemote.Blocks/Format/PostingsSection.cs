@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Blocks.Format;
 
@@ -10,7 +11,7 @@ namespace TsdbRemote.Blocks.Format;
 /// room: 4 bytes a posting. Beyond <c>maxPostings</c> the lists come in several passes, each of as many lists as fit (one at least).
 /// What is read back is checked: an entry that the disk changed meanwhile is found here. One use; not thread-safe.
 /// </remarks>
-internal sealed unsafe class PostingsSection
+internal sealed unsafe class PostingsSection : IDisposable
 {
     private const int ReadAheadBytes = 1 << 20;
     private const int PieceIds = 16 << 10;
@@ -21,7 +22,7 @@ internal sealed unsafe class PostingsSection
     private readonly PairTable _pairs;
     private readonly long _seriesCount;
     private readonly long _maxPostings;
-    private readonly int[] _order;
+    private readonly NativeArray<int> _order;
     private readonly List<LabelRef> _labels = [];
     private readonly List<int> _pairNumbers = [];
     private readonly byte[] _piece = new byte[PieceIds * sizeof(uint)];
@@ -72,7 +73,7 @@ internal sealed unsafe class PostingsSection
     {
         long length = sizeof(uint) + EntrySize(default, default, firstList);
         long at = firstList + ListSize(_seriesCount);
-        foreach (int number in _order)
+        foreach (int number in _order.Span)
         {
             ref LabelPair pair = ref _pairs[number];
             length += EntrySize(_symbols[pair.Name], _symbols[pair.Value], at);
@@ -83,7 +84,7 @@ internal sealed unsafe class PostingsSection
         _section.AppendUInt32((uint)_order.Length + 1);
         WriteEntry(default, default, firstList);
         at = firstList + ListSize(_seriesCount);
-        foreach (int number in _order)
+        foreach (int number in _order.Span)
         {
             ref LabelPair pair = ref _pairs[number];
             WriteEntry(_symbols[pair.Name], _symbols[pair.Value], at);
@@ -92,6 +93,9 @@ internal sealed unsafe class PostingsSection
 
         _section.End();
     }
+
+    /// <inheritdoc/>
+    public void Dispose() => _order.Dispose();
 
     private static long ListSize(long count) => IndexFormat.ListFrameBytes + count * sizeof(uint);
 

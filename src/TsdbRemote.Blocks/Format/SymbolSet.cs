@@ -10,7 +10,7 @@ namespace TsdbRemote.Blocks.Format;
 /// slot u64:   high 32 bits of the hash │ number + 1            0 = free; linear probing
 /// </code>
 /// Use:     <see cref="Add"/> as often as needed, <see cref="Sort"/> once, then <see cref="TryFind"/> and the indexer.
-/// Memory:  the bytes of each string in native memory, and 27 to 53 bytes a string in arrays, 12 more while sorting; no object a string.
+/// Memory:  native: the bytes of each string, and 27 to 53 a string, 12 more while sorting; no object a string, no garbage.
 /// Hostile: the hash has a seed drawn for each set, so that nobody can prepare strings that collide.
 /// Not thread-safe.
 /// </remarks>
@@ -20,10 +20,10 @@ internal sealed unsafe class SymbolSet : IDisposable
 
     private readonly NativeArena _bytes = new();
     private readonly long _seed = Random.Shared.NextInt64();
-    private ulong[] _slots = new ulong[MinSlots];
-    private Symbol[] _symbols = new Symbol[MinSlots / 2];
-    private int[] _order = [];
-    private ulong[] _used = [];
+    private NativeArray<ulong> _slots = new(MinSlots);
+    private readonly NativeArray<Symbol> _symbols = new(MinSlots / 2);
+    private readonly NativeArray<int> _order = new(0);
+    private readonly NativeArray<ulong> _used = new(0);
 
     /// <summary>Distinct strings.</summary>
     public int Count { get; private set; }
@@ -35,7 +35,7 @@ internal sealed unsafe class SymbolSet : IDisposable
     public int UsedCount { get; private set; }
 
     /// <summary>A string by its ordinal, once sorted.</summary>
-    public ReadOnlySpan<byte> this[uint ordinal] => _symbols[_order[ordinal]].Bytes;
+    public ReadOnlySpan<byte> this[uint ordinal] => _symbols[_order[(int)ordinal]].Bytes;
 
     /// <summary>Adds a string, if it is new.</summary>
     public void Add(ReadOnlySpan<byte> text)
@@ -43,7 +43,7 @@ internal sealed unsafe class SymbolSet : IDisposable
         ulong hash = XxHash3.HashToUInt64(text, _seed);
         int slot = SlotOf(hash, text, out int number);
         if (number >= 0) return;
-        if (Count == _symbols.Length) Array.Resize(ref _symbols, (int)Math.Min(Count * 2L, Array.MaxLength));
+        if (Count == _symbols.Length) _symbols.Grow((int)Math.Min(Count * 2L, Array.MaxLength));
         NativeBytes copy = _bytes.Allocate(text.Length);
         text.CopyTo(copy.Span);
         _symbols[Count] = new Symbol { Pointer = copy.Pointer, Length = text.Length };
@@ -57,25 +57,25 @@ internal sealed unsafe class SymbolSet : IDisposable
     public void Sort()
     {
         // The first eight bytes decide nearly always: only strings equal in those are compared in memory.
-        ulong[] keys = new ulong[Count];
-        _order = new int[Count];
+        using var keys = new NativeArray<ulong>(Count);
+        _order.Grow(Count);
         for (int i = 0; i < Count; i++)
         {
             keys[i] = KeyOf(_symbols[i].Bytes);
             _order[i] = i;
         }
 
-        Array.Sort(keys, _order);
+        keys.Span.Sort(_order.Span);
         int from = 0;
         for (int i = 1; i <= keys.Length; i++)
         {
             if (i < keys.Length && keys[i] == keys[from]) continue;
-            if (i - from > 1) _order.AsSpan(from, i - from).Sort((a, b) => _symbols[a].Bytes.SequenceCompareTo(_symbols[b].Bytes));
+            if (i - from > 1) _order.Span[from..i].Sort((a, b) => _symbols[a].Bytes.SequenceCompareTo(_symbols[b].Bytes));
             from = i;
         }
 
         for (int i = 0; i < Count; i++) _symbols[_order[i]].Ordinal = (uint)i;
-        _used = new ulong[(Count + 63) / 64];
+        _used.Grow((Count + 63) / 64);
     }
 
     /// <summary>Finds a string's ordinal, once sorted, and notes that it is used.</summary>
@@ -85,7 +85,7 @@ internal sealed unsafe class SymbolSet : IDisposable
         ordinal = 0;
         if (number < 0) return false;
         ordinal = _symbols[number].Ordinal;
-        ref ulong word = ref _used[ordinal / 64];
+        ref ulong word = ref _used[(int)(ordinal / 64)];
         ulong bit = 1UL << (int)(ordinal % 64);
         if ((word & bit) == 0) UsedCount++;
         word |= bit;
@@ -97,14 +97,21 @@ internal sealed unsafe class SymbolSet : IDisposable
     {
         for (uint ordinal = 0; ordinal < (uint)Count; ordinal++)
         {
-            if ((_used[ordinal / 64] & (1UL << (int)(ordinal % 64))) == 0) return this[ordinal];
+            if ((_used[(int)(ordinal / 64)] & (1UL << (int)(ordinal % 64))) == 0) return this[ordinal];
         }
 
         return default;
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _bytes.Dispose();
+    public void Dispose()
+    {
+        _bytes.Dispose();
+        _slots.Dispose();
+        _symbols.Dispose();
+        _order.Dispose();
+        _used.Dispose();
+    }
 
     private static ulong KeyOf(ReadOnlySpan<byte> text)
     {
@@ -135,7 +142,7 @@ internal sealed unsafe class SymbolSet : IDisposable
     {
         // The low bits of the hash are not kept: they are computed again.
         if (_slots.Length > Array.MaxLength / 2) throw new InvalidOperationException($"an index of more than {Count} symbols cannot be written");
-        ulong[] larger = new ulong[_slots.Length * 2];
+        var larger = new NativeArray<ulong>(_slots.Length * 2);
         for (int number = 0; number < Count; number++)
         {
             ulong hash = XxHash3.HashToUInt64(_symbols[number].Bytes, _seed);
@@ -144,6 +151,7 @@ internal sealed unsafe class SymbolSet : IDisposable
             larger[slot] = (hash & 0xFFFFFFFF_00000000) | (uint)(number + 1);
         }
 
+        _slots.Dispose();
         _slots = larger;
     }
 

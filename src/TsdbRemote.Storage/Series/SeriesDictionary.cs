@@ -24,6 +24,9 @@ public sealed class SeriesDictionary : IDisposable
 {
     private const int DefaultMaxAliases = 1 << 20;
     private const long DefaultMaxAliasBytes = 128L << 20;
+    // From here on its pages, which are small, are worth the search for what the allocator could give back.
+    private const long LargeBytes = 32 << 20;
+
     private const int BitPageShift = 10;
     private const int TimePageShift = 12;
     private const int BuildSlice = 1024;
@@ -352,10 +355,12 @@ public sealed class SeriesDictionary : IDisposable
 
     private void Free()
     {
+        bool isLarge = MemoryBytes > LargeBytes;
         _newestTimes.Dispose();
         _persisted.Dispose();
         Postings.Dispose();
         _storage.Dispose();
+        if (isLarge) NativeHeap.GiveBackFree();
     }
 
     private bool TryFindCanonical(ReadOnlySpan<byte> run, uint bits, out uint ordinal)

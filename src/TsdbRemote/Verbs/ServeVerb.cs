@@ -28,6 +28,7 @@ internal static class ServeVerb
     /// <returns>The process' exit code.</returns>
     public static int Run(string[] args)
     {
+        NativeHeap.GiveBackLargeBlocks();
         try
         {
             WebApplication app = Build(args);
