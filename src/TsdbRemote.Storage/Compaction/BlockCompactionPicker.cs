@@ -31,6 +31,8 @@ public sealed record BlockCompactionJob(TimeRange Range, ImmutableArray<BlockFig
 /// Worth it:     a result is not written for a few late samples: beside a block of <see cref="LargeBytes"/> or more others wait until they come to a
 ///               tenth of its bytes or to <see cref="ManyBlocks"/>. So each byte is written about once a range, and a late trickle costs ten times
 ///               what it brings.
+/// Open windows: in block-only mode each flush adds a block to the window that is being written. Those are merged when they have grown by a third, or are
+///               <see cref="ManyOpenBlocks"/>, so that a window is written a few times and not once a flush; when it closes, all that overlaps is joined.
 /// Bounded:      disjoint blocks are not joined beyond <see cref="MaxBlocks"/> and <see cref="MaxBytes"/>; then a smaller range gets its turn. Overlapping
 ///               ones are taken whole, or, beyond what a <c>meta.json</c> can name (<see cref="MaxOverlapping"/>, <see cref="MaxSources"/>), left overlapping.
 /// Left alone:   a group with a block that must not be touched stays as it is, and with it every bucket that it lies in.
@@ -57,11 +59,18 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
     /// <summary>Bytes from which on a block is not written anew for little.</summary>
     public const long LargeBytes = 256L << 20;
 
+    /// <summary>Sources after which a block that is all of one window counts as one itself: 31 days of windows with so many fit <see cref="MaxSources"/>.</summary>
+    public const int MaxSourcesOfWindow = 32;
+
     /// <summary>So many blocks are not little, whatever their bytes.</summary>
     public const int ManyBlocks = 10;
 
+    /// <summary>Most blocks of an open window that overlap, give or take what is flushed during a merge: each is asked by every read.</summary>
+    public const int ManyOpenBlocks = 30;
+
     private const int Factor = 3;
     private const int LittlePart = 10;
+    private const int OpenPart = 3;
     private const int RetentionPart = 10;
     private const long LongestMs = 31L * 24 * 3_600_000;
 
@@ -88,7 +97,7 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         bool IsWanted(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && !isBusy(job.Range) && (!onlyAsked || IsAsked(job));
         bool MayBe(BlockCompactionJob job) => IsWanted(job) && IsWorthIt(job.Blocks);
         bool IsUntouchable(BlockCompactionJob job) => job.Blocks.Any(block => isLeftAlone(block.Ulid));
-        if (groups.Find(group => IsWanted(group) && (IsAsked(group) || IsWorthIt(group.Blocks)) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
+        if (groups.Find(group => IsWanted(group) && (IsAsked(group) || IsWorthItNow(group, nowMs)) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
         IReadOnlyCollection<TimeRange>? waiting = null;
         for (int i = Ranges.Length - 1; i >= 0; i--)
         {
@@ -148,11 +157,23 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
 
     private static long SourcesOf(BlockCompactionJob job) => job.Blocks.Sum(static block => (long)block.Sources);
 
-    private static bool IsWorthIt(ImmutableArray<BlockFigures> blocks)
+    private bool IsWorthItNow(BlockCompactionJob group, long nowMs)
+    {
+        if (TimeWindow.EndOf(group.Range.MaxMs, WindowMs) < nowMs - BlockDelayMs) return IsWorthIt(group.Blocks);
+        (long largest, long others) = Sizes(group.Blocks);
+        return others >= largest / OpenPart || group.Blocks.Length > ManyOpenBlocks;
+    }
+
+    private static (long Largest, long Others) Sizes(ImmutableArray<BlockFigures> blocks)
     {
         long largest = blocks.Max(static block => block.Bytes);
-        long rest = blocks.Sum(static block => block.Bytes) - largest;
-        return largest < LargeBytes || rest >= largest / LittlePart || blocks.Length > ManyBlocks;
+        return (largest, blocks.Sum(static block => block.Bytes) - largest);
+    }
+
+    private static bool IsWorthIt(ImmutableArray<BlockFigures> blocks)
+    {
+        (long largest, long others) = Sizes(blocks);
+        return largest < LargeBytes || others >= largest / LittlePart || blocks.Length > ManyBlocks;
     }
 
     private bool IsComplete(BlockCompactionJob job, long rangeMs, List<BlockCompactionJob> groups, Func<IReadOnlyCollection<TimeRange>> waiting, long nowMs)

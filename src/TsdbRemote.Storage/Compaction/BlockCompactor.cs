@@ -87,10 +87,18 @@ public sealed class BlockCompactor
     /// <remarks>
     /// Source: prometheus: tsdb/compact.go, CompactBlockMetas: the bounds of the inputs, one level up, the level-1 blocks of all, and a hint only where
     /// every input has it. Sections of others, such as Thanos', are not kept: they speak of one block.
+    /// Other than there a block of one window of ours stands for itself once it was made of many: in block-only mode each flush is a block, and the names of
+    /// thousands would keep windows from ever growing together.
     /// </remarks>
-    public static BlockMeta MetaOf(CompactedBlock block, IReadOnlyCollection<BlockMeta> inputs)
+    /// <param name="block">The result.</param>
+    /// <param name="inputs">What <c>meta.json</c> of the inputs says.</param>
+    /// <param name="windowMs">Length of a window in ms.</param>
+    public static BlockMeta MetaOf(CompactedBlock block, IReadOnlyCollection<BlockMeta> inputs, long windowMs)
     {
         BlockMeta meta = block.Writer.NewMeta();
+        Ulid[] sources = [.. inputs.SelectMany(static input => input.Compaction.Sources).Distinct().Order()];
+        bool isOneWindow = inputs.Max(static input => input.EndTimeMs) <= TimeWindow.EndOf(inputs.Min(static input => input.MinTimeMs), windowMs) + 1;
+        if (isOneWindow && sources.Length > BlockCompactionPicker.MaxSourcesOfWindow && inputs.All(static input => input.Mark is not null)) sources = [block.Writer.Ulid];
         return meta with
         {
             MinTimeMs = inputs.Min(static input => input.MinTimeMs),
@@ -98,7 +106,7 @@ public sealed class BlockCompactor
             Compaction = new BlockMetaCompaction
             {
                 Level = inputs.Max(static input => input.Compaction.Level) + 1,
-                Sources = [.. inputs.SelectMany(static input => input.Compaction.Sources).Distinct().Order()],
+                Sources = sources,
                 Parents =
                 [
                     .. inputs.OrderBy(static input => input.MinTimeMs).ThenBy(static input => input.Ulid).Select(

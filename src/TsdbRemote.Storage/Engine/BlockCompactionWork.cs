@@ -266,7 +266,7 @@ internal sealed class BlockCompactionWork
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         using var blocks = new NewBlocks(_store, _log);
-        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)]) with { Mark = mark }, rank);
+        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)], _picker.WindowMs) with { Mark = mark }, rank);
         blocks.Commit(
             _commits,
             manifest =>

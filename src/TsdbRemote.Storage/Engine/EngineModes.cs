@@ -39,8 +39,8 @@ internal sealed class EngineModes
     /// </summary>
     public bool ReadsTables => ReadPath != ReadPathChoice.Blocks || _isBlockOnly;
 
-    /// <summary>True if reads look into blocks.</summary>
-    public bool ReadsBlocks => ReadPath != ReadPathChoice.Lsm;
+    /// <summary>True if reads look into blocks. In block-only mode always, for the same reason: there is nowhere else that a flush could put it.</summary>
+    public bool ReadsBlocks => ReadPath != ReadPathChoice.Lsm || _isBlockOnly;
 
     /// <summary>Changes what MemTables become; false if <c>hybrid_mode</c> rules it out.</summary>
     public bool TrySwitch(WritePathChoice path)

@@ -22,10 +22,12 @@ internal sealed record ReadQueries(IReadOnlyList<Query> Queries, bool Streamed)
 
     private const int MaxQueries = 32;
     private const int MaxMatchers = 100;
-    private const int MaxMatcherChars = 16 << 10;
 
-    /// <summary>Characters of expressions whose syntax is checked before there is a slot: more than mistakes are made in, and at worst a tenth of a second of work.</summary>
-    private const int MaxCharsCheckedAtOnce = 4 << 10;
+    /// <summary>As many as a list of values may have, which is what a dashboard sends for a variable of many hosts; the matcher holds an expression to less.</summary>
+    private const int MaxMatcherChars = Matcher.MaxLiteralsBytes;
+
+    /// <summary>Characters of expressions whose syntax is checked before there is a slot: more than mistakes are made in, and at worst 50 ms of work (folded classes).</summary>
+    private const int MaxCharsCheckedAtOnce = 1 << 10;
 
     /// <summary>Time that the matchers of one request may take to compile, looked at between two of them.</summary>
     private static readonly TimeSpan MaxCompile = TimeSpan.FromSeconds(2);

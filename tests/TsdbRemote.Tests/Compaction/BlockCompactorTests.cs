@@ -57,7 +57,7 @@ public sealed class BlockCompactorTests
                     return;
                 }
 
-                made.Writer.Commit(BlockCompactor.MetaOf(made, [.. set.Blocks.Select(static block => block.Reader.Meta)]));
+                made.Writer.Commit(BlockCompactor.MetaOf(made, [.. set.Blocks.Select(static block => block.Reader.Meta)], 7_200_000));
                 Interlocked.Add(ref overlapping, (int)Math.Min(1, made.Merged.Conflicts));
                 Assert.Equal([], TestBlocks.Problems(files, Directory));
                 using BlockReader reader = BlockReader.Open(files, BlockDirectory.PathOf(Directory, Result), mmap: false);
@@ -199,7 +199,7 @@ public sealed class BlockCompactorTests
     {
         BlockSet set = BlockSet.Empty.With(blocks);
         using CompactedBlock made = new BlockCompactor(files, new DataLayout("/disk"), encoding).Write(set.Blocks, RangeOf(set), Result, static _ => { }, CancellationToken.None)!;
-        made.Writer.Commit(BlockCompactor.MetaOf(made, [.. set.Blocks.Select(static block => block.Reader.Meta)]));
+        made.Writer.Commit(BlockCompactor.MetaOf(made, [.. set.Blocks.Select(static block => block.Reader.Meta)], 7_200_000));
         Assert.Equal([], TestBlocks.Problems(files, Directory));
         return BlockReader.Open(files, BlockDirectory.PathOf(Directory, Result), mmap: false);
     }

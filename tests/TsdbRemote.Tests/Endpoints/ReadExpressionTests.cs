@@ -25,6 +25,20 @@ public sealed class ReadExpressionTests
     }
 
     [Fact]
+    public async Task A_dashboards_list_of_thousands_of_hosts_is_answered_and_an_expression_of_that_length_is_not()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up,instance=host-04999.example.com:9100", (1000, 1))))).Status);
+        string hosts = string.Join('|', Enumerable.Range(0, 5000).Select(static i => $@"host-{i:D5}\.example\.com:9100"));
+        Assert.InRange(hosts.Length, 100_000, 200_000);
+        Answer answer = await server.ReadAsync(Read(Query(0, 9000, Re("instance", hosts))));
+        Assert.Equal(["__name__=up,instance=host-04999.example.com:9100 1000:1"], answer.AsSamples().Results.Single().Timeseries.Select(Print));
+
+        Answer refused = await server.ReadAsync(Read(Query(0, 9000, Re("instance", hosts + ".*"))));
+        Assert.Equal((HttpStatusCode.BadRequest, "matcher value is longer than 16384 bytes\n"), (refused.Status, refused.Text));
+    }
+
+    [Fact]
     public async Task The_time_of_a_read_runs_while_its_expressions_are_compiled()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("http:read_timeout", "1s"));

@@ -175,6 +175,19 @@ public sealed class ModeOptionTests : OneSeriesTests
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
     }
 
+    [Theory]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void In_block_only_mode_reads_of_tables_see_what_is_flushed_into_blocks(bool atRunTime)
+    {
+        EngineHarness engine = Open(new IntegrationOptions { ReadPath = ReadPathChoice.Lsm, WritePath = atRunTime ? WritePathChoice.Lsm : WritePathChoice.Blocks });
+        if (atRunTime) Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
+        Write(engine, At(0), 1);
+        engine.FlushAndConvertByStep();
+        Assert.Empty(engine.Engine.Stats().Tables);
+        Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
+    }
+
     [Fact]
     public void The_write_path_can_be_switched_while_the_store_is_open_and_the_option_decides_at_the_next_start()
     {
