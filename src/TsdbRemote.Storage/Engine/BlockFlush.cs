@@ -5,6 +5,7 @@ using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -61,6 +62,22 @@ internal sealed class BlockFlush
         if (windows.Count > MaxWindows || windows.Any(window => inTables.Contains(window.MinMs))) return [];
         long nowMs = _time.GetUtcNow().ToUnixTimeMilliseconds();
         return [.. windows.Select(window => new ConversionJob(window, [], state.Blocks.IsConverted(window), !_picker.IsClosed(window, nowMs), memTable))];
+    }
+
+    /// <summary>In block-only mode: has the dictionary know how recent the series of a MemTable are, since soon nothing else in memory does.</summary>
+    /// <remarks>Before the flush is published, so that a collection that meets the MemTable no more meets the times.</remarks>
+    /// <param name="memTable">Takes no more writes. May belong to a dictionary before.</param>
+    /// <param name="dictionary">The one that stands.</param>
+    public void RememberTimes(MemTable memTable, SeriesDictionary dictionary)
+    {
+        if (!_modes.IsBlockOnly) return;
+        foreach (uint ordinal in memTable.OrdinalsSorted())
+        {
+            uint current = ordinal;
+            if (!ReferenceEquals(memTable.Dictionary, dictionary))
+                Invariant.Check(dictionary.TryOrdinalOf(memTable.Dictionary.IdOf(ordinal), out current), "a collection keeps what a MemTable holds");
+            dictionary.ObserveTime(current, memTable.NewestTimeMs(ordinal));
+        }
     }
 
     /// <summary>Has the next attempt to flush this MemTable make a table of it: that needs the least of memory and disk.</summary>

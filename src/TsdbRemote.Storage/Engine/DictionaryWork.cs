@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
@@ -18,7 +19,8 @@ internal sealed record DictionarySettings(int MinSeries, TimeSpan Interval)
 
 /// <summary>Collects the dictionary: series whose data has all gone to blocks leave memory and file, once they are over half.</summary>
 /// <remarks>
-/// Live is what some MemTable holds or some table, in a window that the manifest still names.
+/// Live is what some MemTable holds or some table, in a window that the manifest still names; and what is recent (<see cref="Recent"/>): in block-only mode
+/// neither holds a series for longer than until the next flush, and one that is written all the time must not leave once a minute.
 /// Two parts: <see cref="Step"/>, on a thread of its own, looks through tables and MemTables, makes the successor and writes its file, beside
 /// everybody else. The rest is done by the thread that flushes (<see cref="BackgroundWork"/>), so that no flush comes between:
 /// <see cref="TryCommit"/> looks through what is new, appends to the file and commits it; then MemTable and dictionary are switched under the
@@ -43,6 +45,7 @@ internal sealed class DictionaryWork : IDisposable
     private readonly CurrentState _state;
     private readonly StateCommits _commits;
     private readonly DictionarySettings _settings;
+    private readonly long _windowMs;
     private readonly Func<bool> _mayBegin;
     private readonly Action _wakeFlusher;
     private readonly bool _isDamaged;
@@ -58,7 +61,7 @@ internal sealed class DictionaryWork : IDisposable
     private TaskCompletionSource? _requested;
     private TaskCompletionSource? _serving;
     private Prepared? _prepared;
-    private (int Epoch, long ConversionCounter)? _lookedAt;
+    private (int Epoch, long ConversionCounter, long ClockWindowMs)? _lookedAt;
     private long _notBefore = long.MinValue;
     private long _nextNumber;
 
@@ -68,6 +71,7 @@ internal sealed class DictionaryWork : IDisposable
     /// <param name="state">What there is.</param>
     /// <param name="commits">Where the new file is committed.</param>
     /// <param name="settings">When.</param>
+    /// <param name="windowMs">Length of a window in ms: for so long a series is recent.</param>
     /// <param name="nextNumber">First number that no dictionary file had.</param>
     /// <param name="isDamaged">True if the file that stands is damaged: then it is kept in quarantine.</param>
     /// <param name="mayBegin">False while the log is replayed.</param>
@@ -77,14 +81,15 @@ internal sealed class DictionaryWork : IDisposable
     /// <param name="time">The clock.</param>
     /// <param name="log">Where events go.</param>
     public DictionaryWork(
-        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, DictionarySettings settings, long nextNumber,
-        bool isDamaged, Func<bool> mayBegin, Action wakeFlusher, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
+        IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, DictionarySettings settings, long windowMs,
+        long nextNumber, bool isDamaged, Func<bool> mayBegin, Action wakeFlusher, EngineFailure failure, EngineCounters counters, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
         _state = state;
         _commits = commits;
         _settings = settings;
+        _windowMs = windowMs;
         _nextNumber = nextNumber;
         _isDamaged = isDamaged;
         _mayBegin = mayBegin;
@@ -95,6 +100,20 @@ internal sealed class DictionaryWork : IDisposable
         _log = log;
         _backoff = new Backoff(time);
     }
+
+    /// <summary>
+    /// Newest times that make a series recent. What lies far ahead of the clock does not: one sender's wrong clock would keep its series for ever.
+    /// </summary>
+    private TimeRange Recent
+    {
+        get
+        {
+            long nowMs = NowMs;
+            return new TimeRange(nowMs - _windowMs, nowMs + _windowMs);
+        }
+    }
+
+    private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
 
     /// <summary>True while a successor waits for the thread that flushes.</summary>
     public bool IsPrepared => Volatile.Read(ref _prepared) is not null;
@@ -300,15 +319,30 @@ internal sealed class DictionaryWork : IDisposable
         }
 
         foreach (MemTable memTable in state.MemTables.NewestFirst) most = Math.Max(most, memTable.SeriesCount);
-        return most * 2 < count;
+        return most * 2 < count && CountRecent(state.Dictionary) * 2 < count;
     }
 
-    /// <summary>What has to change before another look can find more: only what goes into a block leaves MemTables and tables.</summary>
-    private static (int Epoch, long ConversionCounter) LookOf(EngineState state) => (state.Dictionary.Epoch, state.Manifest.ConversionCounter);
+    /// <summary>A pass over 8 bytes a series, so it counts as a look: in block-only mode it is what mostly says that there is nothing to do.</summary>
+    private long CountRecent(SeriesDictionary dictionary)
+    {
+        BeginInterval();
+        long recent = 0;
+        dictionary.ForEachNewestIn(Recent, _ => recent++);
+        return recent;
+    }
+
+    private void BeginInterval() => _notBefore = _time.GetTimestamp() + (long)(_settings.Interval.TotalSeconds * _time.TimestampFrequency);
+
+    /// <summary>
+    /// What has to change before another look can find more: only what goes into a block leaves MemTables and tables, and what was recent stops being so
+    /// within a window of the clock.
+    /// </summary>
+    private (int Epoch, long ConversionCounter, long ClockWindowMs) LookOf(EngineState state) =>
+        (state.Dictionary.Epoch, state.Manifest.ConversionCounter, TimeWindow.StartOf(NowMs, _windowMs));
 
     private Prepared? TryPrepare(EngineState state, long started)
     {
-        _notBefore = _time.GetTimestamp() + (long)(_settings.Interval.TotalSeconds * _time.TimestampFrequency);
+        BeginInterval();
         var collection = new SeriesCollection(state.Dictionary);
         long number = 0;
         try
@@ -336,8 +370,8 @@ internal sealed class DictionaryWork : IDisposable
         }
     }
 
-    /// <summary>Notes what lives in MemTables, and in those tables that are asked for.</summary>
-    private static void Mark(SeriesCollection collection, EngineState state, Func<LevelTable, bool> isAskedFor, CancellationToken cancel)
+    /// <summary>Notes what lives in MemTables, in those tables that are asked for, and what is recent.</summary>
+    private void Mark(SeriesCollection collection, EngineState state, Func<LevelTable, bool> isAskedFor, CancellationToken cancel)
     {
         // Before the tables: what is flushed meanwhile is in the MemTable that this state holds.
         foreach (MemTable memTable in state.MemTables.NewestFirst)
@@ -346,6 +380,9 @@ internal sealed class DictionaryWork : IDisposable
             else memTable.ForEachSeries(ordinal => KeepOlder(memTable.Dictionary, ordinal));
         }
 
+        // A flush in block-only mode notes the times before its MemTable leaves the state. Each time anew: what was flushed while the successor was
+        // made may be in no table.
+        collection.Old.ForEachNewestIn(Recent, collection.Keep);
         foreach (LevelTable table in state.Levels.Tables)
         {
             if (!isAskedFor(table)) continue;

@@ -87,8 +87,8 @@ internal sealed class EngineParts : IDisposable
         Stall = new WriteStall(
             () => Background!.Pressure, () => Compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, Counters, log);
         Dictionaries = new DictionaryWork(
-            files, _paths, State, commits, dictionaries, recovered.NextDictionary, recovered.IsDictionaryDamaged, () => Ready.Task.IsCompletedSuccessfully,
-            () => Background!.Wake(), Failure, Counters, time, log);
+            files, _paths, State, commits, dictionaries, options.BlockDuration.Milliseconds, recovered.NextDictionary, recovered.IsDictionaryDamaged,
+            () => Ready.Task.IsCompletedSuccessfully, () => Background!.Wake(), Failure, Counters, time, log);
         Background = new BackgroundWork(
             State, _ledger, Wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation,
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries,

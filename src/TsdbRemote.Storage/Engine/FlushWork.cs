@@ -99,6 +99,7 @@ internal sealed class FlushWork
         LedgerSegment segment = _ledger[memTable.Segment];
         if (segment.Owed.Count > 0) LogQuarantine.Settle(_files, _paths.Quarantine, _paths.Segment(segment.Number), segment.Number, segment.Owed);
         EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
+        _blocks.RememberTimes(memTable, before.Dictionary);
         if (!TryFlushToBlocks(memTable, before, out uint[] newSeries)) newSeries = FlushToTable(memTable, before, segment.LastSequence);
         memTable.Release();
         before.Dictionary.MarkPersisted(newSeries);

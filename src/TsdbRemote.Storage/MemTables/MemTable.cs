@@ -221,6 +221,10 @@ public sealed class MemTable : IDisposable
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public bool Contains(uint ordinal, TimeRange window) => StripeOf(ordinal).Contains(ordinal, window);
 
+    /// <summary>Time of a series' newest sample here in ms; <see cref="long.MinValue"/> if it has none.</summary>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public long NewestTimeMs(uint ordinal) => StripeOf(ordinal).NewestTimeMs(ordinal);
+
     /// <summary>All series with a sample, ascending. While others append, those of the stripes at the time of their visit.</summary>
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public uint[] OrdinalsSorted()

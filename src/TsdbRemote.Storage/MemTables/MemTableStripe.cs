@@ -158,6 +158,17 @@ internal sealed unsafe class MemTableStripe : IDisposable
         }
     }
 
+    /// <summary>Time of a series' newest sample, ms; <see cref="long.MinValue"/> if it has none.</summary>
+    public long NewestTimeMs(uint ordinal)
+    {
+        lock (_lock)
+        {
+            ThrowIfFreed();
+            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
+            return state == null ? long.MinValue : state->Builder.LastTimeMs; // what came late is older
+        }
+    }
+
     /// <summary>Names all series with a sample, ascending within the stripe; under the lock.</summary>
     public void ForEachSeries(Action<uint> visit)
     {

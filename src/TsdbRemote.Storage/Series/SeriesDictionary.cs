@@ -3,7 +3,7 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Series;
 
-/// <summary>All series with data in MemTables or tables: label bytes ↔ ordinal ↔ id, and the postings over them.</summary>
+/// <summary>All series with data in MemTables or tables, or recent data: label bytes ↔ ordinal ↔ id, and the postings over them.</summary>
 /// <remarks>
 /// Open:      <see cref="Load"/> each persisted entry, then <see cref="CompleteLoad"/>: from then on the hash table answers and series may be added,
 ///            while one background thread runs <see cref="BuildPostings"/>. Without a load all is ready at once.
@@ -279,6 +279,18 @@ public sealed class SeriesDictionary : IDisposable
             long before = Interlocked.CompareExchange(ref newest, timeMs, seen);
             if (before == seen) return;
             seen = before;
+        }
+    }
+
+    /// <summary>Names the series whose newest observed time is inside a range, ascending. Any thread; a few ns a series.</summary>
+    /// <param name="range">Closed interval, ms.</param>
+    /// <param name="visit">Given ordinals.</param>
+    public void ForEachNewestIn(TimeRange range, Action<uint> visit)
+    {
+        int count = _storage.Count;
+        for (uint ordinal = 0; ordinal < count && _newestTimes.Covers(ordinal); ordinal++)
+        {
+            if (range.Contains(Volatile.Read(ref _newestTimes[ordinal]))) visit(ordinal);
         }
     }
 

@@ -295,11 +295,11 @@ public sealed class BlockFlushTests
     public void Series_of_a_MemTable_of_an_earlier_dictionary_find_their_labels()
     {
         EngineHarness engine = EngineHarness.OpenStepwise(_files, EngineHarness.SmallOptions with { Integration = BlockOnly }, _time, collectFrom: 1);
-        Write(engine, At(0), 1);
+        Write(engine, At(-3), 1);
         engine.FlushByStep();
-        Write(engine, At(0), 2, count: 3);
+        Write(engine, At(-3), 2, count: 3);
 
-        // The other series have no data but in blocks: the switch leaves the MemTable of three behind, whose ordinals are those of the old dictionary.
+        // The other series have no data but in blocks, and none that is recent: the switch leaves the MemTable of three behind, whose ordinals are those of the old dictionary.
         Assert.True(engine.CollectByStep());
         Assert.Equal(Series.Length - 3, engine.Engine.Stats().SeriesDropped);
         engine.FlushByStep();
