@@ -20,7 +20,7 @@ public sealed record HistogramTraits(ulong Seed, int Samples, long StepMs)
     /// <summary>Now and then integer histograms become float ones or the reverse.</summary>
     public bool IsMixed { get; init; }
 
-    /// <summary>Buckets at the beginning.</summary>
+    /// <summary>Buckets at the beginning; six at most of custom ones.</summary>
     public int Buckets { get; init; } = 8;
 
     /// <summary>Events in a thousand samples.</summary>
@@ -62,7 +62,8 @@ public sealed class HistogramWalk
         _isFloat = traits.IsFloat;
         _isGauge = traits.IsGauge;
         int start = traits.IsCustom ? 0 : -3;
-        for (int i = 0; i < traits.Buckets; i++) _positive[start + i + i / 3] = Below(40);
+        int buckets = traits.IsCustom ? Math.Min(traits.Buckets, 6) : traits.Buckets;
+        for (int i = 0; i < buckets; i++) _positive[start + i + i / 3] = Below(40);
         if (!traits.IsCustom) _negative[1] = 3;
     }
 

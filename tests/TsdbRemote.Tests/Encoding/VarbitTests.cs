@@ -3,7 +3,7 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Verification;
 using TsdbRemote.Tests.Verification;
 
-namespace TsdbRemote.Tests.Encoding;
+namespace TsdbRemote.Tests.Encodings;
 
 /// <summary>Numbers of histogram chunks against the format page as strings of bits, and against the verifier's own reader.</summary>
 public class VarbitTests
