@@ -78,16 +78,20 @@ public sealed class HistogramChunkTests : IDisposable
         long endMs = all.Max(static one => one.Samples[^1].TimeMs);
         for (long fromMs = HistogramHistory.StartMs; fromMs <= endMs; fromMs += SliceMs)
         {
-            var request = new WriteRequest();
-            foreach ((string name, List<HistogramSample> samples) in all)
+            (string Name, List<List<HistogramSample>> Runs)[] slices = [.. all.Select(one =>
+                (one.Name, RunsOf(one.Samples.Where(sample => sample.TimeMs >= fromMs && sample.TimeMs < fromMs + SliceMs))))];
+            for (int run = 0; run < slices.Max(static slice => slice.Runs.Count); run++)
             {
-                var entry = new TimeSeries();
-                entry.Labels.Add(new Label { Name = "__name__", Value = name });
-                entry.Histograms.Add(samples.Where(sample => sample.TimeMs >= fromMs && sample.TimeMs < fromMs + SliceMs).Select(ToWire));
-                if (entry.Histograms.Count > 0) request.Timeseries.Add(entry);
-            }
+                var request = new WriteRequest();
+                foreach ((string name, List<List<HistogramSample>> runs) in slices.Where(slice => run < slice.Runs.Count))
+                {
+                    var entry = new TimeSeries { Labels = { new Label { Name = "__name__", Value = name } } };
+                    entry.Histograms.Add(runs[run].Select(ToWire));
+                    request.Timeseries.Add(entry);
+                }
 
-            await Deliveries.PostAsync(client, IronSnappy.Snappy.Encode(request.ToByteArray()));
+                await Deliveries.PostAsync(client, IronSnappy.Snappy.Encode(request.ToByteArray()));
+            }
         }
 
         // A snapshot encodes a series' open chunk anew, without its header. Behind a float sample no chunk of histograms is open.
@@ -102,6 +106,21 @@ public sealed class HistogramChunkTests : IDisposable
         }
 
         await Deliveries.PostAsync(client, IronSnappy.Snappy.Encode(ends.ToByteArray()));
+    }
+
+    /// <summary>
+    /// Samples of one kind in a row. Of a request with both kinds Prometheus stores all integer histograms first, and then drops the float ones before them.
+    /// </summary>
+    private static List<List<HistogramSample>> RunsOf(IEnumerable<HistogramSample> samples)
+    {
+        List<List<HistogramSample>> runs = [];
+        foreach (HistogramSample sample in samples)
+        {
+            if (runs.Count == 0 || runs[^1][0].Histogram.IsFloat != sample.Histogram.IsFloat) runs.Add([]);
+            runs[^1].Add(sample);
+        }
+
+        return runs;
     }
 
     private static Histogram ToWire(HistogramSample sample)
