@@ -10,6 +10,10 @@ namespace TsdbRemote.Blocks.Chunks;
 /// Which spans that are decides over the chunk's bytes, so it is done as Prometheus does: the histogram's own, as they came, if it has all buckets of the
 /// chunk; the chunk's, if the chunk has all of the histogram's; otherwise those of both together, as short as they can be. Of counters each side is
 /// judged by itself once the chunk is to be rewritten; of gauges the shortest spans of both sides come in as soon as one side of the histogram lacks any.
+/// <para>
+/// One thing is not done as Prometheus 3.5 does it: where a counter both has new buckets and lacks empty ones of its chunk, that release loses the place of
+/// the empty ones and writes spans that step back. Later releases write what is written here.
+/// </para>
 /// </remarks>
 internal sealed class HistogramChunkRewriter
 {
