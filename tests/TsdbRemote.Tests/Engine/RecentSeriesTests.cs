@@ -87,6 +87,21 @@ public sealed class RecentSeriesTests
         Assert.Equal(40, engine.ReadAll().Count);
     }
 
+    [Fact]
+    public async Task A_look_that_was_in_vain_is_taken_again_once_the_clock_has_moved_on()
+    {
+        await using EngineHarness engine = Open(BlockOnly);
+        Write(engine, 0, 40, NowMs - 3 * WindowMs);
+        Write(engine, 40, 40, NowMs);
+        engine.FlushByStep();
+        Write(engine, 0, 20, NowMs - 3 * WindowMs); // a MemTable holds these: with the 40 that are recent, over half
+        Write(engine, 80, 20, NowMs - 3 * WindowMs);
+        Assert.False(engine.CollectByStep());
+        _time.Advance(TimeSpan.FromMinutes(125));
+        Assert.True(engine.CollectByStep());
+        Assert.Equal((40, 60), (engine.Engine.Stats().Series, engine.Engine.Stats().SeriesDropped));
+    }
+
     [Theory]
     [InlineData(-3)] // what is filled in from the past
     [InlineData(3)] // a sender whose clock is wrong
