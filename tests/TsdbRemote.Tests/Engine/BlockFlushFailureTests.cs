@@ -1,7 +1,14 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.Logging.Abstractions;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage;
+using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Compaction;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
@@ -105,6 +112,60 @@ public sealed class BlockFlushFailureTests
         Assert.Equal((1, 1, EnginePhase.Failed), (refused.Injections, unsynced.Injections, engine.Engine.Phase));
         Assert.Contains("data/blocks", engine.Engine.Stats().Failure, StringComparison.Ordinal);
         Assert.All(engine.ReadAll().Values, static samples => Assert.Equal(2, samples.Count));
+    }
+
+    [Theory]
+    [InlineData("data/blocks", FileOperationKind.SyncDir, true)]
+    [InlineData("data/MANIFEST.tmp", FileOperationKind.SyncAll, true)]
+    [InlineData("data/MANIFEST.tmp", FileOperationKind.CreateNew, false)]
+    public void New_blocks_that_are_given_up_stay_reserved_as_long_as_they_bear_their_names(string path, FileOperationKind kind, bool isLeft)
+    {
+        EngineHarness engine = OpenWithTwoWindows();
+        var paths = new DataLayout("/disk/data");
+        var store = new BlockStore(_files, paths, mmap: false, cacheBytes: 0, NullLogger.Instance);
+        EngineState state = engine.Engine.StateNow;
+        var failure = new EngineFailure();
+        var commits = new StateCommits(_files, paths, new TableIds(100), new CurrentState(state), new SegmentLedger(), failure, NullLogger.Instance);
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path });
+        using (var blocks = new NewBlocks(store, NullLogger.Instance))
+        {
+            for (int i = 1; i <= 2; i++)
+            {
+                BlockWriter writer = TestBlocks.Finish(_files, TestBlocks.Directory, TestBlocks.Name(i), [(Series[0], [Sample.Of(At(0), 1)])]);
+                blocks.Add(writer, mark => writer.NewMeta() with { Mark = mark });
+            }
+
+            Assert.Throws<DiskException>(() => blocks.Commit(commits, static manifest => manifest, static (state, _, _) => state));
+        }
+
+        Assert.Equal((1, isLeft ? 2 : 0, false), (failing.Injections, Names().Length, failure.IsSet));
+        Assert.Empty(store.FindUnknown(() => state.Manifest, out _));
+    }
+
+    [Fact]
+    public void A_sample_that_no_block_holds_is_missed_however_many_came_late_with_another_value()
+    {
+        EngineHarness engine = OpenWithTwoWindows();
+        Write(engine, At(-3), 2);
+        engine.Engine.Step(flush: false);
+        MemTable memTable = Assert.Single(engine.Engine.StateNow.MemTables.Waiting);
+        var paths = new DataLayout("/disk/data");
+        StorageOptions options = EngineHarness.SmallOptions with { Integration = BlockOnly };
+        long windowMs = options.BlockDuration.Milliseconds;
+        var flush = new BlockFlush(
+            new BlockConverter(_files, paths, ChunkEncodingChoice.Optimal, windowMs), EngineSettings.Conversion(options), new EngineModes(options), static () => true, _time);
+        var store = new BlockStore(_files, paths, mmap: false, cacheBytes: 0, NullLogger.Instance);
+        ImmutableArray<ConversionJob> windows = flush.Plan(memTable, engine.Engine.StateNow);
+        Assert.Equal(2, windows.Length);
+        using (var blocks = new NewBlocks(store, NullLogger.Instance))
+        {
+            FlushedData written = flush.Write(memTable, windows, blocks);
+            Assert.Equal((2 * Series.Length, Series.Length), (written.Samples, written.Merged.Conflicts));
+        }
+
+        using (var blocks = new NewBlocks(store, NullLogger.Instance))
+            Assert.Throws<InvariantViolatedException>(() => flush.Write(memTable, windows[..1], blocks)); // the window where each value was replaced
+        Assert.Empty(_disk.List(TestBlocks.Directory));
     }
 
     private static long At(int window) => CurrentMs + window * WindowMs;
