@@ -8,10 +8,11 @@ namespace TsdbRemote.Blocks;
 /// <summary>Writes one new block, such that after a crash at any moment either no block of its name is there or all of it.</summary>
 /// <remarks>
 /// Use:       <see cref="Declare"/> every series in any order; <see cref="Add"/> the same series in label order with their chunks;
-///            <see cref="FinishData"/>; <see cref="OpenFinished"/> if it is to be read at once; <see cref="Commit"/>;
+///            <see cref="FinishData"/>; <see cref="OpenFinished"/> if it is to be read at once; <see cref="Commit"/>, or, of several that are to be
+///            there together, <see cref="WriteMeta"/> of all, <see cref="TakeName"/> of all and one sync of the directory above;
 ///            <see cref="Dispose"/> in any case, which aborts what was not committed.
 /// Order:     everything is written into <c>ULID.tmp-for-creation</c>: chunk segments, index, tombstones, each synced when it is
-///            finished; then by <see cref="Commit"/> <c>meta.json</c> as the last file, sync of <c>chunks/</c> and of the temporary
+///            finished; then <c>meta.json</c> as the last file, sync of <c>chunks/</c> and of the temporary
 ///            directory, rename to <c>ULID</c>, sync of the directory above. The rename is the one moment at which the block begins.
 /// Cost:      <see cref="Commit"/> writes one small file and syncs three directories, however large the block: a caller may hold a lock.
 /// Memory:    2 MiB of pending bytes and what <see cref="IndexWriter"/> keeps of symbols and postings.
@@ -71,6 +72,9 @@ public sealed class BlockWriter : IDisposable
 
         /// <summary>All but <c>meta.json</c> is durable.</summary>
         DataFinished,
+
+        /// <summary>All is durable but the name.</summary>
+        MetaWritten,
 
         /// <summary>The block has its name, or may have it: its files are no longer this writer's to remove.</summary>
         Renamed,
@@ -177,13 +181,24 @@ public sealed class BlockWriter : IDisposable
         Version = BlockMeta.CurrentVersion,
     };
 
-    /// <summary>Gives the block its name, durably.</summary>
-    /// <param name="meta">Its <c>meta.json</c>: this block's name and counts, and a range that holds its samples.</param>
+    /// <summary>Gives the block its name, durably: all that is left to do of a block that is committed alone.</summary>
+    /// <param name="meta">As of <see cref="WriteMeta"/>.</param>
     /// <exception cref="ArgumentException">It is another block's, or contradicts what was written.</exception>
     /// <exception cref="DiskException">
     /// The disk refused. Of the rename, or of the sync of the blocks' directory: whether the block is there shows after the next start.
     /// </exception>
     public void Commit(BlockMeta meta)
+    {
+        WriteMeta(meta);
+        TakeName();
+        _files.SyncDir(_blocksDirectory);
+    }
+
+    /// <summary>Writes <c>meta.json</c>, so that all of the block is durable but its name.</summary>
+    /// <param name="meta">This block's name and counts, and a range that holds its samples.</param>
+    /// <exception cref="ArgumentException">It is another block's, or contradicts what was written.</exception>
+    /// <exception cref="DiskException">The disk refused; the block has no name and gets none.</exception>
+    public void WriteMeta(BlockMeta meta)
     {
         ArgumentNullException.ThrowIfNull(meta);
         Begin(Step.DataFinished);
@@ -191,12 +206,19 @@ public sealed class BlockWriter : IDisposable
         meta.WriteTo(_files, $"{_temporary}/{BlockMeta.FileName}");
         _files.SyncDir(ChunksPath);
         _files.SyncDir(_temporary);
-        _step = Step.Renamed;
-        _files.Rename(_temporary, BlockDirectory.PathOf(_blocksDirectory, Ulid));
-        _files.SyncDir(_blocksDirectory);
+        _step = Step.MetaWritten;
     }
 
-    /// <summary>Gives up and removes the temporary directory, as far as the disk lets it. Nothing after <see cref="Commit"/>.</summary>
+    /// <summary>Gives the block its name, which is durable once the caller has synced the blocks' directory: once for all that are named together.</summary>
+    /// <exception cref="DiskException">The disk refused; whether the block has its name is not known.</exception>
+    public void TakeName()
+    {
+        Begin(Step.MetaWritten);
+        _step = Step.Renamed;
+        _files.Rename(_temporary, BlockDirectory.PathOf(_blocksDirectory, Ulid));
+    }
+
+    /// <summary>Gives up and removes the temporary directory, as far as the disk lets it. Nothing after <see cref="TakeName"/>.</summary>
     public void Abort()
     {
         if (_step is Step.Renamed or Step.Aborted) return;

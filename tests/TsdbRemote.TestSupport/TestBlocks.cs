@@ -20,7 +20,15 @@ public static class TestBlocks
     public static Ulid Put(
         IFileSystem files, string blocksDirectory, Ulid ulid, IEnumerable<(byte[] Labels, Sample[] Samples)> series, BlockMark? mark = null)
     {
-        using var writer = new BlockWriter(files, blocksDirectory, ulid);
+        using BlockWriter writer = Finish(files, blocksDirectory, ulid, series);
+        writer.Commit(writer.NewMeta() with { Mark = mark });
+        return ulid;
+    }
+
+    /// <summary>Writes all of a block but <c>meta.json</c> and its name; the caller's. Series in any order, samples of each ascending.</summary>
+    public static BlockWriter Finish(IFileSystem files, string blocksDirectory, Ulid ulid, IEnumerable<(byte[] Labels, Sample[] Samples)> series)
+    {
+        var writer = new BlockWriter(files, blocksDirectory, ulid);
         using var arena = new NativeArena();
         (byte[] Labels, Sample[] Samples)[] sorted = [.. series.OrderBy(static one => one.Labels, Comparer<byte[]>.Create(static (left, right) => Labels.Compare(left, right)))];
         foreach ((byte[] labels, _) in sorted) writer.Declare(labels);
@@ -32,8 +40,7 @@ public static class TestBlocks
         }
 
         writer.FinishData();
-        writer.Commit(writer.NewMeta() with { Mark = mark });
-        return ulid;
+        return writer;
     }
 
     /// <summary>Copies a directory with all below it, durably.</summary>

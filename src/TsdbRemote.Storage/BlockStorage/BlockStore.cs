@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using System.Diagnostics.CodeAnalysis;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
@@ -22,7 +23,8 @@ public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsU
 /// snapshot or made by Prometheus, is verified and adopted, or put into <c>quarantine/</c>.
 /// A block that is named and cannot be opened, for whatever reason, is out of service: it is named as damage, stays where it is and stays in the manifest, and
 /// is tried again, so that it serves as soon as it can be opened. Nothing that is wrong with a block keeps anything else from working.
-/// Not thread-safe: recovery uses it first, then one thread; but any may call <see cref="Reserve"/>, <see cref="OpenFinished"/> and <see cref="Remove"/>.
+/// Not thread-safe: recovery uses it first, then one thread; but any may call <see cref="Reserve"/>, <see cref="OpenFinished"/>,
+/// <see cref="SyncNames"/>, <see cref="Remove"/> and <see cref="RemoveLater"/>.
 /// </remarks>
 public sealed class BlockStore
 {
@@ -37,6 +39,9 @@ public sealed class BlockStore
 
     // Blocks that are about to be named, by their names; the value means nothing.
     private readonly ConcurrentDictionary<string, byte> _reserved = [];
+
+    // Of them those that the manifest will not name and that the disk did not let go at once.
+    private readonly ConcurrentQueue<string> _strays = [];
 
     // Of blocks out of service: why, so that it is told once.
     private readonly Dictionary<string, string> _outOfService = [];
@@ -76,6 +81,16 @@ public sealed class BlockStore
         _reserved[name] = 0;
         return new Reservation(_reserved, name);
     }
+
+    /// <summary>Makes the names of new blocks durable.</summary>
+    /// <exception cref="DiskException">The disk refused: which of them are there shows after the next start.</exception>
+    public void SyncNames() => _files.SyncDir(_paths.Blocks);
+
+    /// <summary>Notes that a reserved block, which will not be named by the manifest, could not be removed.</summary>
+    public void RemoveLater(string name) => _strays.Enqueue(name);
+
+    /// <summary>Gives what <see cref="RemoveLater"/> noted, each name once.</summary>
+    public bool TryTakeStray([NotNullWhen(true)] out string? name) => _strays.TryDequeue(out name);
 
     /// <summary>Opens the blocks that the manifest names.</summary>
     /// <param name="manifest">The committed state.</param>
@@ -242,11 +257,12 @@ public sealed class BlockStore
         return target;
     }
 
-    /// <summary>Removes a block, its name at once, its files behind it; or what is left of one under a temporary name.</summary>
+    /// <summary>Removes a block, its name at once, its files behind it; or what is left of one under a temporary name. What is gone is no longer reserved.</summary>
     public void Remove(string name)
     {
         if (BlockDirectory.IsTemporary(name)) BlockDirectory.RemoveTemporary(_files, _paths.Blocks, name);
         else BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(name));
+        _reserved.TryRemove(name, out _);
     }
 
     private bool TryRemoveRest(string name, Action<string> damaged)

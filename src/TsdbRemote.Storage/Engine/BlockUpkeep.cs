@@ -169,6 +169,7 @@ internal sealed class BlockUpkeep
     /// <returns>True if something changed.</returns>
     public bool Remove()
     {
+        while (_store.TryTakeStray(out string? stray)) _unused.Enqueue(stray);
         for (int left = _unused.Count; left > 0 && _unused.TryDequeue(out string? ulid); left--)
         {
             try
@@ -182,7 +183,7 @@ internal sealed class BlockUpkeep
                 _unused.Enqueue(ulid);
                 EngineCounters.Add(ref _counters.ConversionErrors, 1);
                 Log.DeleteFailed(_log, failure.Path, failure);
-                Tell(_stuck, ulid, $"what is left of block {ulid}, which is served no longer, cannot be removed: {failure.Message}; its removal is tried again");
+                Tell(_stuck, ulid, $"what is left of block {ulid}, which is not served, cannot be removed: {failure.Message}; its removal is tried again");
             }
         }
 

@@ -84,7 +84,7 @@ internal sealed class FlushWork
             _backoff.Succeeded();
             return oldest.Segment;
         }
-        catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException)
+        catch (Exception failure) when (failure is IOException or CorruptFileException or CorruptChunkException or LogRefusedException)
         {
             Failed(oldest, failure);
             return null;

@@ -11,12 +11,15 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Use:      <see cref="Add"/> each one, all of its files written and synced but <c>meta.json</c>; <see cref="Commit"/>; dispose in any case, which drops what was
 ///           not committed. The blocks are open from then on, so the commit stays short.
-/// Order (reliability §2.3), while no other commit can come between: of each block <c>meta.json</c> with the generation that stands and its rank, syncs, its name, the
-///           sync of the directory; then the manifest, then the state that readers see. A crash before the manifest leaves blocks whose marks equal directory and
-///           generation and that nobody names: the next open removes them.
+/// Order (reliability §2.3), while no other commit can come between: of each block <c>meta.json</c> with the generation that stands and its rank, and its syncs; the
+///           names of all; the sync of the directory; then the manifest, then the state that readers see. A crash before the manifest leaves blocks whose marks equal
+///           directory and generation and that nobody names: the next open removes them.
+/// Failure:  what may fail for want of room or of a file's sync comes before the first name. Of a rename, or of the manifest's new file: the names are taken back. Of the
+///           sync of a directory: the storage becomes read-only, nothing more is touched, and the next open removes them.
 /// Rank:     the next of the conversion counter, so that a block ranks above every one there is, in the order in which they were added. A compaction, which holds no newer
 ///           sample than blocks have when it reads them, takes <see cref="RankNow"/> as of then: above what it was made of, below what is committed while it runs.
-/// Adoption: who looks for foreign blocks in the directory passes over these, from <see cref="Add"/> until the manifest names them or they are gone.
+/// Adoption: who looks for foreign blocks in the directory passes over these, from <see cref="Add"/> until the manifest names them or they are gone; while neither
+///           is so, as long as the process lives.
 /// Not thread-safe; several of these may be at work, each on a thread of its own.
 /// </remarks>
 internal sealed class NewBlocks : IDisposable
@@ -80,11 +83,13 @@ internal sealed class NewBlocks : IDisposable
                 },
                 flushedSegment);
         }
-        catch (Exception failure)
+        catch (DiskException failure) when (!isCommitted && !failure.IsSync)
         {
-            if (!isCommitted && failure is not (ManifestUncertainException or DiskException { IsSync: true })) RemoveUnnamed();
+            RemoveNamed();
             throw;
         }
+
+        foreach (NewBlock block in _blocks) block.MayBeStray = false;
     }
 
     /// <inheritdoc/>
@@ -100,28 +105,42 @@ internal sealed class NewBlocks : IDisposable
         {
             long rank = block.Rank ?? RankNow(manifest) + 1;
             BlockMeta meta = block.MetaOf(new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
-            block.Writer.Commit(meta);
+            block.Writer.WriteMeta(meta);
             block.Stored = new StoredBlock(BlockEntry.Of(meta, rank), block.Finished!.Serve(meta));
             manifest = manifest with { ConversionCounter = Math.Max(manifest.ConversionCounter, rank), Blocks = manifest.Blocks.Add(block.Stored.Entry) };
         }
 
+        foreach (NewBlock block in _blocks)
+        {
+            block.MayBeStray = true; // whatever comes of the rename
+            block.Writer.TakeName();
+        }
+
+        if (_blocks.Count > 0) _store.SyncNames();
         return manifest;
     }
 
-    private void RemoveUnnamed()
+    /// <summary>Takes the names back.</summary>
+    /// <exception cref="DiskException">
+    /// Of a sync of the directory, which makes the storage read-only and so outweighs the failure that led here. What is left is removed by the next open.
+    /// </exception>
+    private void RemoveNamed()
     {
-        foreach (NewBlock block in _blocks)
+        foreach (NewBlock block in _blocks.Where(static block => block.MayBeStray))
         {
             block.Close();
+            string name = block.Writer.Ulid.ToString();
             try
             {
-                _store.Remove(block.Writer.Ulid.ToString());
+                _store.Remove(name);
+                block.MayBeStray = false;
             }
-            catch (DiskException failure)
+            catch (DiskException refused) when (!refused.IsSync)
             {
-                // The failure that led here is the one to report. The next open removes the block, if no commit comes before it; else it is found as a
-                // foreign one, whose samples are where it was made from as well, and outrank it.
-                Log.DeleteFailed(_log, failure.Path, failure);
+                // The failure that led here is the one to report. A start that comes before the block is gone removes it, if no commit came between; else it
+                // adopts it: then its samples are where it was made from as well, and outrank it.
+                Log.DeleteFailed(_log, refused.Path, refused);
+                _store.RemoveLater(name);
             }
         }
     }
@@ -140,6 +159,9 @@ internal sealed class NewBlocks : IDisposable
 
         public StoredBlock? Stored { get; set; }
 
+        /// <summary>True while it may bear its name although the manifest does not say so: it stays reserved, lest it be adopted.</summary>
+        public bool MayBeStray { get; set; }
+
         /// <summary>Lets the files go: a state that serves the block holds it by now.</summary>
         public void Close()
         {
@@ -151,7 +173,7 @@ internal sealed class NewBlocks : IDisposable
         {
             Close();
             Writer.Dispose();
-            Reservation.Dispose();
+            if (!MayBeStray) Reservation.Dispose();
         }
     }
 }

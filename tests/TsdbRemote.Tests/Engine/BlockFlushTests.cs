@@ -227,35 +227,6 @@ public sealed class BlockFlushTests
         Assert.All(engine.ReadAll().Values, static samples => Assert.Equal([2, 1, 0], Values(samples)));
     }
 
-    [Theory]
-    [InlineData("chunks/000001", FileOperationKind.CreateNew, 1)]
-    [InlineData(".tmp-for-creation/index", FileOperationKind.SyncAll, 2)]
-    [InlineData("meta.json.tmp", FileOperationKind.CreateNew, 2)]
-    [InlineData(".tmp-for-creation", FileOperationKind.Rename, 2)]
-    [InlineData("data/MANIFEST.tmp", FileOperationKind.CreateNew, 1)]
-    public void A_flush_into_blocks_that_fails_leaves_nothing_behind_and_the_next_attempt_makes_a_table(string path, FileOperationKind kind, int onCall)
-    {
-        EngineHarness engine = Open(BlockOnly);
-        Write(engine, At(-3), 1);
-        Write(engine, At(0), 1);
-        Task done = engine.Engine.FlushAsync(CancellationToken.None);
-        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), kind) { Path = path, OnCall = onCall });
-        engine.Engine.Step();
-        Assert.Equal((1, 1, 0), (failing.Injections, engine.Engine.Stats().FlushErrors, engine.Engine.Stats().Flushes));
-        Assert.Empty(_disk.List(TestBlocks.Directory));
-        Assert.All(engine.ReadAll().Values, static samples => Assert.Equal([1, 1], Values(samples)));
-        _time.Advance(TimeSpan.FromMinutes(1));
-        engine.Engine.Step();
-        Assert.True(done.IsCompletedSuccessfully);
-        Assert.Equal((EnginePhase.Ready, 1, 0), (engine.Engine.Phase, engine.Engine.Stats().Tables.Length, engine.Engine.Stats().FlushesToBlocks));
-        DoBlocks(engine);
-        Assert.Equal((2, 0), (engine.Engine.Stats().Blocks.Length, engine.Engine.Stats().Tables.Length));
-        Assert.All(engine.ReadAll().Values, static samples => Assert.Equal([1, 1], Values(samples)));
-        Write(engine, At(0), 2);
-        engine.FlushByStep();
-        Assert.Equal(1, engine.Engine.Stats().FlushesToBlocks); // the next MemTable goes straight again
-    }
-
     [Fact]
     public void A_block_that_has_its_name_and_is_not_yet_in_the_manifest_is_not_taken_for_a_foreign_one()
     {

@@ -58,6 +58,35 @@ public sealed class QuarantineRoomTests
         AssertReads(EngineHarness.OpenStepwise(disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), Options), "first", "later");
     }
 
+    [Theory]
+    [InlineData(2, EnginePhase.Ready)]
+    [InlineData(3, EnginePhase.Failed)]
+    public void A_log_that_cannot_be_read_for_its_copy_is_read_again_later_and_three_times_in_a_row_are_too_many(int failures, EnginePhase phase)
+    {
+        CrashFileSystem disk = Torn(out byte[] log, out int tornAt);
+        var files = new FaultInjector(disk);
+        FaultRule full = files.Add(new FaultRule(new Fault.Error(DiskException.NoSpace), FileOperationKind.CreateNew) { Path = "quarantine/*", Sticky = true });
+        EngineHarness engine = EngineHarness.OpenStepwise(files, Options, _time);
+        files.Remove(full);
+        FaultRule unreadable = files.Add(new FaultRule(new Fault.Error(DiskException.InputOutput), FileOperationKind.Read) { Path = "wal/00000001.log", Sticky = true });
+        long errors = engine.Engine.Stats().FlushErrors;
+        for (int failure = 1; failure <= failures; failure++)
+        {
+            Later(engine);
+            Assert.Equal(errors + failure, engine.Engine.Stats().FlushErrors);
+        }
+
+        Assert.True(unreadable.Injections >= failures);
+        Assert.Equal((phase, log.Length), (engine.Engine.Phase, disk.ReadAll(Log1).Length));
+        AssertReads(engine, "first");
+        if (phase == EnginePhase.Failed) return;
+        files.Remove(unreadable);
+        Later(engine);
+        Assert.Equal((EnginePhase.Ready, null), (engine.Engine.Phase, disk.FileSize(Log1)));
+        AssertTailIsKept(disk, log, tornAt);
+        AssertReads(engine, "first");
+    }
+
     [Fact]
     public void Where_damage_is_refused_a_torn_end_is_none_and_a_full_disk_no_reason_to_stay_down()
     {
