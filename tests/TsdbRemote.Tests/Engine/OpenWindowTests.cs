@@ -13,7 +13,7 @@ public sealed class OpenWindowTests() : OneSeriesTests(TimeSpan.FromMinutes(1))
     private static readonly byte[][] Series = [.. Enumerable.Range(0, 100).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i}")))];
 
     [Fact]
-    public void A_window_is_written_a_few_times_and_not_once_a_flush_and_is_one_block_in_the_end()
+    public async Task A_window_is_written_a_few_times_and_not_once_a_flush_and_is_one_block_in_the_end()
     {
         EngineHarness engine = Open(EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } });
         int most = 0;
@@ -22,7 +22,7 @@ public sealed class OpenWindowTests() : OneSeriesTests(TimeSpan.FromMinutes(1))
         {
             long from = At(0) + flush * 60_000;
             (byte[], Sample[])[] request = [.. Series.Select(labels => (labels, Enumerable.Range(0, 10).Select(i => Sample.Of(from + i * 5_000, random.NextDouble())).ToArray()))];
-            Assert.Equal(WriteStatus.Written, engine.WriteAsync(request).GetAwaiter().GetResult().Status);
+            Assert.Equal(WriteStatus.Written, (await engine.WriteAsync(request)).Status);
             Time.Advance(TimeSpan.FromMinutes(1));
             engine.FlushByStep();
             while (engine.Engine.StepBlocks())
