@@ -2,8 +2,8 @@ using CsCheck;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Verification;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Chunks;
 

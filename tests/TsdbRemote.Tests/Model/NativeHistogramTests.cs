@@ -1,7 +1,7 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Model;
 
