@@ -7,12 +7,13 @@ namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Finds the ordinal of each series of a request, and creates what is new. Decides everything that labels alone decide.</summary>
 /// <remarks>
-/// A known series costs one hash and one comparison of its raw label bytes; only an unknown run is parsed, validated and sorted, and
-/// then remembered as an alias if the sender spells it its own way. Thread-safe.
+/// A known series costs one comparison of its raw label bytes if it follows whom it followed the last time, else a hash more; only an unknown run
+/// is parsed, validated and sorted, and then remembered as an alias if the sender spells it its own way. Thread-safe.
 /// </remarks>
 internal sealed class SeriesResolver
 {
-    private const int HashesAhead = 16;
+    /// <summary>Series whose labels are brought near together.</summary>
+    private const int Ahead = 16;
 
     private readonly LabelLimits _labelLimits;
     private readonly int _maxSeries;
@@ -35,19 +36,29 @@ internal sealed class SeriesResolver
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
         Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
         bool anyLate = batch.SampleCount > 0 && batch.MaxTimeMs > latestMs;
-        Span<ulong> hashes = stackalloc ulong[HashesAhead];
+        SenderOrder order = dictionary.SenderOrder;
+        uint previous = ResolvedSeries.Skip;
+        Span<ulong> hashes = stackalloc ulong[Ahead];
+        int hashed = 0;
         for (int i = 0; i < entries.Length; i++)
         {
-            if (i % HashesAhead == 0) HashAhead(batch, dictionary, entries[i..], hashes);
+            if (i % Ahead == 0 && previous != ResolvedSeries.Skip) order.PrefetchBehind(previous, Ahead);
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = ResolvedSeries.Skip;
             if (entry.Problem != SeriesProblem.None || entry.HistogramCount > 0 || entry.BadExemplarCount > 0) Refuse(scratch, entry);
             if (entry.Problem == SeriesProblem.None && entry.SampleCount > 0)
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
-                ulong hash = hashes[i % HashesAhead];
-                if (!dictionary.TryFind(run, hash, out ordinal))
-                    ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
+                if (previous == ResolvedSeries.Skip || !order.TryFollow(previous, run, out ordinal))
+                {
+                    if (i >= hashed) hashed = HashAhead(batch, dictionary, entries, i, hashes);
+                    ulong hash = hashes[i % Ahead];
+                    if (!dictionary.TryFind(run, hash, out ordinal))
+                        ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
+                    if (previous != ResolvedSeries.Skip && ordinal != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                }
+
+                if (ordinal != ResolvedSeries.Skip) previous = ordinal;
             }
 
             resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entry.FirstSample, SampleCount = entry.SampleCount };
@@ -66,15 +77,19 @@ internal sealed class SeriesResolver
     }
 
     /// <summary>Hashes the next runs and has the processor fetch their slots meanwhile: at 100,000 series each would be a cache miss of its own.</summary>
-    private static void HashAhead(WriteBatch batch, SeriesDictionary dictionary, ReadOnlySpan<SeriesEntry> entries, Span<ulong> hashes)
+    /// <returns>Index of the first entry that is not hashed.</returns>
+    private static int HashAhead(WriteBatch batch, SeriesDictionary dictionary, ReadOnlySpan<SeriesEntry> entries, int first, Span<ulong> hashes)
     {
-        int count = Math.Min(entries.Length, hashes.Length);
-        for (int i = 0; i < count; i++)
+        int end = Math.Min(entries.Length, first - first % Ahead + Ahead);
+        for (int i = first; i < end; i++)
         {
             if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount == 0) continue;
-            hashes[i] = Labels.Hash(batch.LabelsOf(entries[i]));
-            dictionary.PrefetchFind(hashes[i]);
+            ulong hash = Labels.Hash(batch.LabelsOf(entries[i]));
+            hashes[i % Ahead] = hash;
+            dictionary.PrefetchFind(hash);
         }
+
+        return end;
     }
 
     private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)

@@ -176,12 +176,18 @@ public sealed class MemTable : IDisposable
             Sequence = sequence,
             Counts = ref counts,
         };
+        // Three runs are under way at once: the states of the last are fetched, then its chunks, and it is appended when both are near.
+        MemTableStripe? now = StartRun(series, 0, out int second);
+        MemTableStripe? next = StartRun(series, second, out int third);
+        now?.BringChunksNear(series[..second]);
         int first = 0;
-        while (first < series.Length)
+        while (now is not null)
         {
-            int end = EndOfRun(series, first, out uint stripe);
-            _stripes[stripe].Append(series[first..end], ref request);
-            first = end;
+            MemTableStripe? later = StartRun(series, third, out int fourth);
+            next?.BringChunksNear(series[second..third]);
+            now.Append(series[first..second], ref request);
+            (now, next) = (next, later);
+            (first, second, third) = (second, third, fourth);
         }
     }
 
@@ -254,17 +260,22 @@ public sealed class MemTable : IDisposable
         return ReferenceEquals(dictionary, Dictionary) || Dictionary.TryOrdinalOf(dictionary.IdOf(ordinal), out own);
     }
 
-    private int EndOfRun(ReadOnlySpan<ResolvedSeries> series, int first, out uint stripe)
+    /// <summary>Finds where a run of series of one stripe ends, and has their states fetched.</summary>
+    /// <returns>Their stripe; null if there are none.</returns>
+    private MemTableStripe? StartRun(ReadOnlySpan<ResolvedSeries> series, int first, out int end)
     {
-        stripe = _layout.StripeOf(series[first].Ordinal);
-        int end = first + 1;
-        for (; end < series.Length; end++)
+        end = first;
+        if (first == series.Length) return null;
+        uint stripe = _layout.StripeOf(series[first].Ordinal);
+        for (end++; end < series.Length; end++)
         {
             uint ordinal = series[end].Ordinal;
             if (ordinal != ResolvedSeries.Skip && _layout.StripeOf(ordinal) != stripe) break;
         }
 
-        return end;
+        MemTableStripe found = _stripes[stripe];
+        found.BringStatesNear(series[first..end]);
+        return found;
     }
 
     private MemTableStripe StripeOf(uint ordinal) => _stripes[_layout.StripeOf(ordinal)];

@@ -97,11 +97,40 @@ internal sealed unsafe class MemTableStripe : IDisposable
         lock (_lock)
         {
             ThrowIfFreed();
-            BringNear(run);
             foreach (ref readonly ResolvedSeries series in run)
             {
                 if (series.Ordinal != ResolvedSeries.Skip) AppendSeries(in series, ref request);
             }
+        }
+    }
+
+    /// <summary>Has the processor fetch the states of a run that will be appended soon. Takes no lock; the caller holds a reference.</summary>
+    /// <remarks>
+    /// With <see cref="BringChunksNear"/> one stage behind it, and the append another, the cache misses of a run are waited for while the runs before
+    /// it are worked on. What both read without the lock is a hint that may be stale, and never outside memory of this stripe: an address that
+    /// was a chunk's is only prefetched, not read.
+    /// </remarks>
+    public void BringStatesNear(ReadOnlySpan<ResolvedSeries> run)
+    {
+        if (Volatile.Read(ref _freed)) return;
+        foreach (ref readonly ResolvedSeries series in run)
+        {
+            if (series.Ordinal != ResolvedSeries.Skip) Prefetch.Near(_series.Guess(_layout.LocalOf(series.Ordinal)));
+        }
+    }
+
+    /// <summary>Has the processor fetch the open chunks of a run whose states are near: the head, and the end where a sample is appended.</summary>
+    public void BringChunksNear(ReadOnlySpan<ResolvedSeries> run)
+    {
+        if (Volatile.Read(ref _freed)) return;
+        foreach (ref readonly ResolvedSeries series in run)
+        {
+            if (series.Ordinal == ResolvedSeries.Skip) continue;
+            SeriesState* state = _series.Guess(_layout.LocalOf(series.Ordinal));
+            if (state == null) continue;
+            OpenChunk* open = state->Open;
+            Prefetch.Near(open);
+            Prefetch.Near((byte*)(open + 1) + state->Builder.ByteLength);
         }
     }
 
@@ -186,28 +215,6 @@ internal sealed unsafe class MemTableStripe : IDisposable
         {
             _freed = true;
             _slab.Dispose();
-        }
-    }
-
-    /// <summary>
-    /// Has the processor fetch the states of a run, then the ends of their open chunks: two rounds of cache misses side by side instead of
-    /// two for each series one behind the other.
-    /// </summary>
-    private void BringNear(ReadOnlySpan<ResolvedSeries> run)
-    {
-        if (run.Length == 1) return;
-        foreach (ref readonly ResolvedSeries series in run)
-        {
-            if (series.Ordinal != ResolvedSeries.Skip) Prefetch.Near(_series.Find(_layout.LocalOf(series.Ordinal)));
-        }
-
-        foreach (ref readonly ResolvedSeries series in run)
-        {
-            if (series.Ordinal == ResolvedSeries.Skip) continue;
-            SeriesState* state = _series.Find(_layout.LocalOf(series.Ordinal));
-            if (state == null || state->Open == null) continue;
-            Prefetch.Near(state->Open);
-            Prefetch.Near((byte*)(state->Open + 1) + state->Builder.ByteLength);
         }
     }
 

@@ -59,6 +59,24 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
         return slot == 0 ? null : StateAt(slot - 1);
     }
 
+    /// <summary>
+    /// As <see cref="Find"/>, but without the lock, for a hint: may be null although the series is here. The state must not be believed, and is
+    /// not freed before the slab is.
+    /// </summary>
+    public SeriesState* Guess(uint local)
+    {
+        nint[] pages = Volatile.Read(ref _slotPages);
+        uint page = local >> SlotShift;
+        if (page >= (uint)pages.Length) return null;
+        var slots = (uint*)Volatile.Read(ref pages[page]);
+        if (slots == null) return null;
+        uint index = Volatile.Read(ref slots[local & SlotMask]) - 1;
+        nint[] states = Volatile.Read(ref _statePages);
+        if (index >> StateShift >= (uint)states.Length) return null; // also where the slot is free
+        var statePage = (SeriesState*)Volatile.Read(ref states[index >> StateShift]);
+        return statePage == null ? null : statePage + (index & StateMask);
+    }
+
     /// <summary>A zeroed state for a series that is not here; it exists once <see cref="Publish"/> was called.</summary>
     /// <remarks>In two steps, so that a failed allocation between them leaves no half-made series.</remarks>
     public SeriesState* Prepare(uint local)

@@ -15,7 +15,7 @@ namespace TsdbRemote.Storage.Series;
 ///            later selection finding it (once <see cref="PostingsReady"/>).
 /// Threads:   reads take no lock. Writers take one lock, which guards storage, hash table, aliases, postings (once ready) and the directories of
 ///            pages; nothing else is taken inside it. Growing the hash table copies it under the lock: some 10 ms at a million series.
-/// Memory:    a series takes its labels, 24 bytes of record, at most 16 of hash table, about 40 of postings, 1 bit; 8 if newest times are kept,
+/// Memory:    a series takes its labels, 32 bytes of record, at most 16 of hash table, about 40 of postings, 1 bit; 8 if newest times are kept,
 ///            4 once a large read has asked for label order. Nothing of it is an object.
 /// Lifetime:  spans and lists handed out point into native memory of this object. Its maker holds one reference and lets it go by
 ///            <see cref="Dispose"/>; whoever else uses it holds one of his own. The memory goes with the last.
@@ -24,6 +24,7 @@ public sealed class SeriesDictionary : IDisposable
 {
     private const int DefaultMaxAliases = 1 << 20;
     private const long DefaultMaxAliasBytes = 128L << 20;
+
     // From here on its pages, which are small, are worth the search for what the allocator could give back.
     private const long LargeBytes = 32 << 20;
 
@@ -78,6 +79,9 @@ public sealed class SeriesDictionary : IDisposable
 
     /// <summary>The postings. Complete only once <see cref="PostingsReady"/>.</summary>
     public Postings Postings { get; } = new();
+
+    /// <summary>Guesses a series from the one before it in a request.</summary>
+    internal SenderOrder SenderOrder => new(_storage);
 
     /// <summary>Spellings now remembered.</summary>
     public int AliasCount => _aliases.Count;

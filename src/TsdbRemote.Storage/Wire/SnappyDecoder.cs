@@ -1,13 +1,15 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace TsdbRemote.Storage.Wire;
 
 /// <summary>Decodes the elements of a snappy block, and says whether they are whole: nothing missing, nothing behind the end. Stateless, thread-safe.</summary>
 /// <remarks>
-/// One pass. Far from the end of the input an element is taken without looking twice: a tag's row in <see cref="Steps"/> says what it takes and makes, four
-/// bytes are loaded whatever of them is the offset, and sixteen copied whatever of them is asked for. Hence <see cref="Slack"/>. Near the end, and for
-/// long literals and copies that overlap closely, each step is checked by itself.
+/// One pass. Far from the ends an element is taken without asking what it is: a tag's row in <see cref="Steps"/> says what it takes and makes, four bytes
+/// are loaded whatever of them is the offset, and 64 copied whatever of them is asked for, from the input or from what was made, by arithmetic instead
+/// of a branch: literals and copies alternate so irregularly that a processor's guess between them is the dearest part of decoding. Hence
+/// <see cref="Slack"/>. Near the ends, for long literals and for copies that overlap what they make, each step is checked by itself.
 /// Safe: the input is a stranger's. Every read is behind a check against the input's length, every write against the declared one, and every copy
 /// begins at or behind the first byte made.
 /// Source: google/snappy, format_description.txt; the table's layout in <see cref="SnappyBlock"/>.
@@ -21,12 +23,15 @@ internal static class SnappyDecoder
     private const int HalfWord = 8;
     private const int LongestShortLiteral = 60;
 
-    // What is loaded behind a tag without looking: a literal's word, or an offset's four bytes.
-    private const int Lookahead = 1 + Word;
+    /// <summary>The most that a short literal or a copy makes, and so what is copied without looking.</summary>
+    private const int Most = 64;
 
-    // For each tag: bytes that its element makes (bits 0..7), bytes of the offset that follow (8..15), the offset's upper bits (16..26). Of a literal
-    // only the bytes that it makes, and 0 where its length follows.
+    // For each tag: bytes that its element makes (bits 0..7), bytes that it takes (8..15), the offset's upper bits (16..26). All 0 where a literal's
+    // length follows.
     private static readonly uint[] Steps = MakeSteps();
+
+    // For each kind of tag: which of the four bytes behind it are the offset.
+    private static readonly uint[] OffsetMasks = [0, 0xFF, 0xFFFF, 0xFFFFFFFF];
 
     /// <summary>Decodes elements.</summary>
     /// <param name="elements">All of them; nothing else.</param>
@@ -36,64 +41,79 @@ internal static class SnappyDecoder
     public static bool TryDecode(ReadOnlySpan<byte> elements, Span<byte> output, int length)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(output.Length, length + Slack, nameof(output));
-        ref byte source = ref MemoryMarshal.GetReference(elements);
-        ref byte target = ref MemoryMarshal.GetReference(output);
-        ref uint steps = ref MemoryMarshal.GetArrayDataReference(Steps);
         int at = 0;
         int made = 0;
-        int safeEnd = elements.Length - Lookahead;
         while (at < elements.Length)
         {
-            uint tag = Unsafe.Add(ref source, at);
-            uint step = Unsafe.Add(ref steps, tag);
-            int makes = (int)(step & 0xFF);
-            if ((tag & 3) == 0)
-            {
-                if (makes is > 0 and <= Word && at <= safeEnd && makes <= length - made)
-                {
-                    CopyWord(ref Unsafe.Add(ref source, at + 1), ref Unsafe.Add(ref target, made));
-                    at += 1 + makes;
-                    made += makes;
-                }
-                else if (!TryCopyLiteral(elements, output[..length], ref at, ref made))
-                {
-                    return false;
-                }
-
-                continue;
-            }
-
-            int offsetBytes = (int)(step >> 8) & 0xFF;
-            uint offset;
-            if (at <= safeEnd)
-            {
-                uint next = Unsafe.ReadUnaligned<uint>(ref Unsafe.Add(ref source, at + 1));
-                if (!BitConverter.IsLittleEndian) next = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(next);
-                offset = (step >> 16) + (uint)(next & ((1UL << (offsetBytes * 8)) - 1));
-            }
-            else if (!TryReadOffset(elements, at + 1, offsetBytes, step >> 16, out offset))
-            {
-                return false;
-            }
-
-            // An offset of 0 becomes the largest number of all.
-            if (offset - 1 >= (uint)made || makes > length - made) return false;
-            at += 1 + offsetBytes;
-            ref byte to = ref Unsafe.Add(ref target, made);
-            ref byte from = ref Unsafe.Subtract(ref to, (int)offset);
-            made += makes;
-            if (offset >= Word)
-            {
-                CopyWord(ref from, ref to);
-                for (int done = Word; done < makes; done += Word) CopyWord(ref Unsafe.Add(ref from, done), ref Unsafe.Add(ref to, done));
-            }
-            else
-            {
-                CopyClosely(ref from, ref to, (int)offset, makes);
-            }
+            TakeShort(elements, output, length, ref at, ref made);
+            if (at == elements.Length) break;
+            bool taken = (elements[at] & 3) == 0
+                ? TryCopyLiteral(elements, output[..length], ref at, ref made)
+                : TryCopyBack(elements, output, length, ref at, ref made);
+            if (!taken) return false;
         }
 
         return made == length;
+    }
+
+    /// <summary>Takes short literals and copies from afar, one after another, until there is another element or an end is near.</summary>
+    private static unsafe void TakeShort(ReadOnlySpan<byte> elements, Span<byte> output, int length, ref int at, ref int made)
+    {
+        fixed (byte* source = elements)
+        fixed (byte* target = output)
+        fixed (uint* steps = Steps, masks = OffsetMasks)
+        {
+            byte* from = source + at;
+            byte* safeEnd = source + elements.Length - (1 + Most);
+            byte* to = target + made;
+            byte* end = target + length;
+            while (from <= safeEnd)
+            {
+                uint tag = *from;
+                uint step = steps[tag];
+                nint makes = (byte)step;
+                uint next = *(uint*)(from + 1);
+                if (!BitConverter.IsLittleEndian) next = System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(next);
+                nint offset = (nint)((step >> 16) + (ulong)(next & masks[tag & 3]));
+                bool isLiteral = (tag & 3) == 0;
+                bool isOther = (step == 0) | (makes > end - to) | (!isLiteral & ((offset < Most) | (offset > to - target)));
+                if (isOther) break;
+                nint literal = -(nint)Unsafe.BitCast<bool, byte>(isLiteral);
+                nint begin = (nint)(to - offset);
+                begin ^= (begin ^ (nint)(from + 1)) & literal;
+                CopyMost((byte*)begin, to);
+                from += (byte)(step >> 8);
+                to += makes;
+            }
+
+            at = (int)(from - source);
+            made = (int)(to - target);
+        }
+    }
+
+    private static bool TryCopyBack(ReadOnlySpan<byte> elements, Span<byte> output, int length, ref int at, ref int made)
+    {
+        uint step = Steps[elements[at]];
+        int makes = (int)(step & 0xFF);
+        int takes = (int)(step >> 8) & 0xFF;
+        if (!TryReadOffset(elements, at + 1, takes - 1, step >> 16, out uint offset)) return false;
+
+        // An offset of 0 becomes the largest number of all.
+        if (offset - 1 >= (uint)made || makes > length - made) return false;
+        ref byte to = ref Unsafe.Add(ref MemoryMarshal.GetReference(output), made);
+        ref byte from = ref Unsafe.Subtract(ref to, (int)offset);
+        at += takes;
+        made += makes;
+        if (offset >= Word)
+        {
+            for (int done = 0; done < makes; done += Word) CopyWord(ref Unsafe.Add(ref from, done), ref Unsafe.Add(ref to, done));
+        }
+        else
+        {
+            CopyClosely(ref from, ref to, (int)offset, makes);
+        }
+
+        return true;
     }
 
     /// <summary>What a copy repeats overlaps what it makes: byte by byte, or in steps no longer than the offset.</summary>
@@ -138,6 +158,15 @@ internal static class SnappyDecoder
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static unsafe void CopyMost(byte* from, byte* to)
+    {
+        Vector256<byte> first = Vector256.Load(from);
+        Vector256<byte> second = Vector256.Load(from + Vector256<byte>.Count);
+        first.Store(to);
+        second.Store(to + Vector256<byte>.Count);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void CopyWord(ref byte from, ref byte to) => Unsafe.WriteUnaligned(ref to, Unsafe.ReadUnaligned<UInt128>(ref from));
 
     private static uint[] MakeSteps()
@@ -146,14 +175,14 @@ internal static class SnappyDecoder
         for (uint tag = 0; tag < steps.Length; tag++)
         {
             uint upper = tag >> 2;
-            (uint makes, uint offsetBytes, uint offset) = (tag & 3) switch
+            (uint makes, uint takes, uint offset) = (tag & 3) switch
             {
-                0 => (upper < LongestShortLiteral ? 1 + upper : 0, 0u, 0u),
-                1 => (4 + (upper & 7), 1u, tag >> 5 << 8),
-                2 => (1 + upper, 2u, 0u),
-                _ => (1 + upper, 4u, 0u),
+                0 => upper < LongestShortLiteral ? (1 + upper, 2 + upper, 0u) : default,
+                1 => (4 + (upper & 7), 2u, tag >> 5 << 8),
+                2 => (1 + upper, 3u, 0u),
+                _ => (1 + upper, 5u, 0u),
             };
-            steps[tag] = makes | (offsetBytes << 8) | (offset << 16);
+            steps[tag] = makes | (takes << 8) | (offset << 16);
         }
 
         return steps;

@@ -1,6 +1,7 @@
 using CsCheck;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Storage.Wire;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Wire;
 
@@ -46,6 +47,27 @@ public sealed class SnappyBlockTests
             },
             iter: 20_000);
         Assert.InRange(decoded, 2_000, 19_800);
+    }
+
+    [Fact]
+    public void Nothing_is_touched_behind_the_input_or_behind_the_slack()
+    {
+        const int capacity = 1 << 17;
+        using var input = new GuardedBytes(capacity);
+        using var output = new GuardedBytes(capacity);
+        Elements.Sample(
+            elements =>
+            {
+                byte[] block = elements.Block;
+                if (!SnappyBlock.TryReadLength(block, out uint length, out int preamble) || length > capacity - SnappyDecoder.Slack) return;
+                Span<byte> packed = input.Last(block.Length - preamble);
+                block.AsSpan(preamble).CopyTo(packed);
+                Span<byte> unpacked = output.Last((int)length + SnappyDecoder.Slack);
+                bool isWhole = SnappyDecoder.TryDecode(packed, unpacked, (int)length);
+                Assert.Equal(elements.Decoded(), isWhole ? unpacked[..(int)length].ToArray() : null);
+            },
+            iter: 20_000,
+            threads: 1);
     }
 
     [Fact]
