@@ -9,7 +9,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Flushes, merges, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
 /// come, so that no two of them undo each other. Thread-safe.
-/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once.
+/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once. So does the failed sync of a directory,
+/// whoever met it and wherever: a job that was under way then would sync that directory again, believe it, and delete what its change replaced. Its commit is refused.
 /// </remarks>
 internal sealed class StateCommits
 {
@@ -40,18 +41,22 @@ internal sealed class StateCommits
     /// <param name="flushedSegment">The log segment that the commit makes superfluous, if any.</param>
     /// <exception cref="ManifestUncertainException">The old state or the new one stands: the storage is read-only from here on.</exception>
     /// <exception cref="DiskException">The disk refused; the old state stands.</exception>
+    /// <exception cref="CommitRefusedException">The storage is read-only; the change was not begun.</exception>
     public void Commit(
         Func<ManifestState, ManifestState> change, Func<EngineState, ManifestState, EngineState> publish, long? flushedSegment = null)
     {
         lock (_turn)
         {
-            ManifestState next = Complete(change(_state.Peek.Manifest), flushedSegment);
+            if (_failure.ForbidsCommits) throw new CommitRefusedException(_failure.Message);
+            ManifestState next;
             try
             {
+                next = Complete(change(_state.Peek.Manifest), flushedSegment);
                 Manifest.Commit(_files, _paths.Root, next);
             }
-            catch (ManifestUncertainException failure)
+            catch (IOException failure) when (failure is ManifestUncertainException || IsOfDirectory(failure))
             {
+                // Before the next one's turn.
                 if (_failure.Set(failure)) Log.Failed(_log, failure);
                 throw;
             }
@@ -60,6 +65,9 @@ internal sealed class StateCommits
             _state.Change(state => publish(state, next));
         }
     }
+
+    private bool IsOfDirectory(IOException failure) => failure is DiskException { IsSync: true } sync
+        && (sync.Path == _paths.Root || sync.Path == _paths.Blocks || sync.Path == _paths.Tables);
 
     private ManifestState Complete(ManifestState next, long? flushedSegment)
     {

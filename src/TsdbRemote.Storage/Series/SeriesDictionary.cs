@@ -376,17 +376,7 @@ public sealed class SeriesDictionary : IDisposable
         _persisted.Dispose();
         Postings.Dispose();
         _storage.Dispose();
-        if (isLarge) GiveBack();
-    }
-
-    /// <summary>
-    /// Rare, and the managed heap is small: some milliseconds. Without it the hash tables of a dictionary that grew, each made anew by half as much, and what a
-    /// conversion gathered would stay until so much is allocated again; in a store at rest that is never.
-    /// </summary>
-    private static void GiveBack()
-    {
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-        NativeHeap.GiveBackFree();
+        if (isLarge) NativeHeap.GiveBackFree();
     }
 
     private bool TryFindCanonical(ReadOnlySpan<byte> run, uint bits, out uint ordinal)
