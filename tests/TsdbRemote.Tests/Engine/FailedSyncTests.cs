@@ -8,10 +8,10 @@ using TsdbRemote.TestSupport;
 namespace TsdbRemote.Tests.Engine;
 
 /// <summary>
-/// Review: a directory's sync fails under a flush while another job is under way. Reliability §2.4: no sync of the same file again, nothing more is named, nothing is deleted.
-/// The disk is that of Rebello: after the failed sync the later ones say that they succeeded, and write nothing.
+/// A directory's sync fails under a flush while another job is under way (reliability §2.4): the directory is not synced again, nothing more is named, nothing is deleted.
+/// The disk is that of Rebello et al.: after the failed sync later ones say that they succeeded, and write nothing.
 /// </summary>
-public sealed class FailedSyncReviewTests
+public sealed class FailedSyncTests
 {
     private const long WindowMs = 7_200_000;
     private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * WindowMs);
@@ -21,7 +21,7 @@ public sealed class FailedSyncReviewTests
     private readonly FaultInjector _files;
     private readonly ManualTime _time = new();
 
-    public FailedSyncReviewTests()
+    public FailedSyncTests()
     {
         _files = new FaultInjector(_disk);
         _time.Advance(TimeSpan.FromMilliseconds(CurrentMs) + TimeSpan.FromMinutes(40));
@@ -46,7 +46,7 @@ public sealed class FailedSyncReviewTests
         Check(engine, options, failed, lying, after: static _ => { });
     }
 
-    /// <summary>No lie of the disk, no power cut: the process is killed after the failure. What NewBlocks promises: the next open removes the names that were given in vain.</summary>
+    /// <summary>No lie of the disk, no power cut: the process is killed after the failure, and the next open removes the names that were given in vain.</summary>
     [Fact]
     public void Names_that_were_given_in_vain_are_not_adopted_though_another_job_was_under_way()
     {

@@ -1,14 +1,12 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Tests.Engine;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 
-/// <summary>Review: what could not be opened for a while, and is put right, must find its place among the versions.</summary>
-public sealed class PutRightReviewTests() : OneSeriesTests(TimeSpan.FromMinutes(1))
+/// <summary>What could not be opened for a while, and is put right, finds its place among the versions of a sample.</summary>
+public sealed class PutRightTests() : OneSeriesTests(TimeSpan.FromMinutes(1))
 {
     [Fact]
     public void A_table_that_is_put_right_does_not_hide_newer_samples_that_became_a_block_meanwhile()
