@@ -9,8 +9,9 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Flushes, merges, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
 /// come, so that no two of them undo each other. Thread-safe.
-/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once. So does the failed sync of a directory,
-/// whoever met it and wherever: a job that was under way then would sync that directory again, believe it, and delete what its change replaced. Its commit is refused.
+/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once. So does any other
+/// failed sync on the way there, before the next one's turn. Once that is so, whoever met it and wherever, no commit begins: a job that was under way would sync the same directory again,
+/// believe it, and delete what its change replaced.
 /// </remarks>
 internal sealed class StateCommits
 {
@@ -54,9 +55,8 @@ internal sealed class StateCommits
                 next = Complete(change(_state.Peek.Manifest), flushedSegment);
                 Manifest.Commit(_files, _paths.Root, next);
             }
-            catch (IOException failure) when (failure is ManifestUncertainException || IsOfDirectory(failure))
+            catch (IOException failure) when (IsFatal(failure))
             {
-                // Before the next one's turn.
                 if (_failure.Set(failure)) Log.Failed(_log, failure);
                 throw;
             }
@@ -66,8 +66,9 @@ internal sealed class StateCommits
         }
     }
 
-    private bool IsOfDirectory(IOException failure) => failure is DiskException { IsSync: true } sync
-        && (sync.Path == _paths.Root || sync.Path == _paths.Blocks || sync.Path == _paths.Tables);
+    /// <summary>A new block that could not be synced is dropped; any other failed sync here is of a name, or of what comes under the manifest's.</summary>
+    private static bool IsFatal(IOException failure) =>
+        failure is ManifestUncertainException || (failure is DiskException { IsSync: true } sync && !NewBlocks.IsOfNewBlock(sync));
 
     private ManifestState Complete(ManifestState next, long? flushedSegment)
     {
