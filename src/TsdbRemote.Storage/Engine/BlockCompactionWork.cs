@@ -53,7 +53,7 @@ internal sealed class BlockCompactionWork
     private readonly Dictionary<string, int> _refused = [];
 
     // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
-    private readonly Dictionary<string, BlockFigures?> _outOfService = [];
+    private readonly Dictionary<string, BlockFigures> _outOfService = [];
 
     // The job under way; others read it.
     private volatile RunningJob? _running;
@@ -161,15 +161,15 @@ internal sealed class BlockCompactionWork
         List<BlockFigures> found = [];
         foreach (BlockEntry entry in state.Manifest.Blocks.ExceptBy(state.Blocks.Blocks.Select(static block => block.Entry), static entry => entry))
         {
-            if (ReadFigures(entry) is not { } figures) continue;
             _leftAlone.Add(entry.Ulid);
-            found.Add(figures);
+            found.Add(FiguresOf(entry));
         }
 
         return found;
     }
 
-    private BlockFigures? ReadFigures(BlockEntry entry)
+    /// <summary>What is known of a block that cannot be opened. Put right, it comes back to its rank: its time is left alone until then.</summary>
+    private BlockFigures FiguresOf(BlockEntry entry)
     {
         if (_outOfService.TryGetValue(entry.Ulid, out BlockFigures? known)) return known;
         try
@@ -180,12 +180,18 @@ internal sealed class BlockCompactionWork
         }
         catch (CorruptFileException)
         {
-            return _outOfService[entry.Ulid] = null; // or gone: it was named at the start
+            return _outOfService[entry.Ulid] = ByManifest(entry); // or gone: it was named at the start
         }
         catch (DiskException)
         {
-            return new BlockFigures(entry.Ulid, TimeRange.All, 0, 0, entry.Adopted); // any time may be its own until the disk tells
+            return ByManifest(entry); // until the disk tells
         }
+    }
+
+    private static BlockFigures ByManifest(BlockEntry entry)
+    {
+        TimeRange range = entry is { MinTimeMs: { } min, MaxTimeMs: { } max } ? new TimeRange(min, max) : TimeRange.All;
+        return new BlockFigures(entry.Ulid, range, 0, 0, entry.Adopted);
     }
 
     private bool IsLeftAlone(string ulid)

@@ -71,12 +71,14 @@ internal sealed class BlockFlush
     public void RememberTimes(MemTable memTable, SeriesDictionary dictionary)
     {
         if (!_modes.IsBlockOnly) return;
+        dictionary.Flushed.Begin(dictionary.Count, _time.GetUtcNow().ToUnixTimeMilliseconds());
         foreach (uint ordinal in memTable.OrdinalsSorted())
         {
             uint current = ordinal;
             if (!ReferenceEquals(memTable.Dictionary, dictionary))
                 Invariant.Check(dictionary.TryOrdinalOf(memTable.Dictionary.IdOf(ordinal), out current), "a collection keeps what a MemTable holds");
             dictionary.ObserveTime(current, memTable.NewestTimeMs(ordinal));
+            dictionary.Flushed.Note(current);
         }
     }
 

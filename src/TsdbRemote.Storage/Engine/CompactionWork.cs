@@ -279,15 +279,7 @@ internal sealed class CompactionWork : IDisposable
     private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
 
     private bool IsBusy(EngineState state, TimeRange window) =>
-        _claims.IsClaimed(window) || _passedOver.Contains(window.MinMs) || HasTableOutOfService(state, window) || _isLeftToConversion(state, window);
-
-    /// <summary>A table that could not be opened keeps its place in the sequence: merged over, it could never come back to it.</summary>
-    private static bool HasTableOutOfService(EngineState state, TimeRange window)
-    {
-        if (state.Manifest.Tables.Length == state.Levels.Tables.Length) return false;
-        HashSet<long> served = [.. state.Levels.Tables.Select(static table => table.Entry.Id)];
-        return state.Manifest.Tables.Any(table => !served.Contains(table.Id) && table.Windows.Contains(window.MinMs));
-    }
+        _claims.IsClaimed(window) || _passedOver.Contains(window.MinMs) || state.WindowsOutOfService.Contains(window.MinMs) || _isLeftToConversion(state, window);
 
     private bool Do(RunningMerge merge)
     {

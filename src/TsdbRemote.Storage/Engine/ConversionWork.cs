@@ -18,6 +18,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Order (reliability §2.3): all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (window out of the tables,
 /// block in); then the state that readers see; then the tables that held nothing else go with their last reader. A crash before the manifest leaves a block
 /// that nobody names, one after it tables that nobody names: the next open removes either.
+/// Not: a window that cannot be read, nor one of which a table is out of service (<see cref="EngineState.WindowsOutOfService"/>): they stay in tables.
 /// Not thread-safe: one thread converts.
 /// </remarks>
 internal sealed class ConversionWork
@@ -110,7 +111,7 @@ internal sealed class ConversionWork
         try
         {
             ConversionJob? first = asked.Count > 0 ? Pick(state, OthersThan(asked, state), asked, _claims.IsClaimed) : null;
-            if ((first ?? Pick(state, _passedOver, asked, _claims.IsClaimed)) is not { } job) return null;
+            if ((first ?? Pick(state, LeftAlone(state), asked, _claims.IsClaimed)) is not { } job) return null;
             foreach (LevelTable table in job.Tables) Invariant.Check(table.Reader.TryAcquire());
             dictionary = state.Dictionary;
             Invariant.Check(dictionary.TryAcquire());
@@ -156,17 +157,20 @@ internal sealed class ConversionWork
     {
         List<TimeRange> waiting = [];
         if (!_modes.Converts) return waiting;
+        HashSet<long> leftAlone = LeftAlone(state);
         foreach (long start in state.Levels.Windows)
         {
-            if (!_passedOver.Contains(start)) waiting.Add(new TimeRange(start, TimeWindow.EndOf(start, _picker.WindowMs)));
+            if (!leftAlone.Contains(start)) waiting.Add(new TimeRange(start, TimeWindow.EndOf(start, _picker.WindowMs)));
         }
 
         foreach (MemTables.MemTable memTable in state.MemTables.NewestFirst) waiting.AddRange(memTable.Windows());
         return waiting;
     }
 
+    private HashSet<long> LeftAlone(EngineState state) => [.. _passedOver, .. state.WindowsOutOfService];
+
     private HashSet<long> OthersThan(IReadOnlySet<long> asked, EngineState state) =>
-        [.. _passedOver, .. state.Levels.Windows.Where(start => !asked.Contains(start))];
+        [.. LeftAlone(state), .. state.Levels.Windows.Where(start => !asked.Contains(start))];
 
     private ConversionJob? Pick(EngineState state, IReadOnlySet<long> passedOver, IReadOnlySet<long> asked, Func<TimeRange, bool> isBusy)
     {

@@ -102,7 +102,8 @@ internal sealed class DictionaryWork : IDisposable
     }
 
     /// <summary>
-    /// Newest times that make a series recent. What lies far ahead of the clock does not: one sender's wrong clock would keep its series for ever.
+    /// Newest times that make a series recent, and times of the last flush that make those that it brought recent. What lies far ahead of the clock does not:
+    /// one sender's wrong clock would keep its series for ever.
     /// </summary>
     private TimeRange Recent
     {
@@ -327,7 +328,7 @@ internal sealed class DictionaryWork : IDisposable
     {
         BeginInterval();
         long recent = 0;
-        dictionary.ForEachNewestIn(Recent, _ => recent++);
+        dictionary.ForEachRecent(Recent, _ => recent++);
         return recent;
     }
 
@@ -382,7 +383,7 @@ internal sealed class DictionaryWork : IDisposable
 
         // A flush in block-only mode notes the times before its MemTable leaves the state. Each time anew: what was flushed while the successor was
         // made may be in no table.
-        collection.Old.ForEachNewestIn(Recent, collection.Keep);
+        collection.Old.ForEachRecent(Recent, collection.Keep);
         foreach (LevelTable table in state.Levels.Tables)
         {
             if (!isAskedFor(table)) continue;

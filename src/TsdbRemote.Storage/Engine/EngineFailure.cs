@@ -10,6 +10,7 @@ namespace TsdbRemote.Storage.Engine;
 public sealed class EngineFailure
 {
     private Exception? _cause;
+    private volatile bool _forbidsCommits;
 
     /// <summary>The first failure; null while all is well.</summary>
     public Exception? Cause => Volatile.Read(ref _cause);
@@ -17,10 +18,22 @@ public sealed class EngineFailure
     /// <summary>True once failed.</summary>
     public bool IsSet => Cause is not null;
 
+    /// <summary>
+    /// True once nothing more may be named or deleted. After a failed log alone it may: flushes bring what the log may not hold into new files.
+    /// </summary>
+    public bool ForbidsCommits => _forbidsCommits;
+
     /// <summary>What a refused writer is told.</summary>
     public string Message => Cause is LogFailedException log ? log.Message : $"storage is read-only: {Cause?.Message}; restart after checking the disk";
 
     /// <summary>Notes a failure.</summary>
     /// <returns>True for the first one, which the caller then logs.</returns>
-    public bool Set(Exception cause) => Interlocked.CompareExchange(ref _cause, cause, null) is null;
+    public bool Set(Exception cause)
+    {
+        if (cause is not LogFailedException) _forbidsCommits = true;
+        return Interlocked.CompareExchange(ref _cause, cause, null) is null;
+    }
 }
+
+/// <summary>A job had begun before the storage became read-only: its result is not committed, and what it would have replaced stays.</summary>
+public sealed class CommitRefusedException(string message) : IOException(message);

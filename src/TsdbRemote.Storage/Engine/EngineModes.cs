@@ -11,11 +11,12 @@ internal sealed class EngineModes
 {
     private readonly IntegrationOptions _options;
     private volatile bool _isBlockOnly;
+    private volatile bool _wasBlockOnly;
 
     public EngineModes(StorageOptions options)
     {
         _options = options.Integration;
-        _isBlockOnly = !options.Lsm.Enabled || _options.WritePath == WritePathChoice.Blocks;
+        _isBlockOnly = _wasBlockOnly = !options.Lsm.Enabled || _options.WritePath == WritePathChoice.Blocks;
     }
 
     /// <summary>What MemTables become now.</summary>
@@ -35,18 +36,22 @@ internal sealed class EngineModes
 
     /// <summary>
     /// True if reads look into tables. In block-only mode always: a table is there on its way into a block only, and what was acknowledged must not
-    /// disappear for the time that takes.
+    /// disappear for the time that takes. And from then on until the process ends, whatever is switched back: some may be on its way still.
     /// </summary>
-    public bool ReadsTables => ReadPath != ReadPathChoice.Blocks || _isBlockOnly;
+    public bool ReadsTables => ReadPath != ReadPathChoice.Blocks || _wasBlockOnly;
 
-    /// <summary>True if reads look into blocks. In block-only mode always, for the same reason: there is nowhere else that a flush could put it.</summary>
-    public bool ReadsBlocks => ReadPath != ReadPathChoice.Lsm || _isBlockOnly;
+    /// <summary>
+    /// True if reads look into blocks. In block-only mode always, for the same reason: there is nowhere else that a flush could put it. And from then on, since what
+    /// went into blocks does not come out again.
+    /// </summary>
+    public bool ReadsBlocks => ReadPath != ReadPathChoice.Lsm || _wasBlockOnly;
 
     /// <summary>Changes what MemTables become; false if <c>hybrid_mode</c> rules it out.</summary>
     public bool TrySwitch(WritePathChoice path)
     {
         if (path == WritePathChoice.Blocks && !_options.HybridMode) return false;
         _isBlockOnly = path == WritePathChoice.Blocks;
+        if (_isBlockOnly) _wasBlockOnly = true;
         return true;
     }
 }

@@ -44,6 +44,21 @@ public sealed class EngineState
     /// <summary>What the manifest on disk says.</summary>
     public ManifestState Manifest { get; }
 
+    /// <summary>Windows, by their start, of which a table that the manifest names is out of service; mostly none.</summary>
+    /// <remarks>
+    /// Such a table keeps its place in the sequence. Were its neighbours merged over it, or made a block below it, it could never come back to that place: put right, it
+    /// would hide what is newer.
+    /// </remarks>
+    public IEnumerable<long> WindowsOutOfService
+    {
+        get
+        {
+            if (Manifest.Tables.Length == Levels.Tables.Length) return [];
+            HashSet<long> served = [.. Levels.Tables.Select(static table => table.Entry.Id)];
+            return Manifest.Tables.Where(table => !served.Contains(table.Id)).SelectMany(static table => table.Windows);
+        }
+    }
+
     /// <summary>A state that follows on this one.</summary>
     public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null, BlockSet? blocks = null) =>
         new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest);

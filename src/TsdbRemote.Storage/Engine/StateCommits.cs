@@ -9,7 +9,9 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Flushes, merges, conversions and retention each work on a thread of their own and meet here. A change is made of the state that stands when its turn has
 /// come, so that no two of them undo each other. Thread-safe.
-/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once.
+/// Failure: what happens at the manifest's own name leaves nobody sure which state stands on disk, and makes the storage read-only at once. So does any other
+/// failed sync on the way there, before the next one's turn. Once that is so, whoever met it and wherever, no commit begins: a job that was under way would sync the same directory again,
+/// believe it, and delete what its change replaced.
 /// </remarks>
 internal sealed class StateCommits
 {
@@ -40,17 +42,20 @@ internal sealed class StateCommits
     /// <param name="flushedSegment">The log segment that the commit makes superfluous, if any.</param>
     /// <exception cref="ManifestUncertainException">The old state or the new one stands: the storage is read-only from here on.</exception>
     /// <exception cref="DiskException">The disk refused; the old state stands.</exception>
+    /// <exception cref="CommitRefusedException">The storage is read-only; the change was not begun.</exception>
     public void Commit(
         Func<ManifestState, ManifestState> change, Func<EngineState, ManifestState, EngineState> publish, long? flushedSegment = null)
     {
         lock (_turn)
         {
-            ManifestState next = Complete(change(_state.Peek.Manifest), flushedSegment);
+            if (_failure.ForbidsCommits) throw new CommitRefusedException(_failure.Message);
+            ManifestState next;
             try
             {
+                next = Complete(change(_state.Peek.Manifest), flushedSegment);
                 Manifest.Commit(_files, _paths.Root, next);
             }
-            catch (ManifestUncertainException failure)
+            catch (IOException failure) when (IsFatal(failure))
             {
                 if (_failure.Set(failure)) Log.Failed(_log, failure);
                 throw;
@@ -60,6 +65,10 @@ internal sealed class StateCommits
             _state.Change(state => publish(state, next));
         }
     }
+
+    /// <summary>A new block that could not be synced is dropped; any other failed sync here is of a name, or of what comes under the manifest's.</summary>
+    private static bool IsFatal(IOException failure) =>
+        failure is ManifestUncertainException || (failure is DiskException { IsSync: true } sync && !NewBlocks.IsOfNewBlock(sync));
 
     private ManifestState Complete(ManifestState next, long? flushedSegment)
     {

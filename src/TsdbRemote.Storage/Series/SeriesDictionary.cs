@@ -15,7 +15,7 @@ namespace TsdbRemote.Storage.Series;
 ///            later selection finding it (once <see cref="PostingsReady"/>).
 /// Threads:   reads take no lock. Writers take one lock, which guards storage, hash table, aliases, postings (once ready) and the directories of
 ///            pages; nothing else is taken inside it. Growing the hash table copies it under the lock: some 10 ms at a million series.
-/// Memory:    a series takes its labels, 32 bytes of record, at most 16 of hash table, about 40 of postings, 1 bit; 8 if newest times are kept,
+/// Memory:    a series takes its labels, 32 bytes of record, at most 16 of hash table, about 40 of postings, 1 bit; 8 if newest times are kept, 1 if flushes make blocks,
 ///            4 once a large read has asked for label order. Nothing of it is an object.
 /// Lifetime:  spans and lists handed out point into native memory of this object. Its maker holds one reference and lets it go by
 ///            <see cref="Dispose"/>; whoever else uses it holds one of his own. The memory goes with the last.
@@ -80,6 +80,9 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>The postings. Complete only once <see cref="PostingsReady"/>.</summary>
     public Postings Postings { get; } = new();
 
+    /// <summary>Which series were flushed of late.</summary>
+    internal FlushPresence Flushed { get; } = new();
+
     /// <summary>Guesses a series from the one before it in a request.</summary>
     internal SenderOrder SenderOrder => new(_storage);
 
@@ -87,7 +90,7 @@ public sealed class SeriesDictionary : IDisposable
     public int AliasCount => _aliases.Count;
 
     /// <summary>Bytes held, native and managed. A figure for metrics: not exact while series are added.</summary>
-    public long MemoryBytes => _storage.AllocatedBytes + _persisted.AllocatedBytes + _newestTimes.AllocatedBytes + _table.MemoryBytes
+    public long MemoryBytes => _storage.AllocatedBytes + _persisted.AllocatedBytes + _newestTimes.AllocatedBytes + Flushed.AllocatedBytes + _table.MemoryBytes
         + _aliases.MemoryBytes + _order.MemoryBytes + Postings.MemoryBytes;
 
     /// <summary>Takes a persisted series in. One thread, before anything else is done with this object; any order of ids.</summary>
@@ -286,15 +289,18 @@ public sealed class SeriesDictionary : IDisposable
         }
     }
 
-    /// <summary>Names the series whose newest observed time is inside a range, ascending. Any thread; a few ns a series.</summary>
+    /// <summary>
+    /// Names the series, ascending, whose newest observed time is inside a range, or which were in one of the last flushes within that range: these are written, however far
+    /// behind the clock their senders are. Any thread; a few ns a series.
+    /// </summary>
     /// <param name="range">Closed interval, ms.</param>
     /// <param name="visit">Given ordinals.</param>
-    public void ForEachNewestIn(TimeRange range, Action<uint> visit)
+    public void ForEachRecent(TimeRange range, Action<uint> visit)
     {
         int count = _storage.Count;
-        for (uint ordinal = 0; ordinal < count && _newestTimes.Covers(ordinal); ordinal++)
+        for (uint ordinal = 0; ordinal < count; ordinal++)
         {
-            if (range.Contains(Volatile.Read(ref _newestTimes[ordinal]))) visit(ordinal);
+            if (range.Contains(NewestTimeMs(ordinal)) || Flushed.WasFlushed(ordinal, range)) visit(ordinal);
         }
     }
 
@@ -347,11 +353,12 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>Ends what <see cref="BeginLower"/> began.</summary>
     internal void EndLower() => _storage.EndLower();
 
-    /// <summary>Takes the newest times of series over. Only while nobody else knows this object, and nobody writes to the one before.</summary>
+    /// <summary>Takes over what is known of the times and the flushes of series. Only while nobody else knows this object, and nobody writes to the one before.</summary>
     /// <param name="before">The dictionary before.</param>
     /// <param name="sources">For each ordinal here the one there.</param>
     internal void TakeTimes(SeriesDictionary before, ReadOnlySpan<uint> sources)
     {
+        Flushed.Take(before.Flushed, sources);
         if (!before._newestTimes.Covers(0)) return;
         for (int i = 0; i < sources.Length; i++)
         {
@@ -373,20 +380,11 @@ public sealed class SeriesDictionary : IDisposable
     {
         bool isLarge = MemoryBytes > LargeBytes;
         _newestTimes.Dispose();
+        Flushed.Dispose();
         _persisted.Dispose();
         Postings.Dispose();
         _storage.Dispose();
-        if (isLarge) GiveBack();
-    }
-
-    /// <summary>
-    /// Rare, and the managed heap is small: some milliseconds. Without it the hash tables of a dictionary that grew, each made anew by half as much, and what a
-    /// conversion gathered would stay until so much is allocated again; in a store at rest that is never.
-    /// </summary>
-    private static void GiveBack()
-    {
-        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
-        NativeHeap.GiveBackFree();
+        if (isLarge) FreedMemory.GiveBack();
     }
 
     private bool TryFindCanonical(ReadOnlySpan<byte> run, uint bits, out uint ordinal)

@@ -138,7 +138,7 @@ public sealed class BlockFlushFailureTests
             Assert.Throws<DiskException>(() => blocks.Commit(commits, static manifest => manifest, static (state, _, _) => state));
         }
 
-        Assert.Equal((1, isLeft ? 2 : 0, false), (failing.Injections, Names().Length, failure.IsSet));
+        Assert.Equal((1, isLeft ? 2 : 0, isLeft), (failing.Injections, Names().Length, failure.IsSet));
         Assert.Empty(store.FindUnknown(() => state.Manifest, out _));
     }
 

@@ -188,6 +188,24 @@ public sealed class ModeOptionTests : OneSeriesTests
         Assert.Equal([Sample.Of(At(0), 1)], engine.ReadAll().Values.Single());
     }
 
+    [Theory]
+    [InlineData(ReadPathChoice.Lsm)]
+    [InlineData(ReadPathChoice.Blocks)]
+    public void What_was_acknowledged_in_block_only_mode_is_still_read_after_the_way_back(ReadPathChoice path)
+    {
+        EngineHarness engine = Open(new IntegrationOptions { ReadPath = path });
+        Write(engine, At(0), 1);
+        engine.FlushAndConvertByStep();
+        Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Blocks));
+        Write(engine, At(0) + 1, 2);
+        engine.FlushAndConvertByStep();
+        Assert.Equal(2, engine.ReadAll().Values.Single().Count);
+        Write(engine, At(0) + 2, 3);
+        engine.FlushByStep();
+        Assert.True(engine.Engine.TrySwitchWritePath(WritePathChoice.Lsm));
+        Assert.Equal(3, engine.ReadAll().Values.Sum(static samples => samples.Count));
+    }
+
     [Fact]
     public void The_write_path_can_be_switched_while_the_store_is_open_and_the_option_decides_at_the_next_start()
     {

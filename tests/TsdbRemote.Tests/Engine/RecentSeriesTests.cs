@@ -2,6 +2,7 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
@@ -44,6 +45,30 @@ public sealed class RecentSeriesTests
         Assert.Equal((2000, 0, 1), (stats.Series, stats.SeriesDropped, stats.DictionaryEpoch));
         Assert.Equal(0, stats.Rotations[RotationReason.DictionaryCollected]);
         Assert.Equal(path == WritePathChoice.Blocks ? 5 : 0, stats.FlushesToBlocks);
+    }
+
+    [Fact]
+    public async Task Series_that_are_written_all_the_time_stay_though_their_sender_is_late()
+    {
+        await using EngineHarness engine = Open(BlockOnly);
+        for (int minute = 0; minute < 5; minute++)
+        {
+            for (int i = 0; i < 2; i++)
+            {
+                Write(engine, 0, 2000, NowMs - 3 * 3_600_000);
+                _time.Advance(TimeSpan.FromSeconds(30));
+            }
+
+            engine.FlushAndConvertByStep();
+            Assert.False(engine.CollectByStep());
+        }
+
+        Assert.Equal((2000, 0), (engine.Engine.Stats().Series, engine.Engine.Stats().SeriesDropped));
+
+        // They leave like all others once they do not come any more.
+        _time.Advance(TimeSpan.FromMinutes(121));
+        Assert.True(engine.CollectByStep());
+        Assert.Equal(0, engine.Engine.Stats().Series);
     }
 
     [Theory]
@@ -104,13 +129,17 @@ public sealed class RecentSeriesTests
     [Theory]
     [InlineData(-3)] // what is filled in from the past
     [InlineData(3)] // a sender whose clock is wrong
-    public async Task Series_whose_data_is_far_from_now_leave_with_the_flush(int window)
+    public async Task Series_whose_data_is_far_from_now_leave_a_few_flushes_later(int window)
     {
         await using EngineHarness engine = Open(BlockOnly with { MaxFuture = Duration.Hours(24) });
         Write(engine, 0, 40, NowMs + window * WindowMs);
         Write(engine, 40, 4, NowMs);
         engine.FlushByStep();
         Assert.Equal(1, engine.Engine.Stats().FlushesToBlocks);
+        Assert.False(engine.CollectByStep());
+        FlushOthers(engine, FlushPresence.Flushes - 1);
+        Assert.False(engine.CollectByStep());
+        FlushOthers(engine, 1);
         Assert.True(engine.CollectByStep());
         Assert.Equal((4, 40), (engine.Engine.Stats().Series, engine.Engine.Stats().SeriesDropped));
         Assert.Equal(44, engine.ReadAll().Count);
@@ -122,14 +151,16 @@ public sealed class RecentSeriesTests
         await using EngineHarness engine = Open(BlockOnly);
         Write(engine, 0, 40, NowMs - 3 * WindowMs);
         engine.FlushByStep();
+        FlushOthers(engine, FlushPresence.Flushes);
         Write(engine, 40, 4, NowMs);
         Assert.True(engine.Engine.StepDictionary());
         engine.Engine.Step(flush: false); // takes over: the MemTable that waits has ordinals from 40, its successor's are from 0
         Assert.Equal((2, 4), (engine.Engine.Stats().DictionaryEpoch, engine.Engine.Stats().Series));
         engine.FlushByStep();
-        Assert.Equal(2, engine.Engine.Stats().FlushesToBlocks);
+        Assert.Equal(2 + FlushPresence.Flushes, engine.Engine.Stats().FlushesToBlocks);
         Write(engine, 100, 40, NowMs - 3 * WindowMs);
         engine.FlushByStep();
+        FlushOthers(engine, FlushPresence.Flushes);
         Assert.True(engine.CollectByStep());
         Assert.Equal((4, 80), (engine.Engine.Stats().Series, engine.Engine.Stats().SeriesDropped));
         Assert.Equal(84, engine.ReadAll().Count);
@@ -160,6 +191,15 @@ public sealed class RecentSeriesTests
     {
         IEnumerable<int> numbers = Enumerable.Range(from, count);
         return engine.WriteAsync([.. numbers.Select(number => (DictionaryLifeTests.LabelsOf(number), new[] { Sample.Of(timeMs, number) }))]).GetAwaiter().GetResult();
+    }
+
+    private void FlushOthers(EngineHarness engine, int flushes)
+    {
+        for (int i = 0; i < flushes; i++)
+        {
+            Write(engine, 40, 4, NowMs + 1 + i);
+            engine.FlushByStep();
+        }
     }
 
     private static void Write(EngineHarness engine, int from, int count, long timeMs)
