@@ -23,6 +23,9 @@ public ref struct BitReader
     /// <summary>True once more bits were read than there are.</summary>
     public readonly bool IsOverrun => _position > (long)_source.Length * 8;
 
+    /// <summary>Bits that are left; below 0 once more were read.</summary>
+    public readonly long Remaining => (long)_source.Length * 8 - _position;
+
     /// <summary>The next bits, first one on top; only the upper <see cref="PeekBits"/> are meant to be looked at.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly ulong Peek()
