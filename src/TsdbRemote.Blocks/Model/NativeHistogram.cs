@@ -117,6 +117,7 @@ public sealed class NativeHistogram
 
     /// <summary>
     /// True if both say the same of what was observed, bit for bit. Hints do not count, nor do empty buckets: a chunk may have had to add some.
+    /// Nor does the sign of a threshold or bound of zero, which a chunk does not keep.
     /// </summary>
     /// <param name="other">Spans and buckets of both must agree in number.</param>
     public bool SaysTheSameAs(NativeHistogram other)
@@ -124,11 +125,10 @@ public sealed class NativeHistogram
         if (IsFloat != other.IsFloat || SumBits != other.SumBits) return false;
         if (IsStale) return true;
         return Schema == other.Schema
-            && BitConverter.DoubleToUInt64Bits(ZeroThreshold) == BitConverter.DoubleToUInt64Bits(other.ZeroThreshold)
+            && IsSame(ZeroThreshold, other.ZeroThreshold)
             && Count == other.Count
             && ZeroCount == other.ZeroCount
-            && MemoryMarshal.Cast<double, ulong>(CollectionsMarshal.AsSpan(CustomBounds))
-                .SequenceEqual(MemoryMarshal.Cast<double, ulong>(CollectionsMarshal.AsSpan(other.CustomBounds)))
+            && SameBounds(CollectionsMarshal.AsSpan(CustomBounds), CollectionsMarshal.AsSpan(other.CustomBounds))
             && SameSide(PositiveSpans, PositiveBuckets, other.PositiveSpans, other.PositiveBuckets, IsFloat)
             && SameSide(NegativeSpans, NegativeBuckets, other.NegativeSpans, other.NegativeBuckets, IsFloat);
     }
@@ -157,6 +157,20 @@ public sealed class NativeHistogram
         to.Clear();
         to.AddRange(CollectionsMarshal.AsSpan(from));
     }
+
+    private static bool SameBounds(ReadOnlySpan<double> left, ReadOnlySpan<double> right)
+    {
+        if (left.Length != right.Length) return false;
+        for (int i = 0; i < left.Length; i++)
+        {
+            if (!IsSame(left[i], right[i])) return false;
+        }
+
+        return true;
+    }
+
+    private static bool IsSame(double left, double right) =>
+        left == right || BitConverter.DoubleToUInt64Bits(left) == BitConverter.DoubleToUInt64Bits(right);
 
     private static bool SameSide(List<BucketSpan> spans, List<long> buckets, List<BucketSpan> otherSpans, List<long> otherBuckets, bool isFloat)
     {

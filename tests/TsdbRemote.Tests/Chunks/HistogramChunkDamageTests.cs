@@ -33,7 +33,10 @@ public class HistogramChunkDamageTests
         { "more buckets than custom bounds", Custom(static f => f.Bounds.RemoveAt(1)) },
         { "custom buckets left of the first", Custom(static f => f.Positive[0] = (3, -1)) },
         { "one instant twice", Forge(static f => f.Samples[1] = f.Samples[1] with { TimeMs = T0 }) },
-        { "life behind a stale sample", Forge(static f => f.Samples.Insert(1, new ForgedHistogram(T0 + 1, 0, 0, 0, 1, 2, 1) { IsStale = true })) },
+        {
+            "life behind a stale sample",
+            Forge(static f => f.Samples.Insert(1, new ForgedHistogram(T0 + 1, 0, 0, 0, 1, 2, 1) { IsStale = true }))
+        },
         { "no sample", Forge(static f => f.Samples.Clear()) },
     };
 
@@ -46,7 +49,8 @@ public class HistogramChunkDamageTests
         byte[] chunk = Broken[what].Build();
         using var arena = new NativeArena();
         var exception = Assert.Throws<CorruptChunkException>(() => ReadToEnd(arena, chunk, T0, T0 + 15_000));
-        Assert.StartsWith($"chunk of {T0} to {T0 + 15_000} ms, encoding 2, {chunk.Length} bytes: ", exception.Message, StringComparison.Ordinal);
+        string expected = $"chunk of {T0} to {T0 + 15_000} ms, encoding 2, {chunk.Length} bytes: ";
+        Assert.StartsWith(expected, exception.Message, StringComparison.Ordinal);
         Assert.Equal(7, exception.Rank);
     }
 
@@ -87,7 +91,8 @@ public class HistogramChunkDamageTests
         MadeChunk chunk = HistogramChunks.Make(samples, HistogramHistory.WindowMs).MaxBy(static chunk => chunk.Hex.Length)!;
         byte[] bytes = Convert.FromHexString(chunk.Hex);
         var buffer = new HistogramReadBuffer();
-        for (int length = 0; length < bytes.Length; length++) Assert.False(IsWhole(bytes.AsSpan(0, length), chunk.Encoding, buffer), $"{length} of {bytes.Length}");
+        for (int length = 0; length < bytes.Length; length++)
+            Assert.False(IsWhole(bytes.AsSpan(0, length), chunk.Encoding, buffer), $"{length} of {bytes.Length}");
         Assert.True(IsWhole([.. bytes, 0, 0xFF], chunk.Encoding, buffer));
     }, iter: 40);
 
@@ -165,7 +170,11 @@ public class HistogramChunkDamageTests
     }
 
     private static HistogramForge Forge(Action<HistogramForge> edit) => Edited(
-        new HistogramForge { Samples = { new ForgedHistogram(T0, 6, 1, 18.5, 1, 2, 1), new ForgedHistogram(T0 + 15_000, 9, 2, 30.25, 2, 3, 2) } }, edit);
+        new HistogramForge
+        {
+            Samples = { new ForgedHistogram(T0, 6, 1, 18.5, 1, 2, 1), new ForgedHistogram(T0 + 15_000, 9, 2, 30.25, 2, 3, 2) },
+        },
+        edit);
 
     private static HistogramForge Custom(Action<HistogramForge> edit)
     {

@@ -62,6 +62,22 @@ public class HistogramChunkTests
         IsSame(samples, HistogramChunks.Read(HistogramChunks.Make(samples, windowMs: 0))));
 
     [Fact]
+    public void A_threshold_or_bound_of_minus_zero_comes_back_as_zero()
+    {
+        NativeHistogram exponential = HistogramGen.Integer(1, 1, 2);
+        exponential.ZeroThreshold = -0.0;
+        NativeHistogram custom = Custom();
+        custom.CustomBounds[0] = -0.0;
+        foreach (NativeHistogram histogram in (NativeHistogram[])[exponential, custom])
+        {
+            HistogramSample[] samples = [new(T0, histogram)];
+            NativeHistogram read = Assert.Single(HistogramChunks.Read(HistogramChunks.Make(samples, windowMs: 0))).Histogram;
+            Assert.True(read.SaysTheSameAs(histogram));
+            Assert.False(double.IsNegative(read.ZeroThreshold) || read.CustomBounds.Exists(double.IsNegative));
+        }
+    }
+
+    [Fact]
     public void Chunks_tile_the_series_and_cross_no_window() => HistogramGen.Series.Sample(static samples =>
     {
         const long Window = 120_000;

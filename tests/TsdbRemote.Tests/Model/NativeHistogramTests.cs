@@ -22,9 +22,11 @@ public class NativeHistogramTests
                 var coarse = new NativeHistogram();
                 coarse.CopyFrom(fine);
                 HistogramResolution.Reduce(coarse, to);
-                Assert.Equal((to, fine.Count, fine.ZeroCount, fine.SumBits, fine.Hint), (coarse.Schema, coarse.Count, coarse.ZeroCount, coarse.SumBits, coarse.Hint));
-                AssertCovers(fine.PositiveSpans, fine.PositiveBuckets, coarse.PositiveSpans, coarse.PositiveBuckets, from - to, fine.IsFloat);
-                AssertCovers(fine.NegativeSpans, fine.NegativeBuckets, coarse.NegativeSpans, coarse.NegativeBuckets, from - to, fine.IsFloat);
+                Assert.Equal(to, coarse.Schema);
+                Assert.Equal((fine.Count, fine.ZeroCount, fine.SumBits, fine.Hint), (coarse.Count, coarse.ZeroCount, coarse.SumBits, coarse.Hint));
+                int shift = from - to;
+                AssertCovers(fine.PositiveSpans, fine.PositiveBuckets, coarse.PositiveSpans, coarse.PositiveBuckets, shift, fine.IsFloat);
+                AssertCovers(fine.NegativeSpans, fine.NegativeBuckets, coarse.NegativeSpans, coarse.NegativeBuckets, shift, fine.IsFloat);
                 Assert.Null(HistogramValidation.Problem(coarse));
             }
         });
@@ -66,8 +68,9 @@ public class NativeHistogramTests
         Assert.False(one.SaysTheSameAs(HistogramGen.Float(one)));
         foreach (Action<NativeHistogram> edit in (Action<NativeHistogram>[])
                  [
-                     static h => h.Count++, static h => h.ZeroCount++, static h => h.SumBits++, static h => h.Schema++, static h => h.ZeroThreshold = 1,
-                     static h => h.PositiveBuckets[0]++, static h => h.CustomBounds.Add(1), static h => h.PositiveSpans[0] = new BucketSpan(1, 3),
+                     static h => h.Count++, static h => h.ZeroCount++, static h => h.SumBits++, static h => h.Schema++,
+                     static h => h.ZeroThreshold = 1, static h => h.PositiveBuckets[0]++, static h => h.CustomBounds.Add(1),
+                     static h => h.PositiveSpans[0] = new BucketSpan(1, 3),
                  ])
         {
             var changed = new NativeHistogram();
@@ -77,6 +80,21 @@ public class NativeHistogramTests
             Assert.False(changed.SaysTheSameAs(one));
             Assert.False(one.SaysTheSameAs(changed));
         }
+    }
+
+    [Fact]
+    public void The_sign_of_a_zero_threshold_or_bound_says_nothing()
+    {
+        NativeHistogram one = HistogramGen.Integer(1, 1, 2);
+        one.ZeroThreshold = 0;
+        one.CustomBounds.AddRange([0, 1]);
+        var other = new NativeHistogram();
+        other.CopyFrom(one);
+        other.ZeroThreshold = -0.0;
+        other.CustomBounds[0] = -0.0;
+        Assert.True(one.SaysTheSameAs(other));
+        other.CustomBounds[0] = double.NaN;
+        Assert.False(one.SaysTheSameAs(other));
     }
 
     private static void AssertCovers(
