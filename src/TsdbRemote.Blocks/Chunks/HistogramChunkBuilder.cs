@@ -16,7 +16,7 @@ namespace TsdbRemote.Blocks.Chunks;
 /// </para>
 /// Source: prometheus, tsdb/chunkenc/{histogram,float_histogram}.go (appendable, appendableGauge, recode) and tsdb/head_append.go.
 /// </remarks>
-public sealed class HistogramChunkBuilder
+public sealed partial class HistogramChunkBuilder
 {
     private const int FirstCapacity = 256;
 

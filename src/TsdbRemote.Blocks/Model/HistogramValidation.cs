@@ -11,6 +11,9 @@ namespace TsdbRemote.Blocks.Model;
 /// </remarks>
 public static class HistogramValidation
 {
+    /// <summary>Buckets and bounds that a histogram may have, and spans that a side may have.</summary>
+    public const int MaxBuckets = BucketSpans.MaxBuckets;
+
     private const string NegativeOffset = "histogram has a span whose offset is negative";
     private const string OtherNumber = "histogram spans specify different number of buckets than provided";
     private const string NegativeBucket = "histogram has a bucket whose observation count is negative";
@@ -18,6 +21,17 @@ public static class HistogramValidation
         "histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)";
 
     private const string TooLow = "histogram's observation count should be at least the number of observations found in the buckets";
+
+    /// <summary>Makes of what a sender sent what is stored: a schema that is too fine is reduced.</summary>
+    /// <param name="histogram">As sent.</param>
+    /// <returns>What is wrong, or null.</returns>
+    public static string? Admit(NativeHistogram histogram)
+    {
+        bool isTooFine = histogram.Schema is > HistogramSchema.Max and <= HistogramSchema.MaxReserved;
+        if (isTooFine && SizeProblem(histogram) is { } problem) return problem;
+        if (isTooFine) HistogramResolution.ReduceToKnown(histogram);
+        return Problem(histogram);
+    }
 
     /// <summary>What is wrong, or null.</summary>
     public static string? Problem(NativeHistogram histogram)
