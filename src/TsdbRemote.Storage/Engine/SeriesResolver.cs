@@ -10,7 +10,7 @@ namespace TsdbRemote.Storage.Engine;
 /// A known series costs one hash and one comparison of its raw label bytes; only an unknown run is parsed, validated and sorted, and
 /// then remembered as an alias if the sender spells it its own way. Thread-safe.
 /// </remarks>
-internal sealed class SeriesResolver
+internal sealed partial class SeriesResolver
 {
     private const int HashesAhead = 16;
 
@@ -34,22 +34,26 @@ internal sealed class SeriesResolver
         WriteBatch batch = scratch.Batch;
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
         Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
-        bool anyLate = batch.SampleCount > 0 && batch.MaxTimeMs > latestMs;
+        bool anyLate = batch.MaxTimeMs > latestMs;
+        int histogram = 0;
         Span<ulong> hashes = stackalloc ulong[HashesAhead];
         for (int i = 0; i < entries.Length; i++)
         {
             if (i % HashesAhead == 0) HashAhead(batch, dictionary, entries[i..], hashes);
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = ResolvedSeries.Skip;
-            if (entry.Problem != SeriesProblem.None || entry.HistogramCount > 0 || entry.BadExemplarCount > 0) Refuse(scratch, entry);
-            if (entry.Problem == SeriesProblem.None && entry.SampleCount > 0)
+            if (entry.Problem != SeriesProblem.None || entry.BadExemplarCount > 0) Refuse(scratch, entry);
+            if (entry.Problem == SeriesProblem.None && entry.SampleCount + entry.HistogramCount > 0)
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
                 ulong hash = hashes[i % HashesAhead];
-                if (!dictionary.TryFind(run, hash, out ordinal))
+                bool known = dictionary.TryFind(run, hash, out ordinal);
+                if (entry.HistogramCount > 0) ordinal = TakeHistograms(scratch, dictionary, new HistogramSeries(i, histogram, known, ordinal, hash), latestMs);
+                else if (!known)
                     ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
             }
 
+            histogram += entry.HistogramCount;
             resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entry.FirstSample, SampleCount = entry.SampleCount };
         }
     }
@@ -71,7 +75,7 @@ internal sealed class SeriesResolver
         int count = Math.Min(entries.Length, hashes.Length);
         for (int i = 0; i < count; i++)
         {
-            if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount == 0) continue;
+            if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount + entries[i].HistogramCount == 0) continue;
             hashes[i] = Labels.Hash(batch.LabelsOf(entries[i]));
             dictionary.PrefetchFind(hashes[i]);
         }
@@ -79,17 +83,18 @@ internal sealed class SeriesResolver
 
     private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
     {
+        int samples = entry.SampleCount + entry.HistogramCount;
         LabelProblem problem = LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out string? detail);
         if (problem != LabelProblem.None)
         {
-            if (scratch.Rejections.Add(RejectionReason.Labels, entry.SampleCount))
-                scratch.Rejections.Explain(LabelErrors.Text(problem, run, detail, _labelLimits), entry.SampleCount);
+            if (scratch.Rejections.Add(RejectionReason.Labels, samples))
+                scratch.Rejections.Explain(LabelErrors.Text(problem, run, detail, _labelLimits), samples);
             return ResolvedSeries.Skip;
         }
 
         if (Add(dictionary, scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
-        if (scratch.Rejections.Add(RejectionReason.SeriesLimit, entry.SampleCount))
-            scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", entry.SampleCount);
+        if (scratch.Rejections.Add(RejectionReason.SeriesLimit, samples))
+            scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);
         return ResolvedSeries.Skip;
     }
 
@@ -125,12 +130,11 @@ internal sealed class SeriesResolver
         RejectionLog log = scratch.Rejections;
         if (entry.Problem != SeriesProblem.None)
         {
-            if (log.Add(RejectionReason.Series, entry.SampleCount)) log.Explain(RemoteWriteV2.Explain(scratch.Batch, entry), entry.SampleCount);
+            int samples = entry.SampleCount + entry.HistogramCount;
+            if (log.Add(RejectionReason.Series, samples)) log.Explain(RemoteWriteV2.Explain(scratch.Batch, entry), samples);
             return;
         }
 
-        if (entry.HistogramCount > 0 && log.Add(RejectionReason.Histogram, entry.HistogramCount))
-            log.Explain(SampleErrors.Histogram(scratch.Batch.LabelsOf(entry)), entry.HistogramCount);
         if (entry.BadExemplarCount > 0 && log.Add(RejectionReason.Exemplar, entry.BadExemplarCount))
             log.Explain(RemoteWriteV2.ExplainExemplar(scratch.Batch, entry), entry.BadExemplarCount);
     }
