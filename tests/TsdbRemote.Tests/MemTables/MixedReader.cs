@@ -62,12 +62,12 @@ internal static class MixedReader
         return table.AppendOne(ordinal, sequence, sample, ref floats, ref histograms, winners);
     }
 
-    public static List<MixedSample> ReadMixed(this MemTable table, uint ordinal, TimeRange? range = null)
+    public static List<MixedSample> ReadMixed(this MemTable table, uint ordinal, TimeRange? range = null, long windowMs = MemTableReader.WindowMs)
     {
         using var arena = new NativeArena(4096);
         var chunks = new List<SeriesChunk>();
         table.Collect(ordinal, range ?? TimeRange.All, 10, arena, chunks);
-        CheckPromises(chunks, range ?? TimeRange.All);
+        CheckPromises(chunks, range ?? TimeRange.All, windowMs);
         var merged = new SortedDictionary<long, MixedSample>();
         foreach (SeriesChunk chunk in chunks.OrderBy(static chunk => chunk.Encoding == ChunkEncoding.Xor).ThenBy(static chunk => chunk.Rank))
         {
@@ -81,7 +81,7 @@ internal static class MixedReader
         ? [.. MemTableReader.Decode(chunk).Select(static sample => new MixedSample(sample.TimeMs, sample.ValueBits, null))]
         : [.. HistogramGen.Decode(chunk.Data.Span, chunk.Encoding).Select(static sample => new MixedSample(sample.TimeMs, sample.Histogram))];
 
-    private static void CheckPromises(List<SeriesChunk> chunks, TimeRange range)
+    private static void CheckPromises(List<SeriesChunk> chunks, TimeRange range, long windowMs)
     {
         foreach (IGrouping<(bool, long), SeriesChunk> version in chunks.GroupBy(static chunk => (chunk.Encoding == ChunkEncoding.Xor, chunk.Rank)))
         {
@@ -92,8 +92,7 @@ internal static class MixedReader
             {
                 List<MixedSample> samples = Decode(chunk);
                 Assert.Equal((chunk.MinTimeMs, chunk.MaxTimeMs), (samples[0].TimeMs, samples[^1].TimeMs));
-                Assert.Equal(
-                    TimeWindow.StartOf(chunk.MinTimeMs, MemTableReader.WindowMs), TimeWindow.StartOf(chunk.MaxTimeMs, MemTableReader.WindowMs));
+                Assert.Equal(TimeWindow.StartOf(chunk.MinTimeMs, windowMs), TimeWindow.StartOf(chunk.MaxTimeMs, windowMs));
                 Assert.True(range.Overlaps(new TimeRange(chunk.MinTimeMs, chunk.MaxTimeMs)), "a chunk outside the range was offered");
                 Assert.True(isFirst || chunk.MinTimeMs > before, "chunks of one version overlap or descend");
                 if (isFirst && range == TimeRange.All && chunk.Encoding != ChunkEncoding.Xor)
