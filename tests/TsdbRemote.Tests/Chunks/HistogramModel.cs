@@ -12,6 +12,11 @@ namespace TsdbRemote.Tests.Chunks;
 /// <param name="Histogram">Of a histogram; null for a float.</param>
 internal sealed record LaneSample(long TimeMs, ulong ValueBits, NativeHistogram? Histogram)
 {
+    /// <inheritdoc/>
+    public override string ToString() => Histogram is { } histogram
+        ? $"{TimeMs}: {histogram.Hint} {(histogram.IsFloat ? "float" : "integer")} histogram, count {histogram.Count:x}, sum {histogram.SumBits:x}"
+        : $"{TimeMs}: {ValueBits:x}";
+
     /// <summary>Whether both say the same; of histograms also whether both are gauges.</summary>
     public bool IsSame(LaneSample other)
     {
@@ -53,7 +58,7 @@ internal static class HistogramModel
     public static void AssertSame(IReadOnlyList<LaneSample> expected, IReadOnlyList<LaneSample> actual)
     {
         Assert.Equal(expected.Select(static sample => sample.TimeMs), actual.Select(static sample => sample.TimeMs));
-        for (int i = 0; i < expected.Count; i++) Assert.True(expected[i].IsSame(actual[i]), $"sample {i}");
+        for (int i = 0; i < expected.Count; i++) Assert.True(expected[i].IsSame(actual[i]), $"sample {i} is {actual[i]}, not {expected[i]}");
     }
 
     /// <summary>The chunks of histograms.</summary>
