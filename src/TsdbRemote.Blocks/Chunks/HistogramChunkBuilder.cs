@@ -11,7 +11,7 @@ namespace TsdbRemote.Blocks.Chunks;
 /// Use: <c>if (!builder.TryAppend(t, h)) { keep Bytes, FirstTimeMs, LastTimeMs, Encoding; builder.StartNext(); builder.TryAppend(t, h); }</c>
 /// <para>
 /// Bytes are a valid chunk after each append. Unlike <see cref="XorChunkBuilder"/> it owns them and is an object: a sample has no longest form, a new bucket
-/// rewrites the whole chunk, and each bucket has a state. <see cref="Reset"/> makes it fit for another series; memory is kept. While the layout stays, an append
+/// rewrites the whole chunk, and each bucket has a state. <see cref="Reset()"/> makes it fit for another series; memory is kept. While the layout stays, an append
 /// takes no memory but for longer chunks than before. Not thread-safe.
 /// </para>
 /// Source: prometheus, tsdb/chunkenc/{histogram,float_histogram}.go (appendable, appendableGauge, recode) and tsdb/head_append.go.
@@ -20,7 +20,7 @@ public sealed partial class HistogramChunkBuilder
 {
     private const int FirstCapacity = 256;
 
-    private readonly int _maxSamples;
+    private int _maxSamples;
     private readonly List<BucketSpan> _positive = [];
     private readonly List<BucketSpan> _negative = [];
     private readonly List<double> _bounds = [];
@@ -42,14 +42,13 @@ public sealed partial class HistogramChunkBuilder
     /// <summary>Starts with an empty chunk and nothing before it.</summary>
     /// <param name="windowMs">Width of the windows that no chunk crosses, ms; 0 for none.</param>
     /// <param name="maxSamples">Most samples of a chunk, 1 to 65,535; Prometheus has no limit of its own below that.</param>
-    public HistogramChunkBuilder(long windowMs, int maxSamples = ushort.MaxValue)
-    {
-        ArgumentOutOfRangeException.ThrowIfNegative(windowMs);
-        ArgumentOutOfRangeException.ThrowIfLessThan(maxSamples, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(maxSamples, ushort.MaxValue);
-        _size = new HistogramChunkSize(windowMs);
-        _maxSamples = maxSamples;
-    }
+    public HistogramChunkBuilder(long windowMs, int maxSamples = ushort.MaxValue) => TakeLimits(windowMs, maxSamples);
+
+    /// <summary>
+    /// True if a header never says that there was no reset unless that was seen. Prometheus says so of a full chunk of floats whatever comes next, and of a
+    /// counter behind a gauge.
+    /// </summary>
+    internal bool IsExact { get; init; }
 
     /// <summary>Samples of the chunk so far.</summary>
     public int Count => _count;
@@ -118,11 +117,27 @@ public sealed partial class HistogramChunkBuilder
         ForgetRefusal();
     }
 
+    /// <summary>As <see cref="Reset()"/>, and from then on with other limits.</summary>
+    internal void Reset(long windowMs, int maxSamples)
+    {
+        TakeLimits(windowMs, maxSamples);
+        Reset();
+    }
+
     /// <summary>Writes a sample of the chunk's own again, in other spans; the first one begins the chunk anew.</summary>
     internal void Replay(long timeMs, NativeHistogram histogram, HistogramChunkFlags flags, bool isFirst)
     {
         if (isFirst) BeginWith(timeMs, histogram, flags);
         else Write(timeMs, histogram);
+    }
+
+    private void TakeLimits(long windowMs, int maxSamples)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(windowMs);
+        ArgumentOutOfRangeException.ThrowIfLessThan(maxSamples, 1);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(maxSamples, ushort.MaxValue);
+        _size = new HistogramChunkSize(windowMs);
+        _maxSamples = maxSamples;
     }
 
     private void Begin(long timeMs, NativeHistogram histogram)
@@ -155,7 +170,7 @@ public sealed partial class HistogramChunkBuilder
     /// <summary>What is found of the counters goes into the next chunk's header; of floats Prometheus keeps less.</summary>
     private HistogramChunkFlags NextFlags(HistogramChunkFlags found, bool isFull)
     {
-        if (!_isFloat || found == HistogramChunkFlags.Reset) return found;
+        if (!_isFloat || IsExact || found == HistogramChunkFlags.Reset) return found;
         return isFull ? HistogramChunkFlags.NotReset : HistogramChunkFlags.Unknown;
     }
 
@@ -165,7 +180,7 @@ public sealed partial class HistogramChunkBuilder
         positive = negative = BucketFit.Same;
         bool isGauge = histogram.Hint == CounterResetHint.Gauge;
         found = isGauge ? HistogramChunkFlags.Gauge : HistogramChunkFlags.NotReset;
-        if (isGauge != (Flags == HistogramChunkFlags.Gauge)) return false;
+        if (isGauge != (Flags == HistogramChunkFlags.Gauge)) return !isGauge && IsExact && Found(HistogramChunkFlags.Unknown, out found);
         if (histogram.Hint == CounterResetHint.Reset) return Found(HistogramChunkFlags.Reset, out found);
         if (histogram.IsStale) return true;
         if (_lanes[Layout.Sum].Word == StaleMarker.Bits) return isGauge ? false : Found(HistogramChunkFlags.Unknown, out found);

@@ -22,6 +22,28 @@ public sealed class HistogramReadBuffer
     }
 }
 
+/// <summary>Where a <see cref="HistogramChunkReader"/> stands, so that another one can go on; the numbers are in the buffer of both.</summary>
+internal struct HistogramReadState
+{
+    /// <summary>Bits read.</summary>
+    public long Position;
+
+    /// <summary>Samples read.</summary>
+    public int Read;
+
+    /// <summary>Numbers that a sample has.</summary>
+    public int Lanes;
+
+    /// <summary>The last step between two times.</summary>
+    public ulong Delta;
+
+    /// <summary>Time of the first sample, ms.</summary>
+    public long FirstTimeMs;
+
+    /// <summary>Time of the current sample, ms.</summary>
+    public long TimeMs;
+}
+
 /// <summary>Walks the samples of a histogram chunk. Any bytes are safe: what is not a chunk ends with <see cref="Problem"/>.</summary>
 /// <remarks>
 /// Use: <c>while (reader.MoveNext())</c> read <see cref="TimeMs"/> and <see cref="Histogram"/>; then <see cref="ThrowIfCorrupt"/>.
@@ -59,8 +81,31 @@ public ref struct HistogramChunkReader
         if (!IsCorrupt) _lanes = buffer.LanesFor(Layout.FirstBucket + _histogram.PositiveBuckets.Count + _histogram.NegativeBuckets.Count);
     }
 
+    /// <summary>Goes on with a chunk that another reader has begun, with the same buffer, and found nothing wrong with so far.</summary>
+    internal HistogramChunkReader(ReadOnlySpan<byte> chunk, ChunkEncoding encoding, HistogramReadBuffer buffer, in HistogramReadState state)
+    {
+        _isFloat = encoding == ChunkEncoding.FloatHistogram;
+        _histogram = buffer.Current;
+        _lanes = buffer.Lanes.AsSpan(0, state.Lanes);
+        _count = BinaryPrimitives.ReadUInt16BigEndian(chunk);
+        Flags = (HistogramChunkFlags)(chunk[Layout.FlagsAt] & Layout.FlagsMask);
+        _bits = new BitReader(chunk[Layout.HeaderBytes..], state.Position);
+        (_read, _delta, _firstTimeMs, TimeMs) = (state.Read, state.Delta, state.FirstTimeMs, state.TimeMs);
+    }
+
     /// <summary>Samples that the chunk says it holds.</summary>
     public readonly int Count => _count;
+
+    /// <summary>Where it stands; of no use once <see cref="IsCorrupt"/>.</summary>
+    internal readonly HistogramReadState State => new()
+    {
+        Position = _bits.Position,
+        Read = _read,
+        Lanes = _lanes.Length,
+        Delta = _delta,
+        FirstTimeMs = _firstTimeMs,
+        TimeMs = TimeMs,
+    };
 
     /// <summary>What the header says of the counters before the chunk.</summary>
     public HistogramChunkFlags Flags { get; }

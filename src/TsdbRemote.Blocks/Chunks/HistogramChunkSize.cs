@@ -10,7 +10,9 @@ namespace TsdbRemote.Blocks.Chunks;
 /// </remarks>
 internal struct HistogramChunkSize(long windowMs)
 {
-    private const int TargetBytes = 1024;
+    /// <summary>Bytes that a chunk is to have.</summary>
+    public const int TargetBytes = 1024;
+
     private const int MinSamples = 10;
 
     private long _nextAtMs;
