@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;

@@ -49,7 +49,7 @@ public static class ChunkDeletion
         HistogramScratch scratch = HistogramScratch.Rent();
         try
         {
-            scratch.Encoder.Begin(new MergeTarget(TimeRange.All, WindowMs: 0, chunk.Rank, arena, output, ushort.MaxValue));
+            scratch.Encoder.Begin(new MergeTarget(TimeRange.All, WindowMs: 0, chunk.Rank, arena, output, ushort.MaxValue), isPart: true);
             HistogramCursor cursor = scratch.Open(chunk);
             while (cursor.MoveNext())
             {

@@ -42,7 +42,7 @@ public sealed partial class HistogramChunkBuilder
     /// <summary>Starts with an empty chunk and nothing before it.</summary>
     /// <param name="windowMs">Width of the windows that no chunk crosses, ms; 0 for none.</param>
     /// <param name="maxSamples">Most samples of a chunk, 1 to 65,535; Prometheus has no limit of its own below that.</param>
-    public HistogramChunkBuilder(long windowMs, int maxSamples = ushort.MaxValue) => TakeLimits(windowMs, maxSamples);
+    public HistogramChunkBuilder(long windowMs, int maxSamples = ushort.MaxValue) => TakeLimits(windowMs, maxSamples, isBounded: true);
 
     /// <summary>
     /// True if a header never says that there was no reset unless that was seen. Prometheus says so of a full chunk of floats whatever comes next, and of a
@@ -118,9 +118,9 @@ public sealed partial class HistogramChunkBuilder
     }
 
     /// <summary>As <see cref="Reset()"/>, and from then on with other limits.</summary>
-    internal void Reset(long windowMs, int maxSamples)
+    internal void Reset(long windowMs, int maxSamples, bool isBounded)
     {
-        TakeLimits(windowMs, maxSamples);
+        TakeLimits(windowMs, maxSamples, isBounded);
         Reset();
     }
 
@@ -131,12 +131,12 @@ public sealed partial class HistogramChunkBuilder
         else Write(timeMs, histogram);
     }
 
-    private void TakeLimits(long windowMs, int maxSamples)
+    private void TakeLimits(long windowMs, int maxSamples, bool isBounded)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(windowMs);
         ArgumentOutOfRangeException.ThrowIfLessThan(maxSamples, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(maxSamples, ushort.MaxValue);
-        _size = new HistogramChunkSize(windowMs);
+        _size = new HistogramChunkSize(windowMs, isBounded);
         _maxSamples = maxSamples;
     }
 

@@ -58,7 +58,7 @@ public static class HistogramChunkJoin
         HistogramScratch scratch = HistogramScratch.Rent();
         try
         {
-            scratch.Encoder.Begin(new MergeTarget(TimeRange.All, WindowMs: 0, rank, arena, output, ushort.MaxValue));
+            scratch.Encoder.Begin(new MergeTarget(TimeRange.All, WindowMs: 0, rank, arena, output, ushort.MaxValue), isPart: false);
             foreach (ref readonly SeriesChunk chunk in run)
             {
                 HistogramCursor cursor = scratch.Open(chunk);

@@ -6,9 +6,10 @@ namespace TsdbRemote.Blocks.Chunks;
 /// <remarks>
 /// Once a chunk has a quarter of its target, its end is foretold as if samples went on as they came. Chunks of large histograms hold at least ten samples
 /// unless their window ends. Source: prometheus, tsdb/head_append.go (histogramsAppendPreprocessor). A chunk that a counter reset or another layout
-/// ended leaves its successor without a prediction of its own, if it had one itself: so does Prometheus, and its cuts are to be ours.
+/// ended leaves its successor without a prediction of its own, if it had one itself: so does Prometheus, and its cuts are to be ours. One that is not bounded
+/// ends with its window only: a part of a chunk is not cut again.
 /// </remarks>
-internal struct HistogramChunkSize(long windowMs)
+internal struct HistogramChunkSize(long windowMs, bool isBounded = true)
 {
     /// <summary>Bytes that a chunk is to have.</summary>
     public const int TargetBytes = 1024;
@@ -35,6 +36,7 @@ internal struct HistogramChunkSize(long windowMs)
     /// <param name="lastMs">Time of its last sample.</param>
     public bool IsFull(long timeMs, int samples, int bytes, long firstMs, long lastMs)
     {
+        if (!isBounded) return timeMs >= _nextAtMs;
         long windowEnd = _isPredicted ? WindowEnd(firstMs) : _nextAtMs;
         if (!_isPredicted && bytes >= TargetBytes / 4)
         {

@@ -41,7 +41,7 @@ internal ref struct HistogramMerge
         HistogramScratch scratch = HistogramScratch.Rent();
         try
         {
-            scratch.Encoder.Begin(target);
+            scratch.Encoder.Begin(target, isPart: chunks.Length == 1);
             var merge = new HistogramMerge(scratch, chunks, floats, target);
             while (merge.TryNextTime(out long timeMs)) merge.MergeAt(timeMs);
             scratch.Encoder.End();

@@ -12,10 +12,12 @@ internal sealed class HistogramRunEncoder
     private MergeTarget _target;
 
     /// <summary>Starts a run.</summary>
-    public void Begin(in MergeTarget target)
+    /// <param name="target">Where chunks go, and what they keep to.</param>
+    /// <param name="isPart">True if it is a part of one chunk, which its writer found short enough.</param>
+    public void Begin(in MergeTarget target, bool isPart)
     {
         _target = target;
-        _builder.Reset(target.WindowMs, target.MaxSamples);
+        _builder.Reset(target.WindowMs, target.MaxSamples, isBounded: !isPart);
     }
 
     /// <summary>Appends a sample behind the last one.</summary>

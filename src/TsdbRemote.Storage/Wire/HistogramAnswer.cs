@@ -59,7 +59,7 @@ internal static class HistogramAnswer
         PutBuckets(target, ref at, histogram.IsFloat, NegativeDeltas, NegativeCounts, histogram.NegativeBuckets);
         PutSpans(target, ref at, PositiveSpans, histogram.PositiveSpans);
         PutBuckets(target, ref at, histogram.IsFloat, PositiveDeltas, PositiveCounts, histogram.PositiveBuckets);
-        if (histogram.Hint != CounterResetHint.Unknown) PutVarint(target, ref at, Hint, (ulong)histogram.Hint);
+        if (HasHint(histogram)) PutVarint(target, ref at, Hint, (ulong)histogram.Hint);
         if (timeMs != 0) PutVarint(target, ref at, Time, (ulong)timeMs);
         PutBounds(target, ref at, CollectionsMarshal.AsSpan(histogram.CustomBounds));
         return at;
@@ -74,11 +74,13 @@ internal static class HistogramAnswer
         if (BitConverter.DoubleToUInt64Bits(histogram.ZeroThreshold) != 0) bytes += DoubleBytes;
         bytes += SizeOf(histogram.NegativeSpans) + FieldOf(SizeOf(histogram.NegativeBuckets, isFloat));
         bytes += SizeOf(histogram.PositiveSpans) + FieldOf(SizeOf(histogram.PositiveBuckets, isFloat));
-        if (histogram.Hint != CounterResetHint.Unknown) bytes += 2;
+        if (HasHint(histogram)) bytes += 2;
         if (timeMs != 0) bytes += 1 + Varint.SizeOf((ulong)timeMs);
         int bounds = sizeof(double) * histogram.CustomBounds.Count;
         return bytes + (bounds == 0 ? 0 : 1 + FieldOf(bounds));
     }
+
+    private static bool HasHint(NativeHistogram histogram) => histogram.Hint != CounterResetHint.Unknown && !histogram.IsStale;
 
     private static int FieldOf(int length) => length == 0 ? 0 : 1 + Varint.SizeOf((uint)length) + length;
 

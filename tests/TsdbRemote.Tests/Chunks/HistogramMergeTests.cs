@@ -97,6 +97,19 @@ public sealed unsafe class HistogramMergeTests : IDisposable
     }
 
     [Fact]
+    public void A_chunk_that_is_cut_stays_one_chunk_however_long_it_is()
+    {
+        // Its end is that of a window, of which a part of it knows nothing.
+        MadeChunk made = Assert.Single(HistogramChunks.Make(HistogramWalk.Series(new HistogramTraits(7, 80, 1000), 0), windowMs: 81_000));
+        SeriesChunk chunk = new(made.MinTimeMs, made.MaxTimeMs, made.Encoding, ChunkSamples.Copy(_arena, Convert.FromHexString(made.Hex)), Rank: 1);
+        SeriesChunk only = Only(Merge([chunk], new TimeRange(chunk.MinTimeMs + 1, chunk.MaxTimeMs), out _));
+        Assert.Equal(HistogramModel.Decode(chunk).Count - 1, HistogramModel.Decode(only).Count);
+        List<SeriesChunk> rest = [];
+        ChunkDeletion.AddRest(chunk, [new TimeRange(chunk.MinTimeMs, chunk.MinTimeMs)], _arena, rest);
+        Assert.Equal(only.Data.Span, Only(rest).Data.Span);
+    }
+
+    [Fact]
     public void A_reset_that_only_its_sender_knew_of_is_not_joined_over()
     {
         NativeHistogram reset = HistogramGen.Integer(9, 9);
