@@ -48,7 +48,7 @@ public sealed partial class HistogramChunkBuilder
     /// True if a header never says that there was no reset unless that was seen. Prometheus says so of a full chunk of floats whatever comes next, and of a
     /// counter behind a gauge.
     /// </summary>
-    internal bool IsExact { get; init; }
+    public bool IsExact { get; init; }
 
     /// <summary>Samples of the chunk so far.</summary>
     public int Count => _count;

@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wire;

@@ -25,7 +25,7 @@ internal static unsafe class LateHistograms
             return;
         }
 
-        var builder = new HistogramChunkBuilder(windowMs);
+        var builder = new HistogramChunkBuilder(windowMs) { IsExact = true };
         var buffer = new HistogramReadBuffer();
         foreach (Sample sample in late)
         {

@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
