@@ -47,6 +47,7 @@ public class SSTableDamageTests
         ModelChunk chunk = TableModel.Chunks(0, 1, 1)[0];
         SSTableInfo known = TableModel.Write(fs, [new(0, 1, [chunk with { Encoding = ChunkEncoding.FloatHistogram }])]);
         Verify(fs, known.Size, known.Crc);
+        fs = new MemoryFileSystem();
         SSTableInfo unknown = TableModel.Write(fs, [new(0, 1, [chunk with { Encoding = (ChunkEncoding)4 }])]);
         CorruptFileException damage = Assert.Throws<CorruptFileException>(() => Verify(fs, unknown.Size, unknown.Crc));
         Assert.Contains("encoding 4", damage.Message, StringComparison.Ordinal);
