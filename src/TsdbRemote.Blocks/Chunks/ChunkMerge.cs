@@ -352,6 +352,6 @@ public static class ChunkMerge
 
     private static void RequireKnown(in SeriesChunk chunk)
     {
-        if (chunk.Encoding is ChunkEncoding.None or > ChunkEncoding.FloatHistogram) CorruptChunkException.Throw(chunk, "unknown encoding");
+        if (!ChunkEncodings.IsKnown(chunk.Encoding)) CorruptChunkException.Throw(chunk, "unknown encoding");
     }
 }

@@ -56,6 +56,9 @@ public sealed partial class HistogramChunkBuilder
     /// <summary>Bytes of the chunk so far; 0 while empty.</summary>
     public int ByteLength => (_bitLength + 7) >> 3;
 
+    /// <summary>Bytes that there is room for.</summary>
+    internal int Capacity => _bytes.Length;
+
     /// <summary>The chunk so far; until the next append.</summary>
     public ReadOnlySpan<byte> Bytes => _bytes.AsSpan(0, ByteLength);
 

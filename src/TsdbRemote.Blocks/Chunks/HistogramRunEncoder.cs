@@ -11,6 +11,9 @@ internal sealed class HistogramRunEncoder
     private readonly HistogramChunkBuilder _builder = new(windowMs: 0) { IsExact = true };
     private MergeTarget _target;
 
+    /// <summary>Bytes that the longest chunk so far had room in.</summary>
+    public int Capacity => _builder.Capacity;
+
     /// <summary>Starts a run.</summary>
     /// <param name="target">Where chunks go, and what they keep to.</param>
     /// <param name="isPart">True if it is a part of one chunk, which its writer found short enough.</param>

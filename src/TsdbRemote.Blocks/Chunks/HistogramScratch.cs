@@ -6,6 +6,7 @@ internal sealed class HistogramScratch
 {
     private const int MaxCursorsKept = 32;
     private const int MaxLanesKept = 1 << 13;
+    private const int MaxBytesKept = 1 << 20;
 
     [ThreadStatic]
     private static HistogramScratch? _idle;
@@ -52,6 +53,6 @@ internal sealed class HistogramScratch
     {
         while (Active.Count > 0) Close(Active.Count - 1);
         Encoder.Release();
-        if (!_isLarge) _idle = this;
+        if (!_isLarge && Encoder.Capacity <= MaxBytesKept) _idle = this;
     }
 }

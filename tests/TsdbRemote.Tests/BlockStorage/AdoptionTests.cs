@@ -7,7 +7,6 @@ using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Storage.Reading;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
@@ -177,7 +176,7 @@ public sealed class AdoptionTests
         long maxMs = expected.Values.Max(static samples => samples[^1].TimeMs);
         foreach (TimeRange range in (TimeRange[])[TimeRange.All, new(minMs + 1, maxMs - 1), new((minMs + maxMs) / 2, maxMs), new(minMs, (minMs + maxMs) / 2)])
         {
-            Dictionary<string, List<LaneSample>> read = Lanes(range);
+            Dictionary<string, List<LaneSample>> read = _engine.ReadLanes(range, Matcher.Create(MatcherType.Regex, "__name__", ".+"));
             foreach ((string labels, List<LaneSample> samples) in expected)
                 HistogramModel.AssertSame([.. samples.Where(sample => range.Contains(sample.TimeMs))], read.GetValueOrDefault(labels, []));
         }
@@ -364,15 +363,6 @@ public sealed class AdoptionTests
         _disk.WriteNew($"{Promtool}/{name}", bytes, sync: true);
     }
 
-    private Dictionary<string, List<LaneSample>> Lanes(TimeRange range)
-    {
-        Dictionary<string, List<LaneSample>> all = [];
-        using ReadSnapshot snapshot = _engine.Engine.AcquireSnapshot();
-        using SeriesMerge merge = snapshot.Select([Matcher.Create(MatcherType.Regex, "__name__", ".+")], range, CancellationToken.None);
-        while (merge.MoveNext()) all[Labels.Print(merge.Labels)] = [.. merge.Chunks.ToArray().SelectMany(HistogramModel.Decode)];
-        return all;
-    }
-
     private static Dictionary<string, List<LaneSample>> Lanes(BlockReader block)
     {
         Dictionary<string, List<LaneSample>> all = [];
@@ -384,7 +374,7 @@ public sealed class AdoptionTests
             {
                 List<SeriesChunk> chunks = [];
                 cursor.AddChunks(TimeRange.All, 0, arena, chunks);
-                all[Labels.Print(cursor.Labels)] = [.. chunks.SelectMany(HistogramModel.Decode)];
+                all[Labels.Print(cursor.Labels)] = [.. chunks.SelectMany(LaneSample.Decode)];
             }
         }
 

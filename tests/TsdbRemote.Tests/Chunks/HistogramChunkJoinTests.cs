@@ -20,7 +20,7 @@ public sealed unsafe class HistogramChunkJoinTests : IDisposable
             SeriesChunk[] pieces = [.. samples.Chunk(piece).SelectMany(part => HistogramModel.Chunks(arena, 3, part))];
             SeriesChunk[] joined = Join(arena, pieces);
             Assert.True(joined.Length <= pieces.Length);
-            HistogramModel.AssertSame([.. pieces.SelectMany(HistogramModel.Decode)], [.. joined.SelectMany(HistogramModel.Decode)]);
+            HistogramModel.AssertSame([.. pieces.SelectMany(LaneSample.Decode)], [.. joined.SelectMany(LaneSample.Decode)]);
             Assert.All(joined, static chunk => Assert.Equal(3, chunk.Rank));
             SeriesChunk[] again = Join(arena, joined);
             Assert.Equal(joined.Select(static chunk => (nint)chunk.Data.Pointer), again.Select(static chunk => (nint)chunk.Data.Pointer));
@@ -78,8 +78,8 @@ public sealed unsafe class HistogramChunkJoinTests : IDisposable
             SeriesChunk[] chunks = HistogramModel.Chunks(arena, 2, samples);
             List<SeriesChunk> rest = [];
             foreach (SeriesChunk chunk in chunks) ChunkDeletion.AddRest(chunk, [.. deleted], arena, rest);
-            LaneSample[] expected = [.. chunks.SelectMany(HistogramModel.Decode).Where(sample => !deleted.Exists(range => range.Contains(sample.TimeMs)))];
-            HistogramModel.AssertSame(expected, [.. rest.SelectMany(HistogramModel.Decode)]);
+            LaneSample[] expected = [.. chunks.SelectMany(LaneSample.Decode).Where(sample => !deleted.Exists(range => range.Contains(sample.TimeMs)))];
+            HistogramModel.AssertSame(expected, [.. rest.SelectMany(LaneSample.Decode)]);
         });
 
     private static SeriesChunk[] Join(NativeArena arena, ReadOnlySpan<SeriesChunk> chunks)

@@ -6,49 +6,16 @@ using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Chunks;
 
-/// <summary>A sample of either lane of a series.</summary>
-/// <param name="TimeMs">Its time, ms.</param>
-/// <param name="ValueBits">Of a float.</param>
-/// <param name="Histogram">Of a histogram; null for a float.</param>
-internal sealed record LaneSample(long TimeMs, ulong ValueBits, NativeHistogram? Histogram)
-{
-    /// <inheritdoc/>
-    public override string ToString() => Histogram is { } histogram
-        ? $"{TimeMs}: {histogram.Hint} {(histogram.IsFloat ? "float" : "integer")} histogram, count {histogram.Count:x}, sum {histogram.SumBits:x}"
-        : $"{TimeMs}: {ValueBits:x}";
-
-    /// <summary>Whether both say the same; of histograms also whether both are gauges.</summary>
-    public bool IsSame(LaneSample other)
-    {
-        if (TimeMs != other.TimeMs || Histogram is null != other.Histogram is null) return false;
-        if (Histogram is null) return ValueBits == other.ValueBits;
-        return Histogram.SaysTheSameAs(other.Histogram!) && Histogram.Hint == CounterResetHint.Gauge == (other.Histogram!.Hint == CounterResetHint.Gauge);
-    }
-}
-
 /// <summary>What chunks with histograms hold and say, by the plainest code there is.</summary>
 internal static class HistogramModel
 {
-    /// <summary>Reads a chunk of any encoding.</summary>
-    public static List<LaneSample> Decode(SeriesChunk chunk)
-    {
-        if (chunk.Encoding == ChunkEncoding.Xor)
-        {
-            List<Sample> floats = [];
-            ChunkMerge.Decode(chunk, floats);
-            return [.. floats.Select(static sample => new LaneSample(sample.TimeMs, sample.ValueBits, null))];
-        }
-
-        return [.. HistogramGen.Decode(chunk.Data.Span, chunk.Encoding).Select(static sample => new LaneSample(sample.TimeMs, 0, sample.Histogram))];
-    }
-
     /// <summary>What a series reads as: the highest rank among floats, and among histograms where there is no float. Ranks must decide.</summary>
     public static LaneSample[] Merge(IEnumerable<SeriesChunk> chunks, TimeRange range)
     {
         SortedDictionary<long, LaneSample> winners = [];
         foreach (SeriesChunk chunk in chunks.OrderBy(static chunk => chunk.Encoding == ChunkEncoding.Xor).ThenBy(static chunk => chunk.Rank))
         {
-            foreach (LaneSample sample in Decode(chunk).Where(sample => range.Contains(sample.TimeMs))) winners[sample.TimeMs] = sample;
+            foreach (LaneSample sample in LaneSample.Decode(chunk).Where(sample => range.Contains(sample.TimeMs))) winners[sample.TimeMs] = sample;
         }
 
         return [.. winners.Values];

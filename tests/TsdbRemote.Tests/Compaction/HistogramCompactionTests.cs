@@ -151,7 +151,7 @@ public sealed class HistogramCompactionTests
         {
             SeriesChunk[] own = [.. chunks[series]];
             for (int i = 1; i < own.Length; i++) Assert.True(own[i].MinTimeMs > own[i - 1].MaxTimeMs);
-            HistogramModel.AssertSame(expected[series], [.. own.SelectMany(HistogramModel.Decode)]);
+            HistogramModel.AssertSame(expected[series], [.. own.SelectMany(LaneSample.Decode)]);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.IO.Pipelines;
 using CsCheck;
+using Google.Protobuf.Collections;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
@@ -32,7 +33,7 @@ public sealed class ReadHistogramsTests : IDisposable
             SeriesChunk[] chunks = [.. ReadInputs.Chunks(arena, before), .. HistogramModel.Chunks(arena, 0, samples)];
             TimeSeries series = await Answer(chunks);
             Assert.Equal(before, series.Samples.Select(static sample => Sample.Of(sample.Timestamp, sample.Value)));
-            AssertSame([.. chunks.SelectMany(HistogramModel.Decode).Where(static sample => sample.Histogram is not null)], series.Histograms);
+            AssertSame([.. chunks.SelectMany(LaneSample.Decode).Where(static sample => sample.Histogram is not null)], series.Histograms);
         },
         iter: 100,
         threads: 1);
@@ -43,7 +44,7 @@ public sealed class ReadHistogramsTests : IDisposable
         {
             using var arena = new NativeArena(4096);
             SeriesChunk[] chunks = HistogramModel.Chunks(arena, 0, samples);
-            AssertSame([.. chunks.SelectMany(HistogramModel.Decode)], (await Answer(chunks)).Histograms);
+            AssertSame([.. chunks.SelectMany(LaneSample.Decode)], (await Answer(chunks)).Histograms);
         },
         iter: 100,
         threads: 1);
@@ -137,7 +138,7 @@ public sealed class ReadHistogramsTests : IDisposable
         Assert.Equal(chunks.Select(static chunk => Convert.ToHexString(chunk.Data.Span)), series.Chunks.Select(static chunk => Convert.ToHexString(chunk.Data.Span)));
     }
 
-    private static void AssertSame(LaneSample[] expected, IReadOnlyList<Histogram> actual)
+    private static void AssertSame(LaneSample[] expected, RepeatedField<Histogram> actual)
     {
         Assert.Equal(expected.Select(static sample => sample.TimeMs), actual.Select(static histogram => histogram.Timestamp));
         for (int i = 0; i < expected.Length; i++)
