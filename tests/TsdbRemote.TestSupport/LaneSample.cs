@@ -9,6 +9,11 @@ namespace TsdbRemote.TestSupport;
 /// <param name="Histogram">Of a histogram; null for a float.</param>
 public sealed record LaneSample(long TimeMs, ulong ValueBits, NativeHistogram? Histogram)
 {
+    /// <summary>A histogram.</summary>
+    public LaneSample(long timeMs, NativeHistogram histogram) : this(timeMs, 0, histogram)
+    {
+    }
+
     /// <inheritdoc/>
     public override string ToString() => Histogram is { } histogram
         ? $"{TimeMs}: {histogram.Hint} {(histogram.IsFloat ? "float" : "integer")} histogram, count {histogram.Count:x}, sum {histogram.SumBits:x}"

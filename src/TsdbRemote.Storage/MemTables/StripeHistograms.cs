@@ -28,7 +28,7 @@ internal ref struct HistogramRequest
 internal sealed unsafe class StripeHistograms(ChunkSlab slab, long windowMs, bool rejectConflicts)
 {
     private readonly SeriesSlots<HistogramState> _series = new(slab);
-    private readonly HistogramChunkBuilder _builder = new(windowMs) { IsExact = true };
+    private readonly HistogramChunkBuilder _builder = new(windowMs);
     private readonly HistogramReadBuffer _buffer = new();
 
     /// <summary>The histograms of a series, or null.</summary>

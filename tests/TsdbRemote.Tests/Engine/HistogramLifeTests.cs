@@ -25,7 +25,7 @@ public sealed class HistogramLifeTests
             var random = new Random(seed);
             var disk = new CrashFileSystem("/disk");
             EngineHarness engine = EngineHarness.OpenStepwise(disk, options);
-            var model = new Dictionary<string, SortedDictionary<long, MixedSample>>();
+            var model = new Dictionary<string, SortedDictionary<long, LaneSample>>();
             for (int step = 0; step < 30; step++)
             {
                 WriteSome(engine, random, model);
@@ -69,16 +69,16 @@ public sealed class HistogramLifeTests
         EngineStats stats = engine.Engine.Stats();
         Assert.Equal((20, 20, 1), (stats.FlushSamples, stats.Blocks.Single().Samples, stats.FlushesToBlocks));
         engine.AssertReads(
-            "h", [.. Enumerable.Range(0, 20).Select(i => i is >= 5 and < 15 ? Float(StartMs + i, i) : new MixedSample(StartMs + i, histogram))]);
+            "h", [.. Enumerable.Range(0, 20).Select(i => i is >= 5 and < 15 ? Float(StartMs + i, i) : new LaneSample(StartMs + i, histogram))]);
     }
 
     /// <summary>Some series, each with what a sender would send next, or with something from long ago.</summary>
-    private static void WriteSome(EngineHarness engine, Random random, Dictionary<string, SortedDictionary<long, MixedSample>> model)
+    private static void WriteSome(EngineHarness engine, Random random, Dictionary<string, SortedDictionary<long, LaneSample>> model)
     {
         for (int i = random.Next(1, 4); i > 0; i--)
         {
             string name = $"s{random.Next(3)}";
-            if (!model.TryGetValue(name, out SortedDictionary<long, MixedSample>? known)) model[name] = known = [];
+            if (!model.TryGetValue(name, out SortedDictionary<long, LaneSample>? known)) model[name] = known = [];
             bool isLate = known.Count == 0 || random.Next(3) == 0;
             long timeMs = isLate ? StartMs + random.Next(40) * (WindowMs / 10) : known.Keys.Last();
             var traits = new HistogramTraits((ulong)random.Next(), random.Next(1, 25), 15_000)
@@ -89,12 +89,12 @@ public sealed class HistogramLifeTests
             foreach (HistogramSample sample in histograms)
             {
                 Assert.Equal(WriteStatus.Written, engine.WriteOne(name, sample.TimeMs, sample.Histogram).Status);
-                known.Put(new MixedSample(sample.TimeMs, sample.Histogram));
+                known.Put(new LaneSample(sample.TimeMs, sample.Histogram));
             }
 
             for (int f = histograms.Count == 0 ? 10 : random.Next(3); f > 0; f--)
             {
-                MixedSample sample = Float(timeMs + random.Next(20) * 15_000, random.Next(3));
+                LaneSample sample = Float(timeMs + random.Next(20) * 15_000, random.Next(3));
                 Assert.Equal(WriteStatus.Written, engine.WriteOne(name, sample.TimeMs, BitConverter.UInt64BitsToDouble(sample.ValueBits)).Status);
                 known.Put(sample);
             }

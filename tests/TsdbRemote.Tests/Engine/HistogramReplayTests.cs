@@ -80,8 +80,8 @@ public sealed class HistogramReplayTests : IDisposable
         LoggedRecord record = Assert.Single(records);
         Assert.Equal((sequence, 77), (record.Sequence, record.ReceiveTimeMs));
         Assert.Equal(1, _ingest.Replay(_scratch, record.Kind, record.Sequence, record.Body, _memTable));
-        MixedSample read = Assert.Single(Read("h"));
-        Assert.True(new MixedSample(2, HistogramMessages.From(SentHistograms.OfFloats(2))).SaysTheSameAs(read));
+        LaneSample read = Assert.Single(Read("h"));
+        Assert.True(new LaneSample(2, HistogramMessages.From(SentHistograms.OfFloats(2))).IsSame(read));
     }
 
     private long Replay(WalRecordKind kind, IMessage request)
@@ -90,7 +90,7 @@ public sealed class HistogramReplayTests : IDisposable
         return _ingest.Replay(_scratch, kind, sequence: 1, body.Span, _memTable);
     }
 
-    private List<MixedSample> Read(string name)
+    private List<LaneSample> Read(string name)
     {
         byte[] labels = Labels.Encode(("__name__", name));
         Assert.True(_dictionary.TryFind(labels, Labels.Hash(labels), out uint ordinal));

@@ -31,7 +31,7 @@ public sealed class HistogramWriteTests
             var random = new Random(seed);
             var disk = new CrashFileSystem("/disk");
             EngineHarness engine = EngineHarness.OpenStepwise(disk);
-            var model = new Dictionary<string, SortedDictionary<long, MixedSample>>();
+            var model = new Dictionary<string, SortedDictionary<long, LaneSample>>();
             for (int request = 0; request < 12; request++)
             {
                 (IMessage message, long floats, long histograms, bool anyRefused) = RandomRequest(random, isV2, model);
@@ -67,7 +67,7 @@ public sealed class HistogramWriteTests
         Assert.Contains("invalid metric name or labels, got {job=\"a\"}", report.Message, StringComparison.Ordinal);
         Assert.Contains("3 of 6 samples stored", report.Message, StringComparison.Ordinal);
         Assert.Equal(1, engine.Engine.Stats().SeriesCreated);
-        MixedSample[] expected = [Float(10, 1), Float(20, 2), new(40, Small)];
+        LaneSample[] expected = [Float(10, 1), Float(20, 2), new(40, Small)];
         engine.AssertReads("mixed", expected);
         engine = EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.OnlySynced, seed: 1));
         engine.AssertReads("mixed", expected);
@@ -107,7 +107,7 @@ public sealed class HistogramWriteTests
         AssertRefused(bare, report);
         Assert.Equal((2, 1), (report.Samples, report.Histograms));
 
-        MixedSample[] expected = [Float(500, 4), new(600, Large), new(1000, Small), Float(2000, 7), Float(3000, 3)];
+        LaneSample[] expected = [Float(500, 4), new(600, Large), new(1000, Small), Float(2000, 7), Float(3000, 3)];
         engine.AssertReads("h", expected);
         EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), options).AssertReads("h", expected);
     }
@@ -141,8 +141,8 @@ public sealed class HistogramWriteTests
         Assert.Equal(WriteStatus.Written, engine.WriteOne("h", 30_000, Large).Status);
         AssertRefused(text, engine.WriteOne("h", 25_000, 2));
         if (window == "1s") Assert.Equal(WriteStatus.Written, engine.WriteOne("h", 29_500, Small).Status);
-        List<MixedSample> expected = [new(10_000, Small), Float(20_000, 1), new(30_000, Large)];
-        if (window == "1s") expected.Insert(2, new MixedSample(29_500, Small));
+        List<LaneSample> expected = [new(10_000, Small), Float(20_000, 1), new(30_000, Large)];
+        if (window == "1s") expected.Insert(2, new LaneSample(29_500, Small));
         engine.AssertReads("h", [.. expected]);
         EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), options).AssertReads("h", [.. expected]);
     }
@@ -173,7 +173,7 @@ public sealed class HistogramWriteTests
     }
 
     private static (IMessage Message, long Floats, long Histograms, bool AnyRefused) RandomRequest(
-        Random random, bool isV2, Dictionary<string, SortedDictionary<long, MixedSample>> model)
+        Random random, bool isV2, Dictionary<string, SortedDictionary<long, LaneSample>> model)
     {
         var v1 = new WriteRequest();
         V2.Request v2 = Requests.V2Of();
@@ -193,9 +193,9 @@ public sealed class HistogramWriteTests
             histograms += given.Count(IsGood);
             anyRefused |= !given.TrueForAll(IsGood);
             if (samples.Length == 0 && !given.Exists(IsGood)) continue;
-            if (!model.TryGetValue(name, out SortedDictionary<long, MixedSample>? known)) model[name] = known = [];
+            if (!model.TryGetValue(name, out SortedDictionary<long, LaneSample>? known)) model[name] = known = [];
             foreach ((long time, double value) in samples) known.Put(Float(time, value));
-            foreach ((long time, NativeHistogram histogram) in given.Where(IsGood)) known.Put(new MixedSample(time, histogram));
+            foreach ((long time, NativeHistogram histogram) in given.Where(IsGood)) known.Put(new LaneSample(time, histogram));
         }
 
         // Floats are appended first: a float later in the request still wins over a histogram before it, as the model has it too.

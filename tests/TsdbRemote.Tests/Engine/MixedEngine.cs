@@ -30,52 +30,34 @@ internal static class MixedEngine
         return engine.Write(Requests.V1(series));
     }
 
-    public static MixedSample Float(long timeMs, double value) => new(timeMs, BitConverter.DoubleToUInt64Bits(value), null);
+    public static LaneSample Float(long timeMs, double value) => new(timeMs, BitConverter.DoubleToUInt64Bits(value), null);
 
     /// <summary>Everything, by printed labels.</summary>
-    public static Dictionary<string, List<MixedSample>> ReadMixed(this EngineHarness engine)
-    {
-        using ReadSnapshot snapshot = engine.Engine.AcquireSnapshot();
-        using SeriesMerge cursor = snapshot.Select([Matcher.Create(MatcherType.Regex, "__name__", ".+")], TimeRange.All, CancellationToken.None);
-        var result = new Dictionary<string, List<MixedSample>>();
-        while (cursor.MoveNext())
-        {
-            var samples = new List<MixedSample>();
-            foreach (SeriesChunk chunk in cursor.Chunks)
-            {
-                Assert.True(samples.Count == 0 || samples[^1].TimeMs < chunk.MinTimeMs, "chunks overlap or descend");
-                samples.AddRange(MixedReader.Decode(chunk));
-                Assert.Equal(chunk.MaxTimeMs, samples[^1].TimeMs);
-            }
+    public static Dictionary<string, List<LaneSample>> ReadMixed(this EngineHarness engine) =>
+        engine.ReadLanes(TimeRange.All, Matcher.Create(MatcherType.Regex, "__name__", ".+"));
 
-            result.Add(Labels.Print(cursor.Labels), samples);
-        }
-
-        return result;
-    }
-
-    public static void AssertReads(this EngineHarness engine, string name, params IReadOnlyCollection<MixedSample> expected) =>
+    public static void AssertReads(this EngineHarness engine, string name, params IReadOnlyCollection<LaneSample> expected) =>
         AssertSame(name, expected, engine.ReadMixed()[$"{{__name__=\"{name}\"}}"]);
 
     /// <summary>These series, and no others.</summary>
-    public static void AssertReads(this EngineHarness engine, Dictionary<string, SortedDictionary<long, MixedSample>> model)
+    public static void AssertReads(this EngineHarness engine, Dictionary<string, SortedDictionary<long, LaneSample>> model)
     {
-        Dictionary<string, List<MixedSample>> found = engine.ReadMixed();
+        Dictionary<string, List<LaneSample>> found = engine.ReadMixed();
         Assert.Equal(model.Keys.Select(static name => $"{{__name__=\"{name}\"}}").Order(), found.Keys.Order());
-        foreach ((string name, SortedDictionary<long, MixedSample> samples) in model) AssertSame(name, samples.Values, found[$"{{__name__=\"{name}\"}}"]);
+        foreach ((string name, SortedDictionary<long, LaneSample> samples) in model) AssertSame(name, samples.Values, found[$"{{__name__=\"{name}\"}}"]);
     }
 
     /// <summary>Adds to a model what a store makes of a sample: a float wins over a histogram, and else the later one.</summary>
-    public static void Put(this SortedDictionary<long, MixedSample> model, MixedSample sample)
+    public static void Put(this SortedDictionary<long, LaneSample> model, LaneSample sample)
     {
-        bool isHidden = sample.Histogram is not null && model.TryGetValue(sample.TimeMs, out MixedSample? there) && there.Histogram is null;
+        bool isHidden = sample.Histogram is not null && model.TryGetValue(sample.TimeMs, out LaneSample? there) && there.Histogram is null;
         if (!isHidden) model[sample.TimeMs] = sample;
     }
 
-    private static void AssertSame(string name, IReadOnlyCollection<MixedSample> expected, List<MixedSample> found)
+    private static void AssertSame(string name, IReadOnlyCollection<LaneSample> expected, List<LaneSample> found)
     {
         Assert.Equal(
             expected.Select(static sample => (sample.TimeMs, sample.Histogram is null)), found.Select(static sample => (sample.TimeMs, sample.Histogram is null)));
-        foreach ((MixedSample wanted, MixedSample given) in expected.Zip(found)) Assert.True(wanted.SaysTheSameAs(given), $"{name} at {wanted.TimeMs}");
+        foreach ((LaneSample wanted, LaneSample given) in expected.Zip(found)) Assert.True(wanted.IsSame(given), $"{name} at {wanted.TimeMs}");
     }
 }

@@ -1,6 +1,7 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
@@ -33,17 +34,17 @@ public sealed class HistogramLaneLawTests
         (1, Gen.Long),
         (1, Gen.OneOf(long.MinValue, long.MinValue + 1, long.MaxValue - 1, long.MaxValue)));
 
-    private static readonly Gen<MixedSample> AnySample = Gen.Frequency(
-        (1, Gen.Select(AnyTime, Gen.ULong[0, 2], static (time, bits) => new MixedSample(time, bits, null))),
-        (2, Gen.Select(AnyTime, Gen.Int[0, Pool.Length - 1], static (time, index) => new MixedSample(time, Pool[index]))));
+    private static readonly Gen<LaneSample> AnySample = Gen.Frequency(
+        (1, Gen.Select(AnyTime, Gen.ULong[0, 2], static (time, bits) => new LaneSample(time, bits, null))),
+        (2, Gen.Select(AnyTime, Gen.Int[0, Pool.Length - 1], static (time, index) => new LaneSample(time, Pool[index]))));
 
     /// <summary>A series as a sender has it, at some pace and from some time on, forwards or backwards.</summary>
-    private static readonly Gen<MixedSample[]> AnyRun = Gen.Select(Gen.Long[-3000, 3000], Gen.Int[-9, 9], HistogramGen.Series).Select(
-        static (start, step, series) => series.Select((sample, i) => new MixedSample(start + (long)i * step, sample.Histogram)).ToArray());
+    private static readonly Gen<LaneSample[]> AnyRun = Gen.Select(Gen.Long[-3000, 3000], Gen.Int[-9, 9], HistogramGen.Series).Select(
+        static (start, step, series) => series.Select((sample, i) => new LaneSample(start + (long)i * step, sample.Histogram)).ToArray());
 
-    private static readonly Gen<MixedSample[]> AnySamples = Gen.Frequency((4, AnySample.Array[1, 20]), (1, AnyRun));
+    private static readonly Gen<LaneSample[]> AnySamples = Gen.Frequency((4, AnySample.Array[1, 20]), (1, AnyRun));
 
-    private static readonly Gen<(uint Ordinal, MixedSample[] Samples)[]> AnyHistory = Gen.Select(Gen.UInt[0, 40], AnySamples).Array[1, 12];
+    private static readonly Gen<(uint Ordinal, LaneSample[] Samples)[]> AnyHistory = Gen.Select(Gen.UInt[0, 40], AnySamples).Array[1, 12];
 
     [Fact]
     public void Any_history_reads_as_a_sorted_map_in_which_floats_win_and_then_the_last_arrival() => CheckAgainstModel(reject: false);
@@ -59,7 +60,7 @@ public sealed class HistogramLaneLawTests
                 ulong[] arrival = [.. Enumerable.Range(0, records.Length).Select(static i => (ulong)i)];
                 new Random(seed).Shuffle(arrival);
                 using MemTable live = Create();
-                var log = new SortedDictionary<ulong, (uint Ordinal, MixedSample Sample)>();
+                var log = new SortedDictionary<ulong, (uint Ordinal, LaneSample Sample)>();
                 foreach (ulong sequence in arrival)
                 {
                     log[sequence] = records[sequence];
@@ -70,7 +71,7 @@ public sealed class HistogramLaneLawTests
                 }
 
                 using MemTable replayed = Create();
-                foreach ((ulong sequence, (uint ordinal, MixedSample sample)) in log) replayed.AppendOne(ordinal, sequence, sample);
+                foreach ((ulong sequence, (uint ordinal, LaneSample sample)) in log) replayed.AppendOne(ordinal, sequence, sample);
                 for (uint ordinal = 0; ordinal <= 2; ordinal++) AssertSame(live.ReadMixed(ordinal), replayed.ReadMixed(ordinal));
                 Assert.Equal((live.SampleCount, live.HistogramCount, live.SeriesCount), (replayed.SampleCount, replayed.HistogramCount, replayed.SeriesCount));
             },
@@ -82,7 +83,7 @@ public sealed class HistogramLaneLawTests
             static (requests, min, max) =>
             {
                 using MemTable table = Create();
-                foreach (MixedSample sample in requests.SelectMany(static samples => samples)) table.AppendOne(1, 1, sample);
+                foreach (LaneSample sample in requests.SelectMany(static samples => samples)) table.AppendOne(1, 1, sample);
                 var range = new TimeRange(min, max);
                 AssertSame(
                     [.. table.ReadMixed(1).Where(sample => range.Contains(sample.TimeMs))],
@@ -97,11 +98,11 @@ public sealed class HistogramLaneLawTests
             var model = new SortedDictionary<uint, ModelSeries>();
             for (int i = 0; i < history.Length; i++)
             {
-                (uint ordinal, MixedSample[] samples) = history[i];
+                (uint ordinal, LaneSample[] samples) = history[i];
                 if (!model.TryGetValue(ordinal, out ModelSeries? series)) model[ordinal] = series = new ModelSeries(reject);
                 (AppendCounts Floats, AppendCounts Histograms) expected = default;
                 (AppendCounts Floats, AppendCounts Histograms) counts = default;
-                foreach (MixedSample sample in samples)
+                foreach (LaneSample sample in samples)
                 {
                     AppendOutcome outcome = series.Append(sample, ref sample.Histogram is null ? ref expected.Floats : ref expected.Histograms);
                     Assert.Equal(outcome, table.AppendOne(ordinal, (ulong)i, sample, ref counts.Floats, ref counts.Histograms));
@@ -144,7 +145,7 @@ public sealed class HistogramLaneLawTests
 
     private static void AssertFound(ModelSeries series, MemTable table, uint ordinal, long time)
     {
-        series.Samples.TryGetValue(time, out MixedSample? expected);
+        series.Samples.TryGetValue(time, out LaneSample? expected);
         Sample? value = table.Find(ordinal, time);
         var found = new NativeHistogram();
         bool isHistogram = table.TryFindHistogram(ordinal, time, found);
@@ -154,10 +155,10 @@ public sealed class HistogramLaneLawTests
         if (isHistogram) Assert.True(found.SaysTheSameAs(expected!.Histogram!));
     }
 
-    private static void AssertSame(List<MixedSample> expected, List<MixedSample> actual)
+    private static void AssertSame(List<LaneSample> expected, List<LaneSample> actual)
     {
         Assert.Equal(expected.Select(static sample => (sample.TimeMs, sample.Histogram is null)), actual.Select(static sample => (sample.TimeMs, sample.Histogram is null)));
-        for (int i = 0; i < expected.Count; i++) Assert.True(expected[i].SaysTheSameAs(actual[i]), $"sample {i} at {expected[i].TimeMs} differs");
+        for (int i = 0; i < expected.Count; i++) Assert.True(expected[i].IsSame(actual[i]), $"sample {i} at {expected[i].TimeMs} differs");
     }
 
     private static NativeHistogram WithHint(NativeHistogram histogram, CounterResetHint hint)
@@ -179,11 +180,11 @@ public sealed class HistogramLaneLawTests
         private long _newestFloat = long.MinValue;
         private long _newestHistogram = long.MinValue;
 
-        public SortedDictionary<long, MixedSample> Samples { get; } = [];
+        public SortedDictionary<long, LaneSample> Samples { get; } = [];
 
-        public AppendOutcome Append(MixedSample sample, ref AppendCounts counts)
+        public AppendOutcome Append(LaneSample sample, ref AppendCounts counts)
         {
-            Samples.TryGetValue(sample.TimeMs, out MixedSample? existing);
+            Samples.TryGetValue(sample.TimeMs, out LaneSample? existing);
             AppendOutcome outcome = OutcomeOf(sample, existing);
             ref long newest = ref sample.Histogram is null ? ref _newestFloat : ref _newestHistogram;
             if (outcome == AppendOutcome.Stored && sample.TimeMs < newest) counts.OutOfOrder++;
@@ -196,7 +197,7 @@ public sealed class HistogramLaneLawTests
             return outcome;
         }
 
-        private AppendOutcome OutcomeOf(MixedSample sample, MixedSample? existing)
+        private AppendOutcome OutcomeOf(LaneSample sample, LaneSample? existing)
         {
             if (existing is null) return AppendOutcome.Stored;
             bool isSame = existing.Histogram is null

@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
@@ -19,9 +20,9 @@ public sealed class HistogramLaneTests
     public void Memory_stays_until_the_last_reader_lets_go_and_then_all_of_it_goes()
     {
         MemTable table = Create();
-        MixedSample[] samples = [.. Enumerable.Range(0, 300).Select(static i => new MixedSample(i * 10, Of(i)))];
-        foreach (MixedSample sample in samples) table.AppendOne(1, 1, sample);
-        table.AppendOne(1, 1, new MixedSample(-5, Of(1)));
+        LaneSample[] samples = [.. Enumerable.Range(0, 300).Select(static i => new LaneSample(i * 10, Of(i)))];
+        foreach (LaneSample sample in samples) table.AppendOne(1, 1, sample);
+        table.AppendOne(1, 1, new LaneSample(-5, Of(1)));
         Assert.True(table.TryAcquire());
         table.Dispose();
         Assert.True(table.Bytes > 0);
@@ -36,13 +37,13 @@ public sealed class HistogramLaneTests
     public void What_a_reader_was_given_does_not_change_when_a_late_histogram_is_replaced()
     {
         using MemTable table = Create();
-        table.AppendOne(1, 1, new MixedSample(500, Of(1)));
-        table.AppendOne(1, 1, new MixedSample(100, Of(2)));
+        table.AppendOne(1, 1, new LaneSample(500, Of(1)));
+        table.AppendOne(1, 1, new LaneSample(100, Of(2)));
         using var arena = new NativeArena(4096);
         var before = new List<SeriesChunk>();
         table.Collect(1, TimeRange.All, 10, arena, before);
-        for (int i = 0; i < 100; i++) Assert.Equal(AppendOutcome.Replaced, table.AppendOne(1, 2, new MixedSample(100, Of(3 + i))));
-        Assert.True(Of(2).SaysTheSameAs(MixedReader.Decode(before[1]).Single().Histogram!));
+        for (int i = 0; i < 100; i++) Assert.Equal(AppendOutcome.Replaced, table.AppendOne(1, 2, new LaneSample(100, Of(3 + i))));
+        Assert.True(Of(2).SaysTheSameAs(LaneSample.Decode(before[1]).Single().Histogram!));
         Assert.True(Of(102).SaysTheSameAs(table.ReadMixed(1)[0].Histogram!));
     }
 
@@ -50,18 +51,18 @@ public sealed class HistogramLaneTests
     public void A_backfill_is_read_as_chunks_of_usual_size_and_a_named_reset_stays_one()
     {
         using MemTable table = Create();
-        table.AppendOne(1, 1, new MixedSample(10 * WindowMs, Of(1)));
+        table.AppendOne(1, 1, new LaneSample(10 * WindowMs, Of(1)));
         for (int i = 199; i >= 0; i--)
         {
             NativeHistogram histogram = Of(i);
             if (i == 20) histogram.Hint = CounterResetHint.Reset;
-            table.AppendOne(1, 1, new MixedSample(i * 10, histogram));
+            table.AppendOne(1, 1, new LaneSample(i * 10, histogram));
         }
 
         using var arena = new NativeArena(4096);
         var chunks = new List<SeriesChunk>();
         table.Collect(1, new TimeRange(0, 9 * WindowMs), 10, arena, chunks);
-        Assert.Equal(200, chunks.Sum(static chunk => MixedReader.Decode(chunk).Count));
+        Assert.Equal(200, chunks.Sum(static chunk => LaneSample.Decode(chunk).Count));
         Assert.InRange(chunks.Count, 3, 12);
         Assert.All(chunks, static chunk => Assert.Equal(11, chunk.Rank));
         SeriesChunk reset = chunks.Single(static chunk => chunk.MinTimeMs == 200);
@@ -113,7 +114,7 @@ public sealed class HistogramLaneTests
                 for (uint s = 0; s < Series; s++)
                 {
                     long time = 2 * i + (histograms ? 1 : 0);
-                    table.AppendOne(s, 1, histograms ? new MixedSample(time, Of(i)) : new MixedSample(time, (ulong)i, null));
+                    table.AppendOne(s, 1, histograms ? new LaneSample(time, Of(i)) : new LaneSample(time, (ulong)i, null));
                 }
             }
         }

@@ -3,25 +3,10 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Wire;
+using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 
 namespace TsdbRemote.Tests.MemTables;
-
-/// <summary>A float, or a histogram, at a time.</summary>
-internal sealed record MixedSample(long TimeMs, ulong ValueBits, NativeHistogram? Histogram)
-{
-    public MixedSample(long timeMs, NativeHistogram histogram) : this(timeMs, 0, histogram)
-    {
-    }
-
-    public bool SaysTheSameAs(MixedSample other)
-    {
-        if (TimeMs != other.TimeMs) return false;
-        if (Histogram is null || other.Histogram is null) return Histogram is null && other.Histogram is null && ValueBits == other.ValueBits;
-        bool sameKind = (Histogram.Hint == CounterResetHint.Gauge) == (other.Histogram.Hint == CounterResetHint.Gauge);
-        return sameKind && Histogram.SaysTheSameAs(other.Histogram);
-    }
-}
 
 /// <summary>Gives histograms from a list, each in the same object as the one before, as a request does.</summary>
 internal sealed class ListedHistograms(IReadOnlyList<NativeHistogram> histograms) : IHistogramSource
@@ -39,7 +24,7 @@ internal sealed class ListedHistograms(IReadOnlyList<NativeHistogram> histograms
 internal static class MixedReader
 {
     public static AppendOutcome AppendOne(
-        this MemTable table, uint ordinal, ulong sequence, MixedSample sample, ref AppendCounts floats, ref AppendCounts histograms, IWinnerLog? winners = null)
+        this MemTable table, uint ordinal, ulong sequence, LaneSample sample, ref AppendCounts floats, ref AppendCounts histograms, IWinnerLog? winners = null)
     {
         var outcomes = new AppendOutcome[1];
         if (sample.Histogram is { } histogram)
@@ -55,31 +40,27 @@ internal static class MixedReader
         return outcomes[0];
     }
 
-    public static AppendOutcome AppendOne(this MemTable table, uint ordinal, ulong sequence, MixedSample sample, IWinnerLog? winners = null)
+    public static AppendOutcome AppendOne(this MemTable table, uint ordinal, ulong sequence, LaneSample sample, IWinnerLog? winners = null)
     {
         AppendCounts floats = default;
         AppendCounts histograms = default;
         return table.AppendOne(ordinal, sequence, sample, ref floats, ref histograms, winners);
     }
 
-    public static List<MixedSample> ReadMixed(this MemTable table, uint ordinal, TimeRange? range = null, long windowMs = MemTableReader.WindowMs)
+    public static List<LaneSample> ReadMixed(this MemTable table, uint ordinal, TimeRange? range = null, long windowMs = MemTableReader.WindowMs)
     {
         using var arena = new NativeArena(4096);
         var chunks = new List<SeriesChunk>();
         table.Collect(ordinal, range ?? TimeRange.All, 10, arena, chunks);
         CheckPromises(chunks, range ?? TimeRange.All, windowMs);
-        var merged = new SortedDictionary<long, MixedSample>();
+        var merged = new SortedDictionary<long, LaneSample>();
         foreach (SeriesChunk chunk in chunks.OrderBy(static chunk => chunk.Encoding == ChunkEncoding.Xor).ThenBy(static chunk => chunk.Rank))
         {
-            foreach (MixedSample sample in Decode(chunk)) merged[sample.TimeMs] = sample;
+            foreach (LaneSample sample in LaneSample.Decode(chunk)) merged[sample.TimeMs] = sample;
         }
 
         return [.. merged.Values];
     }
-
-    public static List<MixedSample> Decode(SeriesChunk chunk) => chunk.Encoding == ChunkEncoding.Xor
-        ? [.. MemTableReader.Decode(chunk).Select(static sample => new MixedSample(sample.TimeMs, sample.ValueBits, null))]
-        : [.. HistogramGen.Decode(chunk.Data.Span, chunk.Encoding).Select(static sample => new MixedSample(sample.TimeMs, sample.Histogram))];
 
     private static void CheckPromises(List<SeriesChunk> chunks, TimeRange range, long windowMs)
     {
@@ -90,7 +71,7 @@ internal static class MixedReader
             bool isFirst = true;
             foreach (SeriesChunk chunk in version)
             {
-                List<MixedSample> samples = Decode(chunk);
+                List<LaneSample> samples = LaneSample.Decode(chunk);
                 Assert.Equal((chunk.MinTimeMs, chunk.MaxTimeMs), (samples[0].TimeMs, samples[^1].TimeMs));
                 Assert.Equal(TimeWindow.StartOf(chunk.MinTimeMs, windowMs), TimeWindow.StartOf(chunk.MaxTimeMs, windowMs));
                 Assert.True(range.Overlaps(new TimeRange(chunk.MinTimeMs, chunk.MaxTimeMs)), "a chunk outside the range was offered");
