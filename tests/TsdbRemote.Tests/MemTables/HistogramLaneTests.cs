@@ -121,8 +121,15 @@ public sealed class HistogramLaneTests
 
         Thread[] writers = [new(() => Write(histograms: true)), new(() => Write(histograms: false))];
         foreach (Thread writer in writers) writer.Start();
-        while (writers.Any(static writer => writer.IsAlive)) table.ReadMixed(7);
-        foreach (Thread writer in writers) writer.Join();
+        try
+        {
+            while (writers.Any(static writer => writer.IsAlive)) table.ReadMixed(7);
+        }
+        finally
+        {
+            foreach (Thread writer in writers) writer.Join();
+        }
+
         for (uint s = 0; s < Series; s++) Assert.Equal(2 * Rounds, table.ReadMixed(s).Count);
         Assert.Equal((2 * Series * Rounds, Series * Rounds, Series), (table.SampleCount, table.HistogramCount, table.SeriesCount));
     }
