@@ -1,4 +1,3 @@
-using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
@@ -24,7 +23,6 @@ public sealed class BlockSeriesCursor : IDisposable
     private readonly TimeRange _range;
     private readonly CancellationToken _cancel;
     private readonly BlockSeries _series = new();
-    private readonly List<Sample> _samples = [];
     private PooledBuffer? _scratch;
     private int _steps;
 
@@ -146,25 +144,13 @@ public sealed class BlockSeriesCursor : IDisposable
     private void AddRest(
         in SeriesChunk chunk, in ChunkMeta meta, ReadOnlySpan<TimeRange> deleted, NativeArena arena, List<SeriesChunk> output)
     {
-        _samples.Clear();
         try
         {
-            ChunkMerge.Decode(chunk, _samples);
+            ChunkDeletion.AddRest(chunk, deleted, arena, output);
         }
         catch (CorruptChunkException damage)
         {
             throw _block.Chunks.Corrupt(meta, damage.Message);
         }
-
-        Span<Sample> samples = CollectionsMarshal.AsSpan(_samples);
-        int kept = 0;
-        foreach (Sample sample in samples)
-        {
-            while (!deleted.IsEmpty && deleted[0].MaxMs < sample.TimeMs) deleted = deleted[1..];
-            if (deleted.IsEmpty || deleted[0].MinMs > sample.TimeMs) samples[kept++] = sample;
-        }
-
-        // One chunk stays one chunk: the readers above count on the writer's choice of length.
-        ChunkMerge.Encode(samples[..kept], windowMs: 0, chunk.Rank, arena, output, ushort.MaxValue);
     }
 }

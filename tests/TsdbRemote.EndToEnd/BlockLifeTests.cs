@@ -165,7 +165,7 @@ public sealed class BlockLifeTests(ITestOutputHelper output)
     private static async Task<PrometheusProcess> ReaderAsync(WorkDirectory directory, ServerProcess server, string name)
     {
         var reader = new PrometheusProcess(directory.Path, name);
-        await reader.StartAsync(BlockTests.ReaderConfig(server));
+        await reader.StartAsync(BlockTests.ReaderConfig(server.Url));
         return reader;
     }
 

@@ -190,7 +190,7 @@ public sealed class BlockTests(BlockPeers peers, ITestOutputHelper output) : ICl
         Assert.Equal(blocks.Count, status["conversions"]!["blocksAdopted"]!.GetValue<int>());
         Assert.Empty(status["damages"]!.AsArray());
         using var reader = new PrometheusProcess(directory, "reader");
-        await reader.StartAsync(ReaderConfig(server));
+        await reader.StartAsync(ReaderConfig(server.Url));
         await AssertSameAnswersAsync(theirs, reader, queries);
         Dictionary<string, List<Sample>> all = await ReadAllAsync(theirs.Client);
         AssertEqual(all, await ReadAllAsync(server.Client));
@@ -205,10 +205,10 @@ public sealed class BlockTests(BlockPeers peers, ITestOutputHelper output) : ICl
         AssertEqual(all, await ReadAllAsync(compacting.Client));
     }
 
-    public static string ReaderConfig(ServerProcess server) => $$"""
+    public static string ReaderConfig(string url) => $$"""
         global: {}
         remote_read:
-          - url: {{server.Url}}/api/v1/read
+          - url: {{url}}/api/v1/read
             read_recent: true
         """;
 

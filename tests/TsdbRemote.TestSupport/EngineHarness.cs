@@ -92,6 +92,27 @@ public sealed class EngineHarness : IAsyncDisposable
         return result;
     }
 
+    /// <summary>Floats and histograms of each series, by printed labels, in time order.</summary>
+    public Dictionary<string, List<LaneSample>> ReadLanes(TimeRange range, params Matcher[] matchers)
+    {
+        var result = new Dictionary<string, List<LaneSample>>();
+        using ReadSnapshot snapshot = Engine.AcquireSnapshot();
+        using SeriesMerge cursor = snapshot.Select(matchers, range, CancellationToken.None);
+        while (cursor.MoveNext())
+        {
+            var samples = new List<LaneSample>();
+            foreach (SeriesChunk chunk in cursor.Chunks) samples.AddRange(LaneSample.Decode(chunk));
+            for (int i = 1; i < samples.Count; i++)
+            {
+                if (samples[i].TimeMs <= samples[i - 1].TimeMs) throw new InvalidOperationException("samples are not in time order");
+            }
+
+            result.Add(Labels.Print(cursor.Labels), samples);
+        }
+
+        return result;
+    }
+
     /// <summary>Flushes all that was written, by steps.</summary>
     public void FlushByStep()
     {

@@ -15,3 +15,10 @@ public enum ChunkEncoding : byte
     /// <summary>Float native histograms.</summary>
     FloatHistogram = 3,
 }
+
+/// <summary>What there is to say of encodings.</summary>
+public static class ChunkEncodings
+{
+    /// <summary>Whether an encoding is one that every reader of blocks takes.</summary>
+    public static bool IsKnown(ChunkEncoding encoding) => encoding is ChunkEncoding.Xor or ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram;
+}

@@ -18,6 +18,15 @@ public readonly record struct MergeCounts(long Duplicates, long Conflicts)
         new(left.Duplicates + right.Duplicates, left.Conflicts + right.Conflicts);
 }
 
+/// <summary>What a merge makes of a group of chunks.</summary>
+/// <param name="Range">What is kept.</param>
+/// <param name="WindowMs">Width of the windows that no chunk crosses, ms; 0 for none.</param>
+/// <param name="Rank">Rank of the chunks.</param>
+/// <param name="Arena">Holds their bytes.</param>
+/// <param name="Output">Receives them.</param>
+/// <param name="MaxSamples">Most samples of a chunk.</param>
+internal readonly record struct MergeTarget(TimeRange Range, long WindowMs, long Rank, NativeArena Arena, List<SeriesChunk> Output, int MaxSamples);
+
 /// <summary>
 /// Several overlapping chunks of one series → one run of chunks in time order, each instant once.
 /// Serves reads, compaction and conversion alike.
@@ -32,9 +41,9 @@ public readonly record struct MergeCounts(long Duplicates, long Conflicts)
 /// made of, so all versions must take part in one merge.
 /// </para>
 /// <para>
-/// Only <see cref="ChunkEncoding.Xor"/> is known so far. Histograms add their codecs behind <see cref="RequireKnown"/>,
-/// <see cref="DecodeAll"/> and <see cref="Encode"/>; grouping and ranking see times only and stay as they are.
-/// Stateless; thread-safe; scratch memory comes from the shared pools.
+/// Where a float and a histogram hold one instant the float stays, whatever their ranks: that is the rule of Prometheus' readers, and as it does not ask who
+/// came first, every merge agrees on it. A group with histograms is <see cref="HistogramMerge"/>'s; one of floats only never goes there.
+/// Stateless; thread-safe; scratch memory comes from the shared pools, and for histograms is kept with each thread.
 /// </para>
 /// </remarks>
 public static class ChunkMerge
@@ -78,13 +87,13 @@ public static class ChunkMerge
         return counts;
     }
 
-    /// <summary>Decodes a chunk.</summary>
+    /// <summary>Decodes a chunk of floats.</summary>
     /// <param name="chunk">The chunk.</param>
     /// <param name="output">Receives the samples behind what it holds already; unchanged if an exception is thrown.</param>
-    /// <exception cref="CorruptChunkException">The bytes are no chunk, or do not span the times that their source says.</exception>
+    /// <exception cref="CorruptChunkException">The bytes are no XOR chunk, or do not span the times that their source says.</exception>
     public static void Decode(in SeriesChunk chunk, List<Sample> output)
     {
-        RequireKnown(chunk);
+        if (chunk.Encoding != ChunkEncoding.Xor) CorruptChunkException.Throw(chunk, "its encoding is not that of floats");
         int before = output.Count;
         int count = CountOf(chunk);
         CollectionsMarshal.SetCount(output, before + count);
@@ -171,18 +180,23 @@ public static class ChunkMerge
     private static MergeCounts MergeGroup(
         Span<SeriesChunk> group, TimeRange range, long windowMs, NativeArena arena, List<SeriesChunk> output, int maxSamples)
     {
+        int floatChunks = FloatsFirst(group);
+        Span<SeriesChunk> floats = group[..floatChunks];
         long total = 0;
-        foreach (ref readonly SeriesChunk chunk in group) total += CountOf(chunk);
+        foreach (ref readonly SeriesChunk chunk in floats) total += CountOf(chunk);
         Sample[] samples = ArrayPool<Sample>.Shared.Rent(checked((int)total));
-        Sample[] spare = ArrayPool<Sample>.Shared.Rent(group.Length == 1 ? 0 : (int)total);
-        int[] runs = ArrayPool<int>.Shared.Rent(group.Length + 1);
+        Sample[] spare = ArrayPool<Sample>.Shared.Rent(floats.Length <= 1 ? 0 : (int)total);
+        int[] runs = ArrayPool<int>.Shared.Rent(floats.Length + 1);
         try
         {
             // From here on "later in the group" means "wins".
-            if (group.Length > 1) group.Sort(CompareVersions);
-            int runCount = DecodeAll(group, range, samples, runs);
+            if (floats.Length > 1) floats.Sort(CompareVersions);
+            int runCount = DecodeAll(floats, range, samples, runs);
             MergeCounts counts = MergeRuns(ref samples, ref spare, runs, runCount);
-            Encode(samples.AsSpan(0, runs[1]), windowMs, group[^1].Rank, arena, output, maxSamples);
+            Span<Sample> merged = samples.AsSpan(0, runs[1]);
+            var target = new MergeTarget(range, windowMs, floats.IsEmpty ? long.MinValue : floats[^1].Rank, arena, output, maxSamples);
+            if (floatChunks < group.Length) return counts + HistogramMerge.Merge(group[floatChunks..], merged, target);
+            Encode(merged, windowMs, target.Rank, arena, output, maxSamples);
             return counts;
         }
         finally
@@ -193,7 +207,27 @@ public static class ChunkMerge
         }
     }
 
-    private static int CompareVersions(SeriesChunk left, SeriesChunk right)
+    /// <summary>Puts the chunks of floats before those of histograms, each by their start. Mostly all are of floats: then nothing is moved.</summary>
+    /// <returns>How many hold floats.</returns>
+    private static int FloatsFirst(Span<SeriesChunk> group)
+    {
+        int floats = 0;
+        foreach (ref readonly SeriesChunk chunk in group)
+        {
+            if (chunk.Encoding == ChunkEncoding.Xor) floats++;
+        }
+
+        if (floats == group.Length) return floats;
+        group.Sort(static (a, b) =>
+        {
+            int order = (a.Encoding != ChunkEncoding.Xor).CompareTo(b.Encoding != ChunkEncoding.Xor);
+            return order != 0 ? order : a.MinTimeMs.CompareTo(b.MinTimeMs);
+        });
+        return floats;
+    }
+
+    /// <summary>Which of two chunks wins an instant that both hold: the greater one.</summary>
+    internal static int CompareVersions(SeriesChunk left, SeriesChunk right)
     {
         int order = left.Rank.CompareTo(right.Rank);
         if (order == 0) order = left.MinTimeMs.CompareTo(right.MinTimeMs);
@@ -298,14 +332,14 @@ public static class ChunkMerge
     }
 
     /// <summary>The chunk's own count, as long as its bytes can hold so many: nothing is rented for a lie.</summary>
-    private static int CountOf(in SeriesChunk chunk)
+    internal static int CountOf(in SeriesChunk chunk)
     {
         int count = new XorChunkReader(chunk.Data.Span).Count;
         if (count > chunk.Data.Length * 4L) CorruptChunkException.Throw(chunk, $"{count} samples need 2 bits each at least");
         return count;
     }
 
-    private static void DecodeInto(in SeriesChunk chunk, Span<Sample> samples)
+    internal static void DecodeInto(in SeriesChunk chunk, Span<Sample> samples)
     {
         var reader = new XorChunkReader(chunk.Data.Span);
         int count = 0;
@@ -318,6 +352,6 @@ public static class ChunkMerge
 
     private static void RequireKnown(in SeriesChunk chunk)
     {
-        if (chunk.Encoding != ChunkEncoding.Xor) CorruptChunkException.Throw(chunk, "unknown encoding");
+        if (!ChunkEncodings.IsKnown(chunk.Encoding)) CorruptChunkException.Throw(chunk, "unknown encoding");
     }
 }

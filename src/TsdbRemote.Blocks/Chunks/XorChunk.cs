@@ -32,12 +32,6 @@ public struct XorChunkBuilder
     // The second sample is the longest: uvarint of 10 bytes, then 2 + 5 + 6 + 64 bits of value.
     private const int MaxSampleBytes = 20;
 
-    // What the word-wise writer takes at a time: a word less the up to 7 bits that its first byte holds already.
-    private const int MaxPutBits = 57;
-
-    // More leading bits than any value has, so that none fits.
-    private static XorWindow NoWindow => new(0xFF, 0);
-
     private long _lastTimeMs;
     private ulong _lastDelta;
     private ulong _lastValueBits;
@@ -70,10 +64,8 @@ public struct XorChunkBuilder
     {
         ref byte start = ref AppendTime(chunk, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
-        if (_count == 0) PutWide(ref start, valueBits, 64);
-        else if (xor == 0) Put(ref start, 0, 1);
-        else if (XorWindow.Of(xor) is var exact && exact.Leading >= _window.Leading && exact.Trailing >= _window.Trailing) PutInside(ref start, xor);
-        else PutOpening(ref start, xor, exact);
+        if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
+        else XorCode.Put(ref start, ref _bitLength, xor, ref _window);
         EndSample(chunk, timeMs, valueBits);
     }
 
@@ -88,11 +80,11 @@ public struct XorChunkBuilder
     {
         ref byte start = ref AppendTime(chunk, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
-        if (_count == 0) PutWide(ref start, valueBits, 64);
-        else if (xor == 0) Put(ref start, 0, 1);
+        if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
+        else if (xor == 0) BitWriter.Put(ref start, ref _bitLength, 0, 1);
         else if (!window.Holds(xor)) ThrowNarrow(window);
-        else if (window == _window) PutInside(ref start, xor);
-        else PutOpening(ref start, xor, window);
+        else if (window == _window) XorCode.PutInside(ref start, ref _bitLength, xor, window);
+        else XorCode.PutOpening(ref start, ref _bitLength, xor, _window = window);
         EndSample(chunk, timeMs, valueBits);
     }
 
@@ -127,7 +119,7 @@ public struct XorChunkBuilder
         else
         {
             _bitLength = 8 * (CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs));
-            _window = NoWindow;
+            _window = XorWindow.None;
         }
 
         _lastDelta = delta;
@@ -144,63 +136,15 @@ public struct XorChunkBuilder
 
     private void AppendDeltaOfDelta(ref byte start, long dod)
     {
-        if (dod == 0) Put(ref start, 0, 1);
-        else if (Fits(dod, 14)) Put(ref start, (0b10UL << 14) | ((ulong)dod & 0x3FFF), 16);
-        else if (Fits(dod, 17)) Put(ref start, (0b110UL << 17) | ((ulong)dod & 0x1FFFF), 20);
-        else if (Fits(dod, 20)) Put(ref start, (0b1110UL << 20) | ((ulong)dod & 0xFFFFF), 24);
+        if (dod == 0) BitWriter.Put(ref start, ref _bitLength, 0, 1);
+        else if (Fits(dod, 14)) BitWriter.Put(ref start, ref _bitLength, (0b10UL << 14) | ((ulong)dod & 0x3FFF), 16);
+        else if (Fits(dod, 17)) BitWriter.Put(ref start, ref _bitLength, (0b110UL << 17) | ((ulong)dod & 0x1FFFF), 20);
+        else if (Fits(dod, 20)) BitWriter.Put(ref start, ref _bitLength, (0b1110UL << 20) | ((ulong)dod & 0xFFFFF), 24);
         else
         {
-            Put(ref start, 0b1111, 4);
-            PutWide(ref start, (ulong)dod, 64);
+            BitWriter.Put(ref start, ref _bitLength, 0b1111, 4);
+            BitWriter.PutWide(ref start, ref _bitLength, (ulong)dod, 64);
         }
-    }
-
-    private void PutInside(ref byte start, ulong xor)
-    {
-        int bits = _window.Significant;
-        ulong value = xor >> _window.Trailing;
-        if (bits + XorWindow.FlagBits <= MaxPutBits)
-        {
-            Put(ref start, (0b10UL << bits) | value, bits + XorWindow.FlagBits);
-            return;
-        }
-
-        Put(ref start, 0b10, XorWindow.FlagBits);
-        PutWide(ref start, value, bits);
-    }
-
-    private void PutOpening(ref byte start, ulong xor, XorWindow window)
-    {
-        _window = window;
-        int bits = window.Significant;
-        Put(ref start, (0b11UL << 11) | ((ulong)window.Leading << 6) | ((ulong)bits & 0x3F), XorWindow.FlagBits + XorWindow.OpenBits);
-        PutWide(ref start, xor >> window.Trailing, bits);
-    }
-
-    private void PutWide(ref byte start, ulong value, int bits)
-    {
-        if (bits > MaxPutBits)
-        {
-            Put(ref start, value >> 32, bits - 32);
-            Put(ref start, value & 0xFFFFFFFF, 32);
-        }
-        else
-        {
-            Put(ref start, value, bits);
-        }
-    }
-
-    /// <summary>
-    /// Writes up to <see cref="MaxPutBits"/> bits: one read-modify-write of the 8 bytes at the current byte, the rest of which becomes zero.
-    /// </summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private void Put(ref byte start, ulong value, int bits)
-    {
-        ref byte at = ref Unsafe.Add(ref start, _bitLength >> 3);
-        int used = _bitLength & 7;
-        ulong head = used == 0 ? 0 : (ulong)(at & (0xFF << (8 - used))) << 56;
-        Unsafe.WriteUnaligned(ref at, BinaryPrimitives.ReverseEndianness(head | (value << (64 - used - bits))));
-        _bitLength += bits;
     }
 
     [DoesNotReturn]
@@ -225,8 +169,7 @@ public ref struct XorChunkReader
     private BitReader _bits;
     private int _read;
     private ulong _delta;
-    private int _leading;
-    private int _significant;
+    private XorWindow _window;
 
     /// <summary>Starts before the first sample.</summary>
     public XorChunkReader(ReadOnlySpan<byte> chunk)
@@ -239,7 +182,6 @@ public ref struct XorChunkReader
 
         _count = BinaryPrimitives.ReadUInt16BigEndian(chunk);
         _bits = new BitReader(chunk[HeaderBytes..]);
-        _significant = 64;
     }
 
     /// <summary>Samples that the chunk says it holds.</summary>
@@ -323,25 +265,9 @@ public ref struct XorChunkReader
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private bool ReadValue()
     {
-        ulong next = _bits.Peek();
-        if ((long)next >= 0)
-        {
-            _bits.Skip(1);
-            return true;
-        }
-
-        if ((next & (1UL << 62)) == 0) _bits.Skip(2);
-        else if (!TakeWindow(next)) return false;
-        ValueBits ^= _bits.Read(_significant) << (64 - _leading - _significant);
-        return true;
-    }
-
-    private bool TakeWindow(ulong next)
-    {
-        _bits.Skip(13);
-        _leading = (int)(next >> 57) & 31;
-        _significant = (int)(next >> 51) & 63;
-        if (_significant == 0) _significant = 64;
-        return _leading + _significant <= 64;
+        ulong value = ValueBits;
+        bool read = XorCode.TryRead(ref _bits, ref value, ref _window);
+        ValueBits = value;
+        return read;
     }
 }

@@ -16,6 +16,9 @@ public readonly record struct XorWindow(byte Leading, byte Trailing)
     /// <summary>Bits that say of a changed value whether it opens a window.</summary>
     public const int FlagBits = 2;
 
+    /// <summary>No window yet: more leading bits than any value has, so that none fits.</summary>
+    internal static XorWindow None => new(0xFF, 0);
+
     /// <summary>Bits that are written, 1 to 64.</summary>
     public int Significant => 64 - Leading - Trailing;
 

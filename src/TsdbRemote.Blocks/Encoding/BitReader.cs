@@ -20,8 +20,23 @@ public ref struct BitReader
     /// <summary>Starts at the first bit.</summary>
     public BitReader(ReadOnlySpan<byte> source) => _source = source;
 
+    /// <summary>Goes on where another reader of the same bytes stood.</summary>
+    /// <param name="source">The bytes.</param>
+    /// <param name="position">Its <see cref="Position"/>.</param>
+    internal BitReader(ReadOnlySpan<byte> source, long position)
+    {
+        _source = source;
+        _position = position;
+    }
+
     /// <summary>True once more bits were read than there are.</summary>
     public readonly bool IsOverrun => _position > (long)_source.Length * 8;
+
+    /// <summary>Bits that are left; below 0 once more were read.</summary>
+    public readonly long Remaining => (long)_source.Length * 8 - _position;
+
+    /// <summary>Bits that were read.</summary>
+    internal readonly long Position => _position;
 
     /// <summary>The next bits, first one on top; only the upper <see cref="PeekBits"/> are meant to be looked at.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

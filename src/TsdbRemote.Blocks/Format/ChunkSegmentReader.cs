@@ -92,9 +92,6 @@ public sealed class ChunkSegmentReader : IDisposable
         foreach (FileSource segment in _segments) segment.Dispose();
     }
 
-    /// <summary>Whether an encoding is one that every reader of blocks takes.</summary>
-    internal static bool IsKnown(ChunkEncoding encoding) => encoding is ChunkEncoding.Xor or ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram;
-
     /// <summary>As the other, for many chunks in a row: <paramref name="scratch"/> is made or replaced as needed.</summary>
     internal SeriesChunk Read(in ChunkMeta meta, long rank, NativeArena arena, ref PooledBuffer? scratch)
     {
@@ -106,7 +103,7 @@ public sealed class ChunkSegmentReader : IDisposable
         int recordBytes = (int)ChunkRecord.SizeOf(length);
         if (recordBytes > record.Length) record = segment.Get(offset, recordBytes, ref scratch);
         string? problem = ChunkRecord.TryRead(record, length, out ChunkEncoding encoding);
-        if (problem is null && !IsKnown(encoding)) problem = $"chunk of encoding {(byte)encoding}, which is not known";
+        if (problem is null && !ChunkEncodings.IsKnown(encoding)) problem = $"chunk of encoding {(byte)encoding}, which is not known";
         if (problem is not null) throw segment.Corrupt(offset, problem);
         int prefix = ChunkRecord.PrefixOf(length);
         return new SeriesChunk(meta.MinTimeMs, meta.MaxTimeMs, encoding, Place(segment, offset + prefix, record.Slice(prefix, length), arena), rank);

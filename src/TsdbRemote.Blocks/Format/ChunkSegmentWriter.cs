@@ -56,7 +56,7 @@ public sealed class ChunkSegmentWriter : IDisposable
     public ulong Add(ChunkEncoding encoding, ReadOnlySpan<byte> data)
     {
         if (_finished) throw new InvalidOperationException("the segments are finished");
-        if (!ChunkSegmentReader.IsKnown(encoding)) throw new ArgumentException($"chunk of encoding {(byte)encoding}", nameof(encoding));
+        if (!ChunkEncodings.IsKnown(encoding)) throw new ArgumentException($"chunk of encoding {(byte)encoding}", nameof(encoding));
         if (data.Length < SegmentFormat.MinChunkBytes || data.Length > MaxChunkBytes)
             throw new ArgumentException($"chunk of {data.Length} bytes, {SegmentFormat.MinChunkBytes} to {MaxChunkBytes} are possible", nameof(data));
         FileAppender segment = SegmentFor(data.Length);

@@ -1,3 +1,6 @@
+using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Model;
+
 namespace TsdbRemote.Blocks.Verification;
 
 /// <summary>What stands before the samples of a histogram chunk, and rule 23 over it. Reused from chunk to chunk.</summary>
@@ -7,18 +10,19 @@ namespace TsdbRemote.Blocks.Verification;
 /// spans   varbit_uint count, then of each: varbit_uint length, varbit_int offset
 /// bounds  varbit_uint count, then of each: varbit_uint (1000 × bound + 1), or one 0 bit and 64 raw bits
 /// </code>
+/// Read here apart from <see cref="HistogramChunkFormat"/>, with numbers as wide as the bytes can say them, so that a fault of the one shows against the
+/// other and what is wrong can be named.
 /// </remarks>
 internal sealed class HistogramLayout(Findings findings)
 {
     /// <summary>The schema of custom bounds.</summary>
-    public const long CustomBounds = -53;
+    public const long CustomBounds = HistogramSchema.Custom;
 
-    // Client libraries stop at 160 and servers cut at some hundreds.
-    private const int MaxBuckets = 1 << 16;
+    private const int MaxBuckets = HistogramChunkFormat.MaxBuckets;
     private const int RawThreshold = 255;
 
-    private readonly List<BucketSpan> _positive = [];
-    private readonly List<BucketSpan> _negative = [];
+    private readonly List<RawSpan> _positive = [];
+    private readonly List<RawSpan> _negative = [];
     private readonly List<double> _bounds = [];
 
     /// <summary>Bits of the zero bucket's width.</summary>
@@ -84,10 +88,10 @@ internal sealed class HistogramLayout(Findings findings)
     public void WriteIndexes(Span<long> target)
     {
         int at = 0;
-        foreach (List<BucketSpan> spans in (ReadOnlySpan<List<BucketSpan>>)[_positive, _negative])
+        foreach (List<RawSpan> spans in (ReadOnlySpan<List<RawSpan>>)[_positive, _negative])
         {
             long index = 0;
-            foreach (BucketSpan span in spans)
+            foreach (RawSpan span in spans)
             {
                 index += span.Offset;
                 for (ulong i = 0; i < span.Length; i++) target[at++] = index++;
@@ -102,7 +106,7 @@ internal sealed class HistogramLayout(Findings findings)
         return code == 0 ? 0 : BitConverter.DoubleToUInt64Bits(Math.ScaleB(0.5, code - 243));
     }
 
-    private static bool TryReadSpans(ref BitCursor bits, List<BucketSpan> spans, out long buckets)
+    private static bool TryReadSpans(ref BitCursor bits, List<RawSpan> spans, out long buckets)
     {
         spans.Clear();
         buckets = 0;
@@ -111,7 +115,7 @@ internal sealed class HistogramLayout(Findings findings)
         for (ulong i = 0; i < count; i++)
         {
             ulong length = bits.ReadVarbitUint();
-            spans.Add(new BucketSpan(length, bits.ReadVarbitInt()));
+            spans.Add(new RawSpan(length, bits.ReadVarbitInt()));
             buckets = length > MaxBuckets ? MaxBuckets + 1 : Math.Min(buckets + (long)length, MaxBuckets + 1);
         }
 
@@ -133,7 +137,7 @@ internal sealed class HistogramLayout(Findings findings)
 
     private void CheckSchema(in ChunkPlace place)
     {
-        if (Schema is not ((>= -4 and <= 8) or CustomBounds))
+        if (Schema != (int)Schema || !HistogramSchema.IsValid((int)Schema))
             findings.Error(23, place.File, place.Offset, $"{place.Series} has schema {Schema}; -4 to 8 and {CustomBounds} are known");
         if (Schema != CustomBounds) return;
         if (_negative.Count > 0) findings.Error(23, place.File, place.Offset, $"{place.Series} has custom bounds and negative spans");
@@ -151,7 +155,7 @@ internal sealed class HistogramLayout(Findings findings)
         }
     }
 
-    private void CheckSpans(List<BucketSpan> spans, string side, in ChunkPlace place)
+    private void CheckSpans(List<RawSpan> spans, string side, in ChunkPlace place)
     {
         for (int i = 0; i < spans.Count; i++)
         {
@@ -161,5 +165,5 @@ internal sealed class HistogramLayout(Findings findings)
         }
     }
 
-    private readonly record struct BucketSpan(ulong Length, long Offset);
+    private readonly record struct RawSpan(ulong Length, long Offset);
 }

@@ -1,21 +1,15 @@
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Verification;
 
 /// <summary>Decodes a histogram or float histogram chunk: rules 19, 20 and 23 to 26. Keeps scratch memory between chunks.</summary>
 /// <remarks>
-/// <code>
-/// be16 count │ flags u8: 10 reset · 01 no reset · 11 gauge · 00 unknown, six zero bits │ layout │ samples
-/// sample 0   time varbit_int │ count │ zero count │ sum 64 raw │ buckets
-/// sample n   time dod varbit_int │ count │ zero count │ sum XOR │ buckets, unless the sum is the stale marker
-///   integer  count and zero count varbit_uint, buckets varbit_int (difference to the left neighbour); later each as varbit_int dod
-///   float    each 64 raw; later each XOR with a window of its own
-/// </code>
+/// The layout is drawn at <see cref="HistogramChunkFormat"/>. It is read here by code of its own, bit by bit, so that a fault of the reader that serves queries
+/// shows against this one; limits and names are shared.
 /// </remarks>
 internal sealed class HistogramRules(Findings findings)
 {
-    private const int HeaderBytes = sizeof(ushort) + 1;
-    private const int GaugeFlags = 0b11;
     private const int Count = 0;
     private const int Zero = 1;
     private const int FirstBucket = 2;
@@ -35,19 +29,19 @@ internal sealed class HistogramRules(Findings findings)
     /// <returns>Null if it cannot be decoded.</returns>
     public ChunkFacts? Check(ReadOnlySpan<byte> data, int count, bool isFloat, in ChunkPlace place, ValueChecksumBuilder? values)
     {
-        if (data.Length < HeaderBytes)
+        if (data.Length < HistogramChunkFormat.HeaderBytes)
         {
             findings.Error(19, place.File, place.Offset, $"the histogram chunk of {place.Series} has no flags");
             return null;
         }
 
-        byte flags = data[HeaderBytes - 1];
-        if ((flags & 0x3F) != 0) findings.Error(26, place.File, place.Offset, $"flags of {place.Series} are {flags:x2}; the low six bits must be 0");
-        BitCursor bits = new(data[HeaderBytes..]);
+        byte flags = data[HistogramChunkFormat.FlagsAt];
+        if ((flags & ~HistogramChunkFormat.FlagsMask) != 0) findings.Error(26, place.File, place.Offset, $"flags of {place.Series} are {flags:x2}; the low six bits must be 0");
+        BitCursor bits = new(data[HistogramChunkFormat.HeaderBytes..]);
         if (!_layout.TryRead(ref bits, isFloat ? 64 : 1, place)) return null;
         _isFloat = isFloat;
         if (_numbers.Length < FirstBucket + _layout.BucketCount) _numbers = new HistogramNumber[FirstBucket + _layout.BucketCount];
-        return Samples(ref bits, count, isGauge: flags >> 6 == GaugeFlags, place, values);
+        return Samples(ref bits, count, isGauge: (flags & HistogramChunkFormat.FlagsMask) == (byte)HistogramChunkFlags.Gauge, place, values);
     }
 
     private ChunkFacts? Samples(ref BitCursor bits, int count, bool isGauge, in ChunkPlace place, ValueChecksumBuilder? values)

@@ -13,8 +13,7 @@ namespace TsdbRemote.Storage.BlockStorage;
 /// <summary>What became of a block found in <c>blocks/</c> that the manifest does not name.</summary>
 /// <param name="Reader">The open block, if it may be adopted.</param>
 /// <param name="Problem">Why it may not be; null if it may.</param>
-/// <param name="IsUnsupported">It is whole, but holds what this version cannot serve: it stays where it is.</param>
-public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsUnsupported);
+public sealed record ForeignBlock(BlockReader? Reader, string? Problem);
 
 /// <summary>The directory <c>blocks/</c>: opens, verifies, quarantines and removes blocks. Never touches the manifest.</summary>
 /// <remarks>
@@ -226,20 +225,18 @@ public sealed class BlockStore
     public ForeignBlock Examine(string ulid, CancellationToken cancel)
     {
         bool hasChunks = _files.List(_paths.Block(ulid)).Any(static entry => entry is { IsDirectory: true, Name: SegmentFormat.DirectoryName });
-        if (!hasChunks) return new ForeignBlock(null, $"{SegmentFormat.DirectoryName} is no directory in it", IsUnsupported: false);
+        if (!hasChunks) return new ForeignBlock(null, $"{SegmentFormat.DirectoryName} is no directory in it");
 
         // Times are what their sender said: the store takes samples of any, so a block of it that comes back may hold them.
         BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), new BlockVerifyOptions { CheckTimeUnits = false }, cancel);
-        if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString(), IsUnsupported: false);
-        if (report.Counts.HistogramSamples > 0)
-            return new ForeignBlock(null, $"it holds {report.Counts.HistogramSamples} native histograms, which this version does not serve", IsUnsupported: true);
+        if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString());
         try
         {
-            return new ForeignBlock(OpenBlock(ulid), null, IsUnsupported: false);
+            return new ForeignBlock(OpenBlock(ulid), null);
         }
         catch (CorruptFileException corrupt)
         {
-            return new ForeignBlock(null, corrupt.Message, IsUnsupported: false);
+            return new ForeignBlock(null, corrupt.Message);
         }
     }
 

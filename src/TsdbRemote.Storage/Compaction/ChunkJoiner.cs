@@ -8,8 +8,8 @@ namespace TsdbRemote.Storage.Compaction;
 
 /// <summary>Makes full chunks of small ones, among the chunks that one series has in one window.</summary>
 /// <remarks>
-/// What it does:  small float chunks that follow each other are decoded and encoded as one run, where that saves a chunk. What is full goes over
-///                byte for byte, and so does what is no float chunk.
+/// What it does:  small chunks of one kind that follow each other are decoded and encoded as one run, where that saves a chunk. What is full goes over
+///                byte for byte. Of histograms <see cref="HistogramChunkJoin"/> says what is small.
 /// Promise:       two float chunks that follow each other hold more samples together than one chunk may; so chunks are more than half full on average.
 ///                No chunk is encoded again for nothing: doing it twice changes nothing more.
 /// Why not more:  to fill a chunk from the full one behind it would move every boundary up to the window's end, and have each merge encode everything
@@ -30,6 +30,14 @@ internal sealed class ChunkJoiner
         int start = 0;
         while (start < chunks.Length)
         {
+            int histograms = HistogramChunkJoin.RunOf(chunks[start..]);
+            if (histograms > 0)
+            {
+                HistogramChunkJoin.Join(chunks.Slice(start, histograms), arena, output);
+                start += histograms;
+                continue;
+            }
+
             int end = start;
             long samples = 0;
             while (end < chunks.Length && IsSmall(chunks[end])) samples += SSTableFormat.SamplesOf(chunks[end++].Data.Span);

@@ -8,8 +8,8 @@ namespace TsdbRemote.Storage.Compaction;
 
 /// <summary>Packs the merged chunks of one series for a block, as <see cref="ChunkEncodingChoice"/> says.</summary>
 /// <remarks>
-/// Float chunks that follow each other are decoded and encoded as one run, so that the small chunks of several flushes become full ones. What is
-/// no float chunk goes over as it is. Use: <see cref="Pack"/> series by series. Not thread-safe.
+/// Float chunks that follow each other are decoded and encoded as one run, so that the small chunks of several flushes become full ones. So are small
+/// chunks of histograms (<see cref="HistogramChunkJoin"/>); full ones go over as they are. Use: <see cref="Pack"/> series by series. Not thread-safe.
 /// </remarks>
 internal sealed class ChunkPacker : IDisposable
 {
@@ -40,19 +40,16 @@ internal sealed class ChunkPacker : IDisposable
         }
 
         _packed.Clear();
-        foreach (ref readonly SeriesChunk chunk in chunks)
+        while (!chunks.IsEmpty)
         {
-            if (chunk.Encoding == ChunkEncoding.Xor)
-            {
-                ChunkMerge.Decode(chunk, _samples);
-                continue;
-            }
-
-            EncodeRun(chunk.Rank);
-            _packed.Add(chunk);
+            int run = 0;
+            while (run < chunks.Length && chunks[run].Encoding == ChunkEncoding.Xor) ChunkMerge.Decode(chunks[run++], _samples);
+            if (run > 0) EncodeRun(chunks[run - 1].Rank);
+            else if ((run = HistogramChunkJoin.RunOf(chunks)) > 0) HistogramChunkJoin.Join(chunks[..run], _arena, _packed);
+            else _packed.Add(chunks[run++]);
+            chunks = chunks[run..];
         }
 
-        EncodeRun(chunks[^1].Rank);
         return CollectionsMarshal.AsSpan(_packed);
     }
 

@@ -7,9 +7,9 @@ using TsdbRemote.Storage.Options;
 
 namespace TsdbRemote.Storage.Compaction;
 
-/// <summary>Makes full chunks of small float chunks that follow each other; every other chunk goes over as it is, byte for byte.</summary>
+/// <summary>Makes full chunks of small ones of one kind that follow each other; every other chunk goes over as it is, byte for byte.</summary>
 /// <remarks>
-/// Small is what is less than half full by samples and by bytes, so a sample is encoded anew about once each time that ranges grow beyond its chunk, and
+/// Small is what is less than half full by samples and by bytes (of histograms: see <see cref="HistogramChunkJoin"/>), so a sample is encoded anew about once each time that ranges grow beyond its chunk, and
 /// not again once that is half full. A join may span any time: chunks of blocks need not end with a window.
 /// Use: <see cref="Join"/> series by series. Not thread-safe.
 /// </remarks>
@@ -42,10 +42,18 @@ internal sealed class SmallChunkJoiner : IDisposable
         _joined.Clear();
         while (!chunks.IsEmpty)
         {
-            int run = 0;
-            while (run < chunks.Length && IsSmall(chunks[run])) run++;
-            if (run > 1) JoinRun(chunks[..run]);
-            else _joined.Add(chunks[0]);
+            int run = HistogramChunkJoin.RunOf(chunks);
+            if (run > 0)
+            {
+                HistogramChunkJoin.Join(chunks[..run], _arena, _joined);
+            }
+            else
+            {
+                while (run < chunks.Length && IsSmall(chunks[run])) run++;
+                if (run > 1) JoinRun(chunks[..run]);
+                else _joined.Add(chunks[0]);
+            }
+
             chunks = chunks[Math.Max(run, 1)..];
         }
 

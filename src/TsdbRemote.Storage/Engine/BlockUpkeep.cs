@@ -20,8 +20,6 @@ namespace TsdbRemote.Storage.Engine;
 /// </remarks>
 internal sealed class BlockUpkeep
 {
-    private const string Unsupported = "unsupported ";
-
     // A directory that stays above its size is said so once an hour: rounds come every 30 s.
     private const int RoundsPerWarning = 120;
 
@@ -219,10 +217,8 @@ internal sealed class BlockUpkeep
     {
         string looks = _store.Fingerprint(ulid);
         string? before = _refused.GetValueOrDefault(ulid);
-        if (before == Unsupported + looks) return false;
         ForeignBlock found = _store.Examine(ulid, cancel);
         if (found.Reader is { } reader) TakeIn(new StoredBlock(BlockEntry.Of(reader.Meta, rank: 0), reader));
-        else if (found.IsUnsupported) Refuse(ulid, Unsupported + looks, found.Problem!);
         else if (before != looks) _refused[ulid] = looks;
         else Quarantine(ulid, found.Problem!);
         return found.Reader is not null || !_refused.ContainsKey(ulid);
@@ -265,12 +261,6 @@ internal sealed class BlockUpkeep
         _unreadable.Remove(block.Entry.Ulid);
         EngineCounters.Add(ref _counters.BlocksAdopted, 1);
         Log.BlockAdopted(_log, block.Entry.Ulid, block.Reader.Meta.Stats.Series, block.Reader.Meta.Stats.Samples, block.Reader.Bytes);
-    }
-
-    private void Refuse(string ulid, string looks, string problem)
-    {
-        _refused[ulid] = looks;
-        _damaged($"block {ulid} is not served: {problem}; it stays in blocks/");
     }
 
     private void Quarantine(string ulid, string problem)

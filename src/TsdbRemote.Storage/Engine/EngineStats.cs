@@ -12,6 +12,7 @@ internal sealed class EngineCounters
     public long SamplesDuplicate;
     public long SamplesReplaced;
     public long SamplesOutOfOrder;
+    public long HistogramsWritten;
     public long SeriesCreated;
     public long Flushes;
     public long FlushErrors;
@@ -109,9 +110,10 @@ public sealed record WindowStats(long StartMs, ImmutableArray<WindowLevelStats> 
 /// <param name="Bytes">Chunk bytes and state.</param>
 /// <param name="Series">Series in it.</param>
 /// <param name="Samples">Samples in it.</param>
+/// <param name="Histograms">Those of them that are native histograms.</param>
 /// <param name="MinTimeMs">Oldest sample, ms; meaningless without samples.</param>
 /// <param name="MaxTimeMs">Newest sample, ms; meaningless without samples.</param>
-public sealed record MemTableStats(long Segment, bool Active, long Bytes, long Series, long Samples, long MinTimeMs, long MaxTimeMs);
+public sealed record MemTableStats(long Segment, bool Active, long Bytes, long Series, long Samples, long Histograms, long MinTimeMs, long MaxTimeMs);
 
 /// <summary>One block, for people.</summary>
 /// <param name="Ulid">Its name.</param>
@@ -166,6 +168,9 @@ public sealed record EngineStats
 
     /// <summary>Samples that came behind a newer one of their series.</summary>
     public required long SamplesOutOfOrder { get; init; }
+
+    /// <summary>Native histograms among the samples that were stored, there already, or put in another's place.</summary>
+    public required long HistogramsWritten { get; init; }
 
     /// <summary>Refused samples by reason.</summary>
     public required IReadOnlyDictionary<RejectionReason, long> SamplesRejected { get; init; }

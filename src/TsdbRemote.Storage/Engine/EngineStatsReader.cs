@@ -34,6 +34,7 @@ internal static class EngineStatsReader
                 SamplesDuplicate = Interlocked.Read(ref counters.SamplesDuplicate),
                 SamplesReplaced = Interlocked.Read(ref counters.SamplesReplaced),
                 SamplesOutOfOrder = Interlocked.Read(ref counters.SamplesOutOfOrder),
+                HistogramsWritten = Interlocked.Read(ref counters.HistogramsWritten),
                 SamplesRejected = ByKey<RejectionReason>(counters.Rejected),
                 SeriesCreated = Interlocked.Read(ref counters.SeriesCreated),
                 Series = state.Dictionary.Count,
@@ -121,7 +122,7 @@ internal static class EngineStatsReader
             new WindowLevelStats(level.Key, level.Count(), level.Sum(static run => run.Tables.Length), level.Sum(run => run.BytesIn(start))))]))];
 
     private static MemTableStats Of(MemTable memTable, bool active) => new(
-        memTable.Segment, active, memTable.Bytes, memTable.SeriesCount, memTable.SampleCount, memTable.MinTimeMs, memTable.MaxTimeMs);
+        memTable.Segment, active, memTable.Bytes, memTable.SeriesCount, memTable.SampleCount, memTable.HistogramCount, memTable.MinTimeMs, memTable.MaxTimeMs);
 
     private static LevelCompactions Of(int level, LevelCounters counters) => new(
         level, Interlocked.Read(ref counters.Count), Interlocked.Read(ref counters.Errors), TimeSpan.FromTicks(Interlocked.Read(ref counters.Ticks)).TotalSeconds,

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
@@ -21,6 +22,16 @@ internal sealed record IngestSettings(
 /// <param name="Report">The answer.</param>
 /// <param name="Committed">Completes when everything of it in the log is durable as configured.</param>
 internal readonly record struct PendingWrite(WriteReport Report, Task Committed);
+
+/// <summary>What became of a request.</summary>
+internal struct WriteCounts
+{
+    /// <summary>Its floats.</summary>
+    public AppendCounts Samples;
+
+    /// <summary>Its histograms.</summary>
+    public AppendCounts Histograms;
+}
 
 /// <summary>One request: resolve, decide, log, append. Replay of the log enters here too.</summary>
 /// <remarks>
@@ -77,12 +88,12 @@ internal sealed class Ingest
         SeriesDictionary dictionary = memTables.Active.Dictionary;
         _resolver.Resolve(scratch, dictionary, latestMs);
         ReadOnlySpan<Sample> samples = batch.Samples;
-        if (_filter.LooksAtHistory || (batch.SampleCount > 0 && batch.MaxTimeMs > latestMs))
-            samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
+        if (_filter.LooksAtHistory || batch.MaxTimeMs > latestMs) samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
+        if (_filter.LooksAtHistory) _filter.FilterHistograms(scratch, dictionary, memTables.NewestFirst);
 
-        var winners = new WinnerLog(dictionary, wal, nowMs);
+        var winners = new WinnerLog(dictionary, wal, nowMs, batch);
         Task committed = _settings.RejectConflicts
-            ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out AppendCounts counts)
+            ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out WriteCounts counts)
             : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
         if (_filter.LooksAtHistory) SampleFilter.Remember(scratch, dictionary);
         Count(scratch, counts);
@@ -90,7 +101,7 @@ internal sealed class Ingest
     }
 
     /// <summary>Replays one record of the log into the MemTable of its segment.</summary>
-    /// <returns>Samples in it, or -1 if the record does not decode.</returns>
+    /// <returns>Samples in it, or -1 if the record does not decode, or holds a histogram that cannot be stored.</returns>
     public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
     {
         scratch.Reset();
@@ -102,16 +113,26 @@ internal sealed class Ingest
             WriteBatch batch = scratch.Batch;
             ReadOnlySpan<SeriesEntry> entries = batch.Series;
             Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
+            int histogram = 0;
+            bool isWhole = true;
             for (int i = 0; i < entries.Length; i++)
             {
-                bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount > 0;
+                bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount + entries[i].HistogramCount > 0;
                 uint ordinal = stored ? _resolver.ResolveAccepted(scratch, memTable.Dictionary, batch.LabelsOf(entries[i])) : ResolvedSeries.Skip;
                 resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entries[i].FirstSample, SampleCount = entries[i].SampleCount };
+                for (int end = histogram + entries[i].HistogramCount; histogram < end; histogram++)
+                {
+                    HistogramEntry found = batch.Histograms[histogram];
+                    isWhole &= found.IsValid || ordinal == ResolvedSeries.Skip;
+                    if (found.IsValid && ordinal != ResolvedSeries.Skip) scratch.Histograms.Add(new ResolvedHistogram(ordinal, i, histogram, found.TimeMs));
+                }
             }
 
-            AppendCounts counts = default;
-            memTable.Append(resolved, batch.Samples, sequence, ref counts, winners: null, outcomes: default);
-            return counts.Stored + counts.Duplicates + counts.Replaced;
+            WriteCounts counts = default;
+            Append(scratch, resolved, batch.Samples, sequence, memTable, winners: null, ref counts);
+
+            // What was accepted once must not be lost to a rule of today: what fits no chunk is kept for people, with its record.
+            return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
         }
     }
 
@@ -129,25 +150,39 @@ internal sealed class Ingest
 
     private static Task LogThenAppend(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
-        WriteAheadLog wal, WinnerLog winners, out AppendCounts counts)
+        WriteAheadLog wal, WinnerLog winners, out WriteCounts counts)
     {
         counts = default;
         ReadOnlySpan<ResolvedSeries> resolved = scratch.Resolved(scratch.Batch.Series.Length);
         WalTicket? ticket = Log(scratch, resolved, samples, kind, body, nowMs, wal);
         if (ticket is null) return Task.CompletedTask;
-        active.Append(resolved, samples, ticket.Value.Sequence, ref counts, winners, outcomes: default);
+        Append(scratch, resolved, samples, ticket.Value.Sequence, active, winners, ref counts);
         return ticket.Value.Committed;
+    }
+
+    private static void Append(
+        WriteScratch scratch, ReadOnlySpan<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, ulong sequence, MemTable memTable,
+        WinnerLog? winners, ref WriteCounts counts)
+    {
+        memTable.Append(resolved, samples, sequence, ref counts.Samples, winners, outcomes: default);
+        if (scratch.Histograms.Count == 0) return;
+        ReadOnlySpan<ResolvedHistogram> histograms = CollectionsMarshal.AsSpan(scratch.Histograms);
+        memTable.AppendHistograms(histograms, scratch.Batch, sequence, ref counts.Histograms, winners, outcomes: default);
     }
 
     private static Task AppendThenLog(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
-        WriteAheadLog wal, WinnerLog winners, out AppendCounts counts)
+        WriteAheadLog wal, WinnerLog winners, out WriteCounts counts)
     {
         counts = default;
         Span<ResolvedSeries> resolved = scratch.Resolved(scratch.Batch.Series.Length);
         Span<AppendOutcome> outcomes = scratch.Outcomes(samples.Length);
-        active.Append(resolved, samples, sequence: 0, ref counts, winners, outcomes);
-        if (counts.Conflicts > 0) samples = WithoutConflicts(scratch, resolved, samples, outcomes, active);
+        active.Append(resolved, samples, sequence: 0, ref counts.Samples, winners, outcomes);
+        if (counts.Samples.Conflicts > 0) samples = WithoutConflicts(scratch, resolved, samples, outcomes, active);
+        Span<ResolvedHistogram> histograms = CollectionsMarshal.AsSpan(scratch.Histograms);
+        outcomes = scratch.Outcomes(histograms.Length);
+        active.AppendHistograms(histograms, scratch.Batch, sequence: 0, ref counts.Histograms, winners, outcomes);
+        if (counts.Histograms.Conflicts > 0) DropConflicts(scratch, outcomes, active.Dictionary);
         return Log(scratch, resolved, samples, kind, body, nowMs, wal)?.Committed ?? Task.CompletedTask;
     }
 
@@ -156,14 +191,20 @@ internal sealed class Ingest
         WriteScratch scratch, ReadOnlySpan<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body,
         long nowMs, WriteAheadLog wal)
     {
-        if (!scratch.Rejections.Any && scratch.Batch.SampleCount > 0) return wal.Enqueue(kind, body, nowMs);
+        if (!scratch.Rejections.Any && scratch.Batch.SampleCount + scratch.Batch.HistogramCount > 0) return wal.Enqueue(kind, body, nowMs);
         body.Dispose();
         using PooledBuffer accepted = PooledBuffer.Rent(4096);
+        using PooledBuffer run = PooledBuffer.Rent(4096);
+        int histogram = 0;
         for (int i = 0; i < resolved.Length; i++)
         {
-            if (resolved[i].Ordinal == ResolvedSeries.Skip) continue;
-            ReadOnlySpan<byte> labels = scratch.Batch.LabelsOf(scratch.Batch.Series[i]);
-            RemoteWriteV1.EncodeSeries(accepted, labels, samples.Slice(resolved[i].FirstSample, resolved[i].SampleCount));
+            run.SetLength(0);
+            for (; histogram < scratch.Histograms.Count && scratch.Histograms[histogram].Series == i; histogram++)
+                RemoteWriteV1.EncodeHistogram(run, scratch.Batch.HistogramMessage(scratch.Histograms[histogram].Index));
+            bool hasFloats = resolved[i].Ordinal != ResolvedSeries.Skip && resolved[i].SampleCount > 0;
+            if (!hasFloats && run.Length == 0) continue;
+            ReadOnlySpan<Sample> floats = hasFloats ? samples.Slice(resolved[i].FirstSample, resolved[i].SampleCount) : [];
+            RemoteWriteV1.EncodeSeries(accepted, scratch.Batch.LabelsOf(scratch.Batch.Series[i]), floats, run.Span);
         }
 
         return accepted.Length == 0 ? null : wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(accepted.Span), nowMs);
@@ -196,20 +237,35 @@ internal sealed class Ingest
         return kept.ToArray();
     }
 
-    private static WriteReport Report(WriteScratch scratch, in AppendCounts counts)
+    private static void DropConflicts(WriteScratch scratch, ReadOnlySpan<AppendOutcome> outcomes, SeriesDictionary dictionary)
     {
-        long accepted = counts.Stored + counts.Duplicates + counts.Replaced;
-        if (!scratch.Rejections.Any) return new WriteReport(WriteStatus.Written, accepted, 0, 0, null, 0);
-        string message = scratch.Rejections.Message(accepted, scratch.Batch.SampleCount + scratch.Batch.HistogramCount);
-        return new WriteReport(WriteStatus.Rejected, accepted, 0, 0, message, 0);
+        int kept = 0;
+        for (int i = 0; i < scratch.Histograms.Count; i++)
+        {
+            ResolvedHistogram histogram = scratch.Histograms[i];
+            if (outcomes[i] != AppendOutcome.Conflict) scratch.Histograms[kept++] = histogram;
+            else if (scratch.Rejections.Add(RejectionReason.Conflict, 1))
+                scratch.Rejections.Explain(SampleErrors.HistogramConflict(dictionary.LabelsOf(histogram.Ordinal)), 1);
+        }
+
+        scratch.Histograms.RemoveRange(kept, scratch.Histograms.Count - kept);
     }
 
-    private void Count(WriteScratch scratch, in AppendCounts counts)
+    private static WriteReport Report(WriteScratch scratch, in WriteCounts counts)
     {
-        EngineCounters.Add(ref _counters.SamplesStored, counts.Stored);
-        EngineCounters.Add(ref _counters.SamplesDuplicate, counts.Duplicates);
-        EngineCounters.Add(ref _counters.SamplesReplaced, counts.Replaced);
-        EngineCounters.Add(ref _counters.SamplesOutOfOrder, counts.OutOfOrder);
+        (long samples, long histograms) = (counts.Samples.Accepted, counts.Histograms.Accepted);
+        if (!scratch.Rejections.Any) return new WriteReport(WriteStatus.Written, samples, histograms, 0, null, 0);
+        string message = scratch.Rejections.Message(samples + histograms, scratch.Batch.SampleCount + scratch.Batch.HistogramCount);
+        return new WriteReport(WriteStatus.Rejected, samples, histograms, 0, message, 0);
+    }
+
+    private void Count(WriteScratch scratch, in WriteCounts counts)
+    {
+        EngineCounters.Add(ref _counters.SamplesStored, counts.Samples.Stored + counts.Histograms.Stored);
+        EngineCounters.Add(ref _counters.SamplesDuplicate, counts.Samples.Duplicates + counts.Histograms.Duplicates);
+        EngineCounters.Add(ref _counters.SamplesReplaced, counts.Samples.Replaced + counts.Histograms.Replaced);
+        EngineCounters.Add(ref _counters.SamplesOutOfOrder, counts.Samples.OutOfOrder + counts.Histograms.OutOfOrder);
+        EngineCounters.Add(ref _counters.HistogramsWritten, counts.Histograms.Accepted);
         if (!scratch.Rejections.Any) return;
         for (int reason = 0; reason < _counters.Rejected.Length; reason++)
             EngineCounters.Add(ref _counters.Rejected[reason], scratch.Rejections.SamplesOf((RejectionReason)reason));
@@ -217,19 +273,28 @@ internal sealed class Ingest
 }
 
 /// <summary>Logs a sample again that won against a record with a higher sequence, so that replay answers as the live process did.</summary>
-internal sealed class WinnerLog(SeriesDictionary dictionary, WriteAheadLog wal, long nowMs) : IWinnerLog
+internal sealed class WinnerLog(SeriesDictionary dictionary, WriteAheadLog wal, long nowMs, WriteBatch batch) : IWinnerLog
 {
     private List<Task>? _commits;
 
-    public ulong LogWinner(uint ordinal, Sample sample)
+    public ulong LogWinner(uint ordinal, Sample sample) => Enqueue(ordinal, [sample], []);
+
+    public ulong LogWinner(uint ordinal, int histogram)
     {
-        using PooledBuffer raw = PooledBuffer.Rent(512);
-        RemoteWriteV1.EncodeSeries(raw, dictionary.LabelsOf(ordinal), [sample]);
-        WalTicket ticket = wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(raw.Span), nowMs);
-        (_commits ??= []).Add(ticket.Committed);
-        return ticket.Sequence;
+        using PooledBuffer field = PooledBuffer.Rent(512);
+        RemoteWriteV1.EncodeHistogram(field, batch.HistogramMessage(histogram));
+        return Enqueue(ordinal, [], field.Span);
     }
 
     /// <summary>The request's commit, and that of each winner.</summary>
     public Task WithRecords(Task committed) => _commits is null ? committed : Task.WhenAll([committed, .. _commits]);
+
+    private ulong Enqueue(uint ordinal, ReadOnlySpan<Sample> samples, ReadOnlySpan<byte> histogram)
+    {
+        using PooledBuffer raw = PooledBuffer.Rent(512);
+        RemoteWriteV1.EncodeSeries(raw, dictionary.LabelsOf(ordinal), samples, histogram);
+        WalTicket ticket = wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(raw.Span), nowMs);
+        (_commits ??= []).Add(ticket.Committed);
+        return ticket.Sequence;
+    }
 }

@@ -21,7 +21,7 @@ public enum RejectionReason
     /// <summary>Another value at the same time exists, and the first one stays.</summary>
     Conflict,
 
-    /// <summary>Native histograms are not stored yet.</summary>
+    /// <summary>A native histogram contradicts itself.</summary>
     Histogram,
 
     /// <summary>A limit on the number of series is reached.</summary>

@@ -15,16 +15,21 @@ internal static class SampleErrors
 
     public static string TooOld(ReadOnlySpan<byte> labels) => $"too old sample for series {Labels.Print(labels, MaxLabelChars)}";
 
-    public static string Histogram(ReadOnlySpan<byte> labels) =>
-        $"native histograms are not supported by this version for series {Labels.Print(labels, MaxLabelChars)}";
+    public static string Histogram(ReadOnlySpan<byte> labels, string problem) => $"{problem} for series {Labels.Print(labels, MaxLabelChars)}";
 
+    /// <param name="labels">Of the series.</param>
+    /// <param name="timeMs">The time that both have, ms.</param>
+    /// <param name="existing">The float that stays; null if it is a histogram.</param>
+    /// <param name="given">The float that is refused.</param>
     public static string Conflict(ReadOnlySpan<byte> labels, long timeMs, ulong? existing, ulong given)
     {
-        string values = existing is { } bits
-            ? string.Create(CultureInfo.InvariantCulture, $" {timeMs}; overrides not allowed: existing {Number(bits)}, new value {Number(given)}")
-            : "";
-        return $"duplicate sample for timestamp{values} for series {Labels.Print(labels, MaxLabelChars)}";
+        string stays = existing is { } bits ? Number(bits) : "is a histogram";
+        string text = string.Create(
+            CultureInfo.InvariantCulture, $"duplicate sample for timestamp {timeMs}; overrides not allowed: existing {stays}, new value {Number(given)}");
+        return $"{text} for series {Labels.Print(labels, MaxLabelChars)}";
     }
+
+    public static string HistogramConflict(ReadOnlySpan<byte> labels) => $"duplicate sample for timestamp for series {Labels.Print(labels, MaxLabelChars)}";
 
     private static string Number(ulong bits) => BitConverter.UInt64BitsToDouble(bits).ToString("R", CultureInfo.InvariantCulture);
 }

@@ -56,6 +56,14 @@ internal sealed class SampleFilter
         return CollectionsMarshal.AsSpan(scratch.Kept);
     }
 
+    /// <summary>Drops the histograms that do not pass; asked for only if <see cref="LooksAtHistory"/>.</summary>
+    /// <remarks>After the floats: of one request they come first, as in Prometheus.</remarks>
+    /// <param name="scratch">Resolved; refusals go into its log.</param>
+    /// <param name="dictionary">By which it was resolved; remembers newest times.</param>
+    /// <param name="memTables">Where existing values are looked for, newest first.</param>
+    public void FilterHistograms(WriteScratch scratch, SeriesDictionary dictionary, IEnumerable<MemTable> memTables) =>
+        scratch.Histograms.RemoveAll(histogram => !Passes(scratch, dictionary, histogram, memTables));
+
     /// <summary>Remembers the newest times of a request, once the log has it: one that was turned away must find its series as it was when it comes again.</summary>
     public static void Remember(WriteScratch scratch, SeriesDictionary dictionary)
     {
@@ -71,31 +79,48 @@ internal sealed class SampleFilter
             return false;
         }
 
-        if (!LooksAtHistory) return true;
-        if (!scratch.Newest.TryGetValue(ordinal, out long newest)) newest = dictionary.NewestTimeMs(ordinal);
-        if (newest == long.MinValue || sample.TimeMs > newest)
-        {
-            scratch.Newest[ordinal] = sample.TimeMs;
-            return true;
-        }
-
+        if (!LooksAtHistory || IsNewest(scratch, dictionary, ordinal, sample.TimeMs, out long newest)) return true;
         Sample? existing = Find(dictionary, ordinal, sample.TimeMs, memTables);
         if (existing == sample) return true;
-        if (sample.TimeMs < newest && IsTooOld(sample.TimeMs, newest))
-        {
-            if (log.Add(RejectionReason.OutOfOrder, 1))
-            {
-                ReadOnlySpan<byte> labels = dictionary.LabelsOf(ordinal);
-                log.Explain(_windowMs == 0 ? SampleErrors.OutOfOrder(labels) : SampleErrors.TooOld(labels), 1);
-            }
+        if (RefusesAge(log, dictionary, ordinal, sample.TimeMs, newest)) return false;
+        if (!_rejectConflicts) return true;
+        if (existing is null && !FindHistogram(scratch, dictionary, ordinal, sample.TimeMs, memTables)) return true;
+        if (log.Add(RejectionReason.Conflict, 1))
+            log.Explain(SampleErrors.Conflict(dictionary.LabelsOf(ordinal), sample.TimeMs, existing?.ValueBits, sample.ValueBits), 1);
+        return false;
+    }
 
-            return false;
+    private bool Passes(WriteScratch scratch, SeriesDictionary dictionary, in ResolvedHistogram given, IEnumerable<MemTable> memTables)
+    {
+        if (IsNewest(scratch, dictionary, given.Ordinal, given.TimeMs, out long newest)) return true;
+        bool isTaken = FindHistogram(scratch, dictionary, given.Ordinal, given.TimeMs, memTables);
+        if (isTaken && scratch.Existing.SaysTheSameAs(scratch.Batch.HistogramAt(given.Index))) return true;
+        if (RefusesAge(scratch.Rejections, dictionary, given.Ordinal, given.TimeMs, newest)) return false;
+        if (!_rejectConflicts || (!isTaken && Find(dictionary, given.Ordinal, given.TimeMs, memTables) is null)) return true;
+        if (scratch.Rejections.Add(RejectionReason.Conflict, 1))
+            scratch.Rejections.Explain(SampleErrors.HistogramConflict(dictionary.LabelsOf(given.Ordinal)), 1);
+        return false;
+    }
+
+    /// <summary>True if the series has nothing as new, of either kind; the time is then remembered as its newest.</summary>
+    private static bool IsNewest(WriteScratch scratch, SeriesDictionary dictionary, uint ordinal, long timeMs, out long newest)
+    {
+        if (!scratch.Newest.TryGetValue(ordinal, out newest)) newest = dictionary.NewestTimeMs(ordinal);
+        if (newest != long.MinValue && timeMs <= newest) return false;
+        scratch.Newest[ordinal] = timeMs;
+        return true;
+    }
+
+    private bool RefusesAge(RejectionLog log, SeriesDictionary dictionary, uint ordinal, long timeMs, long newest)
+    {
+        if (timeMs >= newest || !IsTooOld(timeMs, newest)) return false;
+        if (log.Add(RejectionReason.OutOfOrder, 1))
+        {
+            ReadOnlySpan<byte> labels = dictionary.LabelsOf(ordinal);
+            log.Explain(_windowMs == 0 ? SampleErrors.OutOfOrder(labels) : SampleErrors.TooOld(labels), 1);
         }
 
-        if (!_rejectConflicts || existing is null) return true;
-        if (log.Add(RejectionReason.Conflict, 1))
-            log.Explain(SampleErrors.Conflict(dictionary.LabelsOf(ordinal), sample.TimeMs, existing.Value.ValueBits, sample.ValueBits), 1);
-        return false;
+        return true;
     }
 
     // Int128 instead of a subtraction that could overflow at the ends of time.
@@ -109,5 +134,16 @@ internal sealed class SampleFilter
         }
 
         return null;
+    }
+
+    /// <summary>Copies the histogram that a reader of the MemTables sees at a time, if it is one.</summary>
+    private static bool FindHistogram(WriteScratch scratch, SeriesDictionary dictionary, uint ordinal, long timeMs, IEnumerable<MemTable> memTables)
+    {
+        foreach (MemTable memTable in memTables)
+        {
+            if (memTable.TryTranslate(dictionary, ordinal, out uint own) && memTable.TryFindHistogram(own, timeMs, scratch.Existing)) return true;
+        }
+
+        return false;
     }
 }

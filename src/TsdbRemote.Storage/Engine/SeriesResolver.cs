@@ -10,7 +10,7 @@ namespace TsdbRemote.Storage.Engine;
 /// A known series costs one comparison of its raw label bytes if it follows whom it followed the last time, else a hash more; only an unknown run
 /// is parsed, validated and sorted, and then remembered as an alias if the sender spells it its own way. Thread-safe.
 /// </remarks>
-internal sealed class SeriesResolver
+internal sealed partial class SeriesResolver
 {
     /// <summary>Series whose labels are brought near together.</summary>
     private const int Ahead = 16;
@@ -35,7 +35,8 @@ internal sealed class SeriesResolver
         WriteBatch batch = scratch.Batch;
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
         Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
-        bool anyLate = batch.SampleCount > 0 && batch.MaxTimeMs > latestMs;
+        bool anyLate = batch.MaxTimeMs > latestMs;
+        int histogram = 0;
         SenderOrder order = dictionary.SenderOrder;
         uint previous = ResolvedSeries.Skip;
         Span<ulong> hashes = stackalloc ulong[Ahead];
@@ -45,22 +46,31 @@ internal sealed class SeriesResolver
             if (i % Ahead == 0 && previous != ResolvedSeries.Skip) order.PrefetchBehind(previous, Ahead);
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = ResolvedSeries.Skip;
-            if (entry.Problem != SeriesProblem.None || entry.HistogramCount > 0 || entry.BadExemplarCount > 0) Refuse(scratch, entry);
-            if (entry.Problem == SeriesProblem.None && entry.SampleCount > 0)
+            if (entry.Problem != SeriesProblem.None || entry.BadExemplarCount > 0) Refuse(scratch, entry);
+            if (entry.Problem == SeriesProblem.None && entry.SampleCount + entry.HistogramCount > 0)
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
-                if (previous == ResolvedSeries.Skip || !order.TryFollow(previous, run, out ordinal))
+                ulong hash = 0;
+                bool follows = previous != ResolvedSeries.Skip && order.TryFollow(previous, run, out ordinal);
+                bool known = follows;
+                if (!follows)
                 {
                     if (i >= hashed) hashed = HashAhead(batch, dictionary, entries, i, hashes);
-                    ulong hash = hashes[i % Ahead];
-                    if (!dictionary.TryFind(run, hash, out ordinal))
-                        ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
-                    if (previous != ResolvedSeries.Skip && ordinal != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                    hash = hashes[i % Ahead];
+                    known = dictionary.TryFind(run, hash, out ordinal);
                 }
 
-                if (ordinal != ResolvedSeries.Skip) previous = ordinal;
+                if (entry.HistogramCount > 0) ordinal = TakeHistograms(scratch, dictionary, new HistogramSeries(i, histogram, known, ordinal, hash), latestMs);
+                else if (!known)
+                    ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
+                if (ordinal != ResolvedSeries.Skip)
+                {
+                    if (!follows && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                    previous = ordinal;
+                }
             }
 
+            histogram += entry.HistogramCount;
             resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entry.FirstSample, SampleCount = entry.SampleCount };
         }
     }
@@ -83,7 +93,7 @@ internal sealed class SeriesResolver
         int end = Math.Min(entries.Length, first - first % Ahead + Ahead);
         for (int i = first; i < end; i++)
         {
-            if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount == 0) continue;
+            if (entries[i].Problem != SeriesProblem.None || entries[i].SampleCount + entries[i].HistogramCount == 0) continue;
             ulong hash = Labels.Hash(batch.LabelsOf(entries[i]));
             hashes[i % Ahead] = hash;
             dictionary.PrefetchFind(hash);
@@ -94,17 +104,18 @@ internal sealed class SeriesResolver
 
     private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
     {
+        int samples = entry.SampleCount + entry.HistogramCount;
         LabelProblem problem = LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out string? detail);
         if (problem != LabelProblem.None)
         {
-            if (scratch.Rejections.Add(RejectionReason.Labels, entry.SampleCount))
-                scratch.Rejections.Explain(LabelErrors.Text(problem, run, detail, _labelLimits), entry.SampleCount);
+            if (scratch.Rejections.Add(RejectionReason.Labels, samples))
+                scratch.Rejections.Explain(LabelErrors.Text(problem, run, detail, _labelLimits), samples);
             return ResolvedSeries.Skip;
         }
 
         if (Add(dictionary, scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
-        if (scratch.Rejections.Add(RejectionReason.SeriesLimit, entry.SampleCount))
-            scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", entry.SampleCount);
+        if (scratch.Rejections.Add(RejectionReason.SeriesLimit, samples))
+            scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);
         return ResolvedSeries.Skip;
     }
 
@@ -140,12 +151,11 @@ internal sealed class SeriesResolver
         RejectionLog log = scratch.Rejections;
         if (entry.Problem != SeriesProblem.None)
         {
-            if (log.Add(RejectionReason.Series, entry.SampleCount)) log.Explain(RemoteWriteV2.Explain(scratch.Batch, entry), entry.SampleCount);
+            int samples = entry.SampleCount + entry.HistogramCount;
+            if (log.Add(RejectionReason.Series, samples)) log.Explain(RemoteWriteV2.Explain(scratch.Batch, entry), samples);
             return;
         }
 
-        if (entry.HistogramCount > 0 && log.Add(RejectionReason.Histogram, entry.HistogramCount))
-            log.Explain(SampleErrors.Histogram(scratch.Batch.LabelsOf(entry)), entry.HistogramCount);
         if (entry.BadExemplarCount > 0 && log.Add(RejectionReason.Exemplar, entry.BadExemplarCount))
             log.Explain(RemoteWriteV2.ExplainExemplar(scratch.Batch, entry), entry.BadExemplarCount);
     }

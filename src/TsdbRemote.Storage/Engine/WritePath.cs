@@ -187,7 +187,7 @@ internal sealed class WritePath
                 }
 
                 WriteBatch batch = scratch.Batch;
-                if (mayBeHeld && _stall.CrowdOf(batch.MinTimeMs, batch.MaxTimeMs, batch.Samples) is { } crowd)
+                if (mayBeHeld && _stall.CrowdOf(batch.MinTimeMs, batch.MaxTimeMs, batch.Samples, batch.Histograms) is { } crowd)
                 {
                     pending = default;
                     return crowd;

@@ -21,6 +21,12 @@ internal sealed class WriteScratch : IDisposable
     /// <summary>Samples that passed, where not all did.</summary>
     public List<Sample> Kept { get; } = [];
 
+    /// <summary>The request's histograms that are taken, in the order of their series.</summary>
+    public List<ResolvedHistogram> Histograms { get; } = [];
+
+    /// <summary>A histogram found in a MemTable.</summary>
+    public NativeHistogram Existing { get; } = new();
+
     /// <summary>Newest time of each series of this request, where histories are looked at.</summary>
     public Dictionary<uint, long> Newest { get; } = [];
 
@@ -48,7 +54,9 @@ internal sealed class WriteScratch : IDisposable
         Rejections.Clear();
         Kept.Clear();
         Newest.Clear();
+        Histograms.Clear();
         if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
+        if (Histograms.Capacity > 1 << 16) Histograms.Capacity = 1 << 12;
         Canonical.SetLength(0);
     }
 

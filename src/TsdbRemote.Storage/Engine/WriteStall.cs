@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -90,14 +91,16 @@ internal sealed class WriteStall
     /// <summary>The most crowded window that some of the samples go into; null if none does.</summary>
     /// <param name="minMs">No sample is before.</param>
     /// <param name="maxMs">No sample is behind.</param>
-    /// <param name="samples">All samples; looked at only where the bounds leave it open.</param>
-    public CrowdedWindow? CrowdOf(long minMs, long maxMs, ReadOnlySpan<Sample> samples)
+    /// <param name="samples">All floats; looked at only where the bounds leave it open.</param>
+    /// <param name="histograms">All histograms; looked at as the floats are.</param>
+    public CrowdedWindow? CrowdOf(long minMs, long maxMs, ReadOnlySpan<Sample> samples, ReadOnlySpan<HistogramEntry> histograms)
     {
         if (Volatile.Read(ref _crowded) is not { Crowded.IsEmpty: false } crowded) return null;
         CrowdedWindow? worst = null;
         foreach (CrowdedWindow candidate in crowded.Crowded)
         {
-            if (candidate.Tables > (worst?.Tables ?? 0) && candidate.Window.Overlaps(new TimeRange(minMs, maxMs)) && HoldsSome(candidate.Window, samples)) worst = candidate;
+            if (candidate.Tables <= (worst?.Tables ?? 0) || !candidate.Window.Overlaps(new TimeRange(minMs, maxMs))) continue;
+            if (HoldsSome(candidate.Window, samples) || HoldsSome(candidate.Window, histograms)) worst = candidate;
         }
 
         return worst;
@@ -133,6 +136,16 @@ internal sealed class WriteStall
         foreach (ref readonly Sample sample in samples)
         {
             if (window.Contains(sample.TimeMs)) return true;
+        }
+
+        return false;
+    }
+
+    private static bool HoldsSome(TimeRange window, ReadOnlySpan<HistogramEntry> histograms)
+    {
+        foreach (ref readonly HistogramEntry histogram in histograms)
+        {
+            if (window.Contains(histogram.TimeMs)) return true;
         }
 
         return false;

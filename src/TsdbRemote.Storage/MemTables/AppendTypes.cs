@@ -16,6 +16,9 @@ public enum AppendOutcome : byte
 
     /// <summary>The series holds another value at that time, and <see cref="MemTableOptions.RejectConflicts"/> keeps it.</summary>
     Conflict,
+
+    /// <summary>A histogram whose time a float holds. It is accepted, and the float is what readers see, whichever came first.</summary>
+    Overruled,
 }
 
 /// <summary>How one <see cref="MemTable"/> works; fixed for its life.</summary>
@@ -41,6 +44,13 @@ public struct ResolvedSeries
     public int SampleCount;
 }
 
+/// <summary>One histogram of a request, whose series is already found in the dictionary.</summary>
+/// <param name="Ordinal">The series' number in the dictionary.</param>
+/// <param name="Series">Index of the series in the request.</param>
+/// <param name="Index">Index of the histogram in the request.</param>
+/// <param name="TimeMs">Its time, ms.</param>
+public readonly record struct ResolvedHistogram(uint Ordinal, int Series, int Index, long TimeMs);
+
 /// <summary>What became of a request's samples. <see cref="MemTable.Append"/> adds to it.</summary>
 /// <remarks>Stored + Duplicates + Replaced + Conflicts = samples given.</remarks>
 public struct AppendCounts
@@ -51,7 +61,7 @@ public struct AppendCounts
     /// <summary>Samples that were there already, to the bit.</summary>
     public long Duplicates;
 
-    /// <summary>Samples that took another value's place.</summary>
+    /// <summary>Samples that took another value's place, and histograms that gave way to a float.</summary>
     public long Replaced;
 
     /// <summary>Samples refused because another value holds their time.</summary>
@@ -59,6 +69,9 @@ public struct AppendCounts
 
     /// <summary>Those of <see cref="Stored"/> that were older than the series' newest sample in this MemTable.</summary>
     public long OutOfOrder;
+
+    /// <summary>All that were not refused.</summary>
+    public readonly long Accepted => Stored + Duplicates + Replaced;
 }
 
 /// <summary>Logs a sample once more, so that a replay in sequence order ends with it (design §5.1).</summary>
@@ -70,4 +83,9 @@ public interface IWinnerLog
     /// <param name="sample">The sample that must win.</param>
     /// <returns>The new record's sequence, above every sequence given out before.</returns>
     ulong LogWinner(uint ordinal, Sample sample);
+
+    /// <summary>As the other, of a histogram.</summary>
+    /// <param name="ordinal">The series.</param>
+    /// <param name="histogram">Index of the histogram in the request that is being appended.</param>
+    ulong LogWinner(uint ordinal, int histogram);
 }

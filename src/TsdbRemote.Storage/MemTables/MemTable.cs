@@ -5,16 +5,17 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.MemTables;
 
-/// <summary>The samples of one log segment in memory: per series one growing chunk, finished ones, and what came out of order.</summary>
+/// <summary>The samples of one log segment in memory: per series and kind one growing chunk, finished ones, and what came out of order.</summary>
 /// <remarks>
 /// Use:       the creator holds one reference. Who reads, or keeps what <see cref="Collect"/> gave, holds one more:
 ///            <see cref="TryAcquire"/>, then <see cref="Release"/>. With the last one all native memory goes at once.
 /// Promise:   a sample is readable when <see cref="Append"/> returns, once for each time, the last arrival's value (or, with
 ///            <see cref="MemTableOptions.RejectConflicts"/>, the first one's). A chunk never crosses a window and holds at most
-///            <see cref="SamplesPerChunk"/> samples.
+///            <see cref="SamplesPerChunk"/> floats, or histograms up to where Prometheus would cut. At one time a float wins over a histogram.
 /// Layout:    series are dealt over stripes by ordinal, 16 neighbours together; each stripe has a lock, slots, states and a slab of
 ///            native memory. The garbage collector knows of no series, chunk or sample, and appending allocates nothing on its heap.
 /// Threads:   everything may be called from any thread. A call after the last release throws <see cref="ObjectDisposedException"/>.
@@ -67,6 +68,17 @@ public sealed class MemTable : IDisposable
         {
             long sum = 0;
             foreach (MemTableStripe stripe in _stripes) sum += stripe.SampleCount;
+            return sum;
+        }
+    }
+
+    /// <summary>Those of <see cref="SampleCount"/> that are histograms.</summary>
+    public long HistogramCount
+    {
+        get
+        {
+            long sum = 0;
+            foreach (MemTableStripe stripe in _stripes) sum += stripe.HistogramCount;
             return sum;
         }
     }
@@ -191,11 +203,39 @@ public sealed class MemTable : IDisposable
         }
     }
 
+    /// <summary>Appends what is accepted of a request's histograms, by the rules of the floats; at one time the float wins.</summary>
+    /// <param name="histograms">Appended in the order given.</param>
+    /// <param name="source">Gives them; called outside of all locks.</param>
+    /// <param name="sequence">Sequence of the request's log record.</param>
+    /// <param name="counts">Added to.</param>
+    /// <param name="winners">Logs what wins against a higher sequence; null while replaying.</param>
+    /// <param name="outcomes">Empty, or for each histogram a place for its outcome.</param>
+    /// <exception cref="ArgumentException">Fewer outcomes than histograms.</exception>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public void AppendHistograms(
+        ReadOnlySpan<ResolvedHistogram> histograms,
+        IHistogramSource source,
+        ulong sequence,
+        ref AppendCounts counts,
+        IWinnerLog? winners = null,
+        Span<AppendOutcome> outcomes = default)
+    {
+        bool wantsOutcomes = !outcomes.IsEmpty;
+        if (wantsOutcomes && outcomes.Length < histograms.Length) throw new ArgumentException("fewer outcomes than histograms", nameof(outcomes));
+        var request = new HistogramRequest { Winners = winners, Sequence = sequence, Counts = ref counts };
+        for (int i = 0; i < histograms.Length; i++)
+        {
+            NativeHistogram histogram = source.HistogramAt(histograms[i].Index);
+            AppendOutcome outcome = StripeOf(histograms[i].Ordinal).AppendHistogram(in histograms[i], histogram, ref request);
+            if (wantsOutcomes) outcomes[i] = outcome;
+        }
+    }
+
     /// <summary>Appends the chunks of a series that overlap the range to <paramref name="output"/>.</summary>
     /// <remarks>
-    /// First those that grew in order, ascending and disjoint, with <paramref name="rank"/>; then the late samples inside the range,
-    /// encoded, with <paramref name="rank"/> + 1, because a late sample at a known time is the newer one. In-order chunks are not cut
-    /// to the range. Sealed chunks are pointers into this MemTable: valid while the caller holds a reference.
+    /// Of the floats and then of the histograms: first those that grew in order, ascending and disjoint, with <paramref name="rank"/>; then the late samples
+    /// inside the range, encoded, with <paramref name="rank"/> + 1, because a late sample at a known time is the newer one. Where both kinds have one time, the
+    /// float counts, whatever the ranks. In-order chunks are not cut to the range. Sealed chunks are pointers into this MemTable: valid while the caller holds a reference.
     /// </remarks>
     /// <param name="ordinal">The series; unknown ones give nothing.</param>
     /// <param name="range">Closed interval.</param>
@@ -205,17 +245,31 @@ public sealed class MemTable : IDisposable
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public void Collect(uint ordinal, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
     {
-        using PooledBuffer? late = StripeOf(ordinal).Collect(ordinal, range, rank, arena, output, out bool ascending);
-        if (late is null) return;
-        Span<Sample> samples = MemoryMarshal.Cast<byte, Sample>(late.Span);
-        if (!ascending) LateSamples.SortByTime(samples);
-        ChunkMerge.Encode(samples, _options.WindowMs, rank + 1, arena, output, SamplesPerChunk);
+        MemTableStripe stripe = StripeOf(ordinal);
+        using (PooledBuffer? late = stripe.Collect(ordinal, range, rank, arena, output, out bool ascending))
+        {
+            if (late is not null) ChunkMerge.Encode(Sorted(late, ascending), _options.WindowMs, rank + 1, arena, output, SamplesPerChunk);
+        }
+
+        if (!stripe.MayHaveHistograms) return;
+        using (PooledBuffer? late = stripe.CollectHistograms(ordinal, range, rank, arena, output, out bool ascending))
+        {
+            if (late is not null) LateHistograms.Encode(Sorted(late, ascending), _options.WindowMs, rank + 1, arena, output);
+        }
     }
 
-    /// <summary>The sample that a reader sees at exactly that time, or null.</summary>
+    /// <summary>The float that a reader sees at exactly that time, or null.</summary>
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
     public Sample? Find(uint ordinal, long timeMs) =>
         StripeOf(ordinal).TryFind(ordinal, timeMs, out ulong valueBits) ? new Sample(timeMs, valueBits) : null;
+
+    /// <summary>Copies the histogram that a reader sees at exactly that time.</summary>
+    /// <param name="ordinal">The series.</param>
+    /// <param name="timeMs">Milliseconds since the epoch.</param>
+    /// <param name="into">Receives it; unchanged if there is none.</param>
+    /// <returns>False if there is none, or a float.</returns>
+    /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
+    public bool TryFindHistogram(uint ordinal, long timeMs, NativeHistogram into) => StripeOf(ordinal).TryFindHistogram(ordinal, timeMs, into);
 
     /// <summary>True if the series has a sample here.</summary>
     /// <exception cref="ObjectDisposedException">The last reference has been let go.</exception>
@@ -258,6 +312,13 @@ public sealed class MemTable : IDisposable
     {
         own = ordinal;
         return ReferenceEquals(dictionary, Dictionary) || Dictionary.TryOrdinalOf(dictionary.IdOf(ordinal), out own);
+    }
+
+    private static Span<Sample> Sorted(PooledBuffer late, bool ascending)
+    {
+        Span<Sample> samples = MemoryMarshal.Cast<byte, Sample>(late.Span);
+        if (!ascending) LateSamples.SortByTime(samples);
+        return samples;
     }
 
     /// <summary>Finds where a run of series of one stripe ends, and has their states fetched.</summary>

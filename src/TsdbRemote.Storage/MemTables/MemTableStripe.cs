@@ -39,7 +39,7 @@ internal ref struct AppendRequest
 /// Lock: <c>_lock</c> guards everything here. <see cref="IWinnerLog"/> is called inside it, and nothing else that locks.
 /// The three totals are written inside it and read without. What is handed out is immutable: sealed chunks, or copies.
 /// </remarks>
-internal sealed unsafe class MemTableStripe : IDisposable
+internal sealed unsafe partial class MemTableStripe : IDisposable
 {
     private readonly Lock _lock = new();
     private readonly StripeLayout _layout;
@@ -51,7 +51,7 @@ internal sealed unsafe class MemTableStripe : IDisposable
     private readonly HashSet<long> _windowEnds = [];
     private readonly bool _rejectConflicts;
     private readonly ChunkSlab _slab;
-    private readonly SeriesSlots _series;
+    private readonly SeriesSlots<SeriesState> _series;
     private bool _freed;
     private long _samples;
     private long _lastWindowEndMs;
@@ -65,14 +65,14 @@ internal sealed unsafe class MemTableStripe : IDisposable
         _windowMs = options.WindowMs;
         _rejectConflicts = options.RejectConflicts;
         _slab = new ChunkSlab(reserved);
-        _series = new SeriesSlots(_slab);
+        _series = new SeriesSlots<SeriesState>(_slab);
     }
 
     /// <summary>Instants at which some series has a value, summed over the series.</summary>
     public long SampleCount => Volatile.Read(ref _samples);
 
     /// <summary>Series with a sample.</summary>
-    public int SeriesCount => _series.Count;
+    public int SeriesCount => _series.Count + Volatile.Read(ref _onlyHistograms);
 
     /// <summary>Oldest sample, ms; <see cref="long.MaxValue"/> while empty.</summary>
     public long MinTimeMs => Volatile.Read(ref _minTimeMs);
@@ -144,7 +144,7 @@ internal sealed unsafe class MemTableStripe : IDisposable
             ascending = true;
             SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
             if (state == null || range.IsEmpty) return null;
-            CollectSealed(state, range, rank, output);
+            SealedChunk.Collect(state->NewestSealed, range, rank, output);
             CollectOpen(state, range, rank, arena, output);
             return state->Late == null ? null : CopyLate(state->Late, range, out ascending);
         }
@@ -168,7 +168,8 @@ internal sealed unsafe class MemTableStripe : IDisposable
         lock (_lock)
         {
             ThrowIfFreed();
-            return _series.Find(_layout.LocalOf(ordinal)) != null;
+            uint local = _layout.LocalOf(ordinal);
+            return _series.Find(local) != null || HistogramsOf(local) != null;
         }
     }
 
@@ -178,12 +179,14 @@ internal sealed unsafe class MemTableStripe : IDisposable
         lock (_lock)
         {
             ThrowIfFreed();
-            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
-            if (state == null || window.IsEmpty) return false;
+            uint local = _layout.LocalOf(ordinal);
+            if (window.IsEmpty) return false;
+            if (StripeHistograms.Any(HistogramsOf(local), window)) return true;
+            SeriesState* state = _series.Find(local);
+            if (state == null) return false;
             var open = new TimeRange(OpenChunk.FirstTimeOf(state->Open, in state->Builder), state->Builder.LastTimeMs);
             if (window.Overlaps(open) || (state->Late != null && LateSamples.Any(state->Late, window))) return true;
-            SealedChunk* newest = SealedChunk.FindNewest(state->NewestSealed, window.MaxMs);
-            return newest != null && newest->MaxTimeMs >= window.MinMs;
+            return SealedChunk.Any(state->NewestSealed, window);
         }
     }
 
@@ -193,18 +196,23 @@ internal sealed unsafe class MemTableStripe : IDisposable
         lock (_lock)
         {
             ThrowIfFreed();
-            SeriesState* state = _series.Find(_layout.LocalOf(ordinal));
-            return state == null ? long.MinValue : state->Builder.LastTimeMs; // what came late is older
+            uint local = _layout.LocalOf(ordinal);
+            SeriesState* state = _series.Find(local);
+            HistogramState* histograms = HistogramsOf(local);
+            return Math.Max( // what came late is older
+                state == null ? long.MinValue : state->Builder.LastTimeMs,
+                histograms == null ? long.MinValue : histograms->LastTimeMs);
         }
     }
 
-    /// <summary>Names all series with a sample, ascending within the stripe; under the lock.</summary>
+    /// <summary>Names all series with a sample, in no useful order; under the lock.</summary>
     public void ForEachSeries(Action<uint> visit)
     {
         lock (_lock)
         {
             ThrowIfFreed();
-            _series.ForEach(_layout, _index, visit);
+            _series.ForEach(local => visit(_layout.OrdinalOf(_index, local)));
+            ForEachWithoutFloats(visit);
         }
     }
 
@@ -222,6 +230,12 @@ internal sealed unsafe class MemTableStripe : IDisposable
     {
         ReadOnlySpan<Sample> samples = request.Samples.Slice(series.FirstSample, series.SampleCount);
         uint local = _layout.LocalOf(series.Ordinal);
+        if (HistogramsOf(local) != null)
+        {
+            AppendBesideHistograms(in series, local, samples, ref request);
+            return;
+        }
+
         SeriesState* state = _series.Find(local);
         for (int i = 0; i < samples.Length; i++)
         {
@@ -271,7 +285,9 @@ internal sealed unsafe class MemTableStripe : IDisposable
     {
         // Both blocks first: if memory runs out, the series is as it was.
         OpenChunk* open = OpenChunk.Create(_slab, nextTimeMs, _windowMs);
-        state->NewestSealed = SealedChunk.Push(in *state, _slab);
+        ReadOnlySpan<byte> data = OpenChunk.DataOf(state->Open, in state->Builder);
+        long firstTimeMs = OpenChunk.FirstTimeOf(state->Open, in state->Builder);
+        state->NewestSealed = SealedChunk.Push(state->NewestSealed, data, ChunkEncoding.Xor, firstTimeMs, state->Builder.LastTimeMs, _slab);
         OpenChunk.Free(state->Open, _slab);
         state->Open = open;
         state->Builder = default;
@@ -352,25 +368,13 @@ internal sealed unsafe class MemTableStripe : IDisposable
             case AppendOutcome.Duplicate:
                 counts.Duplicates++;
                 break;
-            case AppendOutcome.Replaced:
+            case AppendOutcome.Replaced or AppendOutcome.Overruled:
                 counts.Replaced++;
                 break;
             default:
                 counts.Conflicts++;
                 break;
         }
-    }
-
-    private static void CollectSealed(SeriesState* state, TimeRange range, long rank, List<SeriesChunk> output)
-    {
-        int first = output.Count;
-        SealedChunk* chunk = SealedChunk.FindNewest(state->NewestSealed, range.MaxMs);
-        for (; chunk != null && chunk->MaxTimeMs >= range.MinMs; chunk = chunk->Older)
-        {
-            output.Add(new SeriesChunk(chunk->MinTimeMs, chunk->MaxTimeMs, ChunkEncoding.Xor, SealedChunk.DataOf(chunk), rank));
-        }
-
-        output.Reverse(first, output.Count - first);
     }
 
     private static void CollectOpen(SeriesState* state, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)

@@ -23,16 +23,18 @@ internal readonly struct StripeLayout(int stripes)
     public uint OrdinalOf(uint stripe, uint local) => (((local >> GroupShift) << _stripeShift | stripe) << GroupShift) | (local & InGroup);
 }
 
-/// <summary>Series of one stripe: local number → slot → state, all in pages of native memory that never move.</summary>
+/// <summary>Series of one stripe and one lane: local number → slot → state, all in pages of native memory that never move.</summary>
+/// <typeparam name="T">State of a series: a whole cache line.</typeparam>
 /// <remarks>
 /// <code>
 /// slot pages    64 × u32: 0 = not here, n = state n - 1      one page for each 1,024 ordinals or so that were ever named
-/// state pages   16 × SeriesState, in the order of arrival     1 KiB, aligned to cache lines
+/// state pages   16 × T, in the order of arrival           1 KiB, aligned to cache lines
 /// </code>
 /// The small slots are sparse over all series of the dictionary, the large states dense over those of this MemTable. For the
 /// garbage collector there are only the two arrays of page addresses. Not thread-safe: the stripe's lock guards it.
 /// </remarks>
-internal sealed unsafe class SeriesSlots(ChunkSlab slab)
+internal sealed unsafe class SeriesSlots<T>(ChunkSlab slab)
+    where T : unmanaged
 {
     private const int SlotShift = 6;
     private const int StateShift = 4;
@@ -48,7 +50,7 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
 
     /// <summary>The state of a series, or null if it is not here.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public SeriesState* Find(uint local)
+    public T* Find(uint local)
     {
         nint[] pages = _slotPages;
         uint page = local >> SlotShift;
@@ -63,7 +65,7 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
     /// As <see cref="Find"/>, but without the lock, for a hint: may be null although the series is here. The state must not be believed, and is
     /// not freed before the slab is.
     /// </summary>
-    public SeriesState* Guess(uint local)
+    public T* Guess(uint local)
     {
         nint[] pages = Volatile.Read(ref _slotPages);
         uint page = local >> SlotShift;
@@ -73,17 +75,17 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
         uint index = Volatile.Read(ref slots[local & SlotMask]) - 1;
         nint[] states = Volatile.Read(ref _statePages);
         if (index >> StateShift >= (uint)states.Length) return null; // also where the slot is free
-        var statePage = (SeriesState*)Volatile.Read(ref states[index >> StateShift]);
+        var statePage = (T*)Volatile.Read(ref states[index >> StateShift]);
         return statePage == null ? null : statePage + (index & StateMask);
     }
 
     /// <summary>A zeroed state for a series that is not here; it exists once <see cref="Publish"/> was called.</summary>
     /// <remarks>In two steps, so that a failed allocation between them leaves no half-made series.</remarks>
-    public SeriesState* Prepare(uint local)
+    public T* Prepare(uint local)
     {
         PageFor(ref _slotPages, local >> SlotShift, sizeof(uint) << SlotShift);
-        PageFor(ref _statePages, _count >> StateShift, sizeof(SeriesState) << StateShift);
-        SeriesState* state = StateAt(_count);
+        PageFor(ref _statePages, _count >> StateShift, sizeof(T) << StateShift);
+        T* state = StateAt(_count);
         *state = default;
         return state;
     }
@@ -96,8 +98,8 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
         *slot = ++_count;
     }
 
-    /// <summary>Names the ordinals of all series here, ascending.</summary>
-    public void ForEach(StripeLayout layout, uint stripe, Action<uint> visit)
+    /// <summary>Names the local numbers of all series here, ascending.</summary>
+    public void ForEach(Action<uint> visit)
     {
         for (uint page = 0; page < (uint)_slotPages.Length; page++)
         {
@@ -105,13 +107,13 @@ internal sealed unsafe class SeriesSlots(ChunkSlab slab)
             if (slots == null) continue;
             for (uint i = 0; i <= SlotMask; i++)
             {
-                if (slots[i] != 0) visit(layout.OrdinalOf(stripe, (page << SlotShift) | i));
+                if (slots[i] != 0) visit((page << SlotShift) | i);
             }
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private SeriesState* StateAt(uint index) => (SeriesState*)_statePages[index >> StateShift] + (index & StateMask);
+    private T* StateAt(uint index) => (T*)_statePages[index >> StateShift] + (index & StateMask);
 
     private void PageFor(ref nint[] pages, uint page, int bytes)
     {

@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
@@ -66,7 +67,8 @@ public static class SSTableVerifier
                 || ChunkRecord.SizeOf((int)length) > Math.Min(end - at, Array.MaxLength))
                 throw source.Corrupt(at, "no chunk record begins here");
             ReadOnlySpan<byte> record = file.Take((int)ChunkRecord.SizeOf((int)length));
-            if (ChunkRecord.TryRead(record, (int)length, out _) is { } problem) throw source.Corrupt(at, problem);
+            if (ChunkRecord.TryRead(record, (int)length, out ChunkEncoding encoding) is { } problem) throw source.Corrupt(at, problem);
+            if (!ChunkEncodings.IsKnown(encoding)) throw source.Corrupt(at, $"chunk of encoding {(byte)encoding}, which is not known");
             samples += SSTableFormat.SamplesOf(record[ChunkRecord.PrefixOf((int)length)..]);
             lengths.Add((int)length);
         }

@@ -1,6 +1,7 @@
 using System.IO.Pipelines;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Wire;
 
@@ -11,10 +12,10 @@ namespace TsdbRemote.Storage.Wire;
 /// Layout:    a snappy block of ReadResponse. Each part of at most 64 KiB is compressed alone; the lengths that are known only at the end,
 ///            those of the whole and of each query's result, are put in front as literal elements.
 /// <code>
-/// uvarint total │ for each query:  literal of { 0A len }  │  elements of { 0A len { labels │ samples } … }
+/// uvarint total │ for each query:  literal of { 0A len }  │  elements of { 0A len { labels │ samples and histograms } … }
 /// </code>
 /// Memory:    compressed bytes, held against the budget, plus one part and the slack of the last segment (about 1.2 MiB).
-/// Not here:  order of series, merging and cutting of chunks (reader); histograms (refused at the write endpoint).
+/// Not here:  order of series, merging and cutting of chunks (reader).
 /// Not thread-safe. Source: prometheus storage/remote/codec.go (ToQueryResult); protocols §3.3; design §5.3.
 /// </remarks>
 public sealed class ReadSamples : IDisposable
@@ -29,6 +30,7 @@ public sealed class ReadSamples : IDisposable
     private readonly long _maxMessageBytes;
     private readonly PooledBuffer _part = PooledBuffer.Rent(SnappyBlock.MaxFragmentBytes);
     private readonly List<QueryResult> _results = [];
+    private HistogramAnswers? _histograms;
     private long _compressedBytes;
     private long _samples;
     private bool _isInQuery;
@@ -79,7 +81,7 @@ public sealed class ReadSamples : IDisposable
 
     /// <summary>Adds one series to the query's result.</summary>
     /// <param name="labelRun">Its labels, sorted.</param>
-    /// <param name="chunks">Its chunks: ascending, not overlapping, cut to the query, all XOR.</param>
+    /// <param name="chunks">Its chunks: ascending, not overlapping, cut to the query.</param>
     /// <exception cref="ReadLimitException">The answer would exceed the sample limit, the memory budget or the longest message.</exception>
     /// <exception cref="CorruptChunkException">The bytes of a chunk are none.</exception>
     public void AddSeries(ReadOnlySpan<byte> labelRun, ReadOnlySpan<SeriesChunk> chunks)
@@ -131,6 +133,7 @@ public sealed class ReadSamples : IDisposable
     public void Dispose()
     {
         _part.Dispose();
+        _histograms?.Dispose();
         foreach (QueryResult result in _results) result.Dispose();
         _results.Clear();
     }
@@ -142,19 +145,50 @@ public sealed class ReadSamples : IDisposable
     {
         long bytes = 0;
         foreach (ref readonly SeriesChunk chunk in chunks)
-        {
-            Invariant.Check(chunk.Encoding == ChunkEncoding.Xor);
-            var reader = new XorChunkReader(chunk.Data.Span);
-            _samples += reader.Count;
-            if (_sampleLimit > 0 && _samples > _sampleLimit) throw ReadLimitException.OfSamples(_sampleLimit);
-            while (reader.MoveNext()) bytes += SampleWire.SizeOf(reader.TimeMs, reader.ValueBits);
-            if (reader.IsCorrupt) throw new CorruptChunkException(chunk, "XOR samples end early or do not ascend");
-        }
-
+            bytes += chunk.Encoding == ChunkEncoding.Xor ? MeasureFloats(chunk) : MeasureHistograms(chunk);
         return bytes;
     }
 
+    private long MeasureFloats(in SeriesChunk chunk)
+    {
+        long bytes = 0;
+        var reader = new XorChunkReader(chunk.Data.Span);
+        Count(reader.Count);
+        while (reader.MoveNext()) bytes += SampleWire.SizeOf(reader.TimeMs, reader.ValueBits);
+        if (reader.IsCorrupt) throw new CorruptChunkException(chunk, "XOR samples end early or do not ascend");
+        return bytes;
+    }
+
+    private long MeasureHistograms(in SeriesChunk chunk)
+    {
+        _histograms ??= new HistogramAnswers();
+        long bytes = 0;
+        HistogramChunkReader reader = _histograms.Read(chunk);
+        Count(reader.Count);
+        while (reader.MoveNext()) bytes += HistogramAnswer.SizeOf(reader.TimeMs, _histograms.Known(reader.Histogram));
+        reader.ThrowIfCorrupt(chunk);
+        return bytes;
+    }
+
+    private void Count(int samples)
+    {
+        _samples += samples;
+        if (_sampleLimit > 0 && _samples > _sampleLimit) throw ReadLimitException.OfSamples(_sampleLimit);
+    }
+
     private void AppendChunk(in SeriesChunk chunk)
+    {
+        if (chunk.Encoding == ChunkEncoding.Xor) AppendFloats(chunk);
+        else AppendHistograms(chunk);
+    }
+
+    private void AppendHistograms(in SeriesChunk chunk)
+    {
+        HistogramChunkReader reader = _histograms!.Read(chunk);
+        while (reader.MoveNext()) AppendBytes(_histograms.Encode(reader.TimeMs, reader.Histogram));
+    }
+
+    private void AppendFloats(in SeriesChunk chunk)
     {
         var reader = new XorChunkReader(chunk.Data.Span);
         Span<byte> room = default;
@@ -216,6 +250,35 @@ public sealed class ReadSamples : IDisposable
     {
         Span<byte> space = output.Reserve(Varint.MaxBytes);
         output.SetLength(output.Length + Varint.Write(space, (ulong)RawLength()));
+    }
+
+    /// <summary>What histograms are read and encoded with. A message may be longer than a part of the answer, so it is made apart.</summary>
+    private sealed class HistogramAnswers : IDisposable
+    {
+        private readonly HistogramReadBuffer _buffer = new();
+        private readonly PooledBuffer _message = PooledBuffer.Rent(1 << 10);
+        private readonly NativeHistogram _reduced = new();
+
+        public HistogramChunkReader Read(in SeriesChunk chunk) => new(chunk.Data.Span, chunk.Encoding, _buffer);
+
+        /// <summary>The histogram, in a schema that every reader knows: foreign blocks may have finer ones.</summary>
+        public NativeHistogram Known(NativeHistogram histogram)
+        {
+            if (histogram.Schema <= HistogramSchema.Max) return histogram;
+            _reduced.CopyFrom(histogram);
+            HistogramResolution.ReduceToKnown(_reduced);
+            return _reduced;
+        }
+
+        public ReadOnlySpan<byte> Encode(long timeMs, NativeHistogram histogram)
+        {
+            histogram = Known(histogram);
+            _message.SetLength(0);
+            Span<byte> room = _message.Reserve(HistogramAnswer.SizeOf(timeMs, histogram));
+            return room[..HistogramAnswer.Write(room, timeMs, histogram)];
+        }
+
+        public void Dispose() => _message.Dispose();
     }
 
     /// <summary>One query's result: how long its message is, and the compressed elements of its contents.</summary>

@@ -48,9 +48,11 @@ public static class RemoteWriteV1
     /// <param name="output">The request so far.</param>
     /// <param name="labelRun">The series' labels, as <see cref="Labels"/> describes them.</param>
     /// <param name="samples">Its samples, in the order to be written.</param>
-    public static void EncodeSeries(PooledBuffer output, ReadOnlySpan<byte> labelRun, ReadOnlySpan<Sample> samples)
+    /// <param name="histograms">Its histograms, as <see cref="EncodeHistogram"/> writes them one behind the other.</param>
+    public static void EncodeSeries(
+        PooledBuffer output, ReadOnlySpan<byte> labelRun, ReadOnlySpan<Sample> samples, ReadOnlySpan<byte> histograms = default)
     {
-        int length = labelRun.Length;
+        int length = checked(labelRun.Length + histograms.Length);
         foreach (Sample sample in samples) length = checked(length + SampleWire.SizeOf(sample.TimeMs, sample.ValueBits));
         int size = checked(1 + Varint.SizeOf((uint)length) + length);
         Span<byte> space = output.Reserve(size);
@@ -59,7 +61,21 @@ public static class RemoteWriteV1
         labelRun.CopyTo(space[at..]);
         at += labelRun.Length;
         foreach (Sample sample in samples) at += SampleWire.Write(space[at..], sample.TimeMs, sample.ValueBits);
+        histograms.CopyTo(space[at..]);
+        at += histograms.Length;
         Invariant.Check(at == size, "a series takes the bytes that were counted for it");
+        output.SetLength(output.Length + size);
+    }
+
+    /// <summary>Appends a histogram, as a field of its series.</summary>
+    /// <param name="output">The series' histograms so far.</param>
+    /// <param name="message">The message as it came, of either version: the fields that both have mean the same.</param>
+    public static void EncodeHistogram(PooledBuffer output, ReadOnlySpan<byte> message)
+    {
+        int size = checked(1 + Varint.SizeOf((uint)message.Length) + message.Length);
+        Span<byte> space = output.Reserve(size);
+        space[0] = (byte)HistogramTag;
+        message.CopyTo(space[(1 + Varint.Write(space[1..], (uint)message.Length))..]);
         output.SetLength(output.Length + size);
     }
 
@@ -119,9 +135,8 @@ public static class RemoteWriteV1
                 if (!SampleWire.TryRead(ref message, out Sample sample)) return DecodeStatus.Malformed;
                 return batch.TryAddSample(sample) ? DecodeStatus.Ok : DecodeStatus.TooManySamples;
             case HistogramTag:
-                if (!WireShape.IsHistogram(ref message)) return DecodeStatus.Malformed;
                 entry.HistogramCount++;
-                return batch.TryCountHistogram() ? DecodeStatus.Ok : DecodeStatus.TooManySamples;
+                return batch.AddHistogram(ref message);
             default:
                 if (!WireShape.IsExemplarV1(ref message)) return DecodeStatus.Malformed;
                 entry.ExemplarCount++;

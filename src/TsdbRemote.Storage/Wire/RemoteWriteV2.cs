@@ -158,9 +158,8 @@ public static class RemoteWriteV2
                 if (!SampleWire.TryRead(ref message, out Sample sample)) return DecodeStatus.Malformed;
                 return batch.TryAddSample(sample) ? DecodeStatus.Ok : DecodeStatus.TooManySamples;
             case HistogramTag:
-                if (!WireShape.IsHistogram(ref message)) return DecodeStatus.Malformed;
                 entry.HistogramCount++;
-                return batch.TryCountHistogram() ? DecodeStatus.Ok : DecodeStatus.TooManySamples;
+                return batch.AddHistogram(ref message);
             case ExemplarTag:
                 if (!TryReadExemplar(ref message, batch.SymbolCount, null, out bool isGood)) return DecodeStatus.Malformed;
                 entry.ExemplarCount++;

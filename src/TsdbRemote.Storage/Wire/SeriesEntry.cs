@@ -39,7 +39,7 @@ public struct SeriesEntry
     /// <summary>Float samples.</summary>
     public int SampleCount;
 
-    /// <summary>Histograms, which are counted and not decoded.</summary>
+    /// <summary>Histograms, good and bad: so many of <see cref="WriteBatch.Histograms"/>, which has them in the order of the series.</summary>
     public int HistogramCount;
 
     /// <summary>Exemplars, good and bad, which are counted and not kept.</summary>
@@ -62,6 +62,12 @@ public struct SeriesEntry
     /// <summary>Why the series cannot be taken; only in 2.0.</summary>
     public SeriesProblem Problem;
 }
+
+/// <summary>One histogram of a request: where it is, and what a first look at it gave.</summary>
+/// <param name="Message">Its message in the body.</param>
+/// <param name="TimeMs">Its time, ms.</param>
+/// <param name="IsValid">False if it may not be stored: <see cref="WriteBatch.ExplainHistogram"/> says why.</param>
+public readonly record struct HistogramEntry(BodyRange Message, long TimeMs, bool IsValid);
 
 /// <summary>A run of bytes in the body.</summary>
 /// <param name="Offset">First byte.</param>

@@ -5,6 +5,13 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Wire;
 
+/// <summary>Gives histograms one at a time.</summary>
+public interface IHistogramSource
+{
+    /// <summary>A histogram that <see cref="HistogramValidation"/> has nothing against; valid until the next call.</summary>
+    NativeHistogram HistogramAt(int index);
+}
+
 /// <summary>One decoded write request: arrays of structs that point into its body. Reused, so that decoding allocates nothing.</summary>
 /// <remarks>
 /// Use:       <see cref="RemoteWriteV1.Decode"/> or <see cref="RemoteWriteV2.Decode"/> fills it, after emptying it; read it while the
@@ -15,18 +22,23 @@ namespace TsdbRemote.Storage.Wire;
 /// Not here:  UTF-8, sorting, duplicates (LabelNormalizer), limits of one series, acceptance of samples.
 /// Not thread-safe.
 /// </remarks>
-public sealed class WriteBatch : IDisposable
+public sealed class WriteBatch : IHistogramSource, IDisposable
 {
     /// <summary>Arrays longer than this many bytes are given back at a reset: a normal request needs a tenth of it.</summary>
     private const int KeptArrayBytes = 4 << 20;
 
+    /// <summary>Elements of a histogram's lists beyond which they are given up at a reset.</summary>
+    private const int KeptHistogramNumbers = 4096;
+
     private readonly PooledList<SeriesEntry> _series = new();
     private readonly PooledList<Sample> _samples = new();
+    private readonly PooledList<HistogramEntry> _histograms = new();
     private readonly PooledList<MetadataEntry> _metadata = new();
     private readonly PooledList<BodyRange> _symbols = new();
     private PooledBuffer _arena = PooledBuffer.Rent(4096);
     private ReadOnlyMemory<byte> _body;
     private DecodeLimits _limits;
+    private NativeHistogram _histogram = new();
 
     /// <summary>The series, in the order of the wire; the same series may appear more than once.</summary>
     public ReadOnlySpan<SeriesEntry> Series => _series.Span;
@@ -37,16 +49,19 @@ public sealed class WriteBatch : IDisposable
     /// <summary>Float samples of all series.</summary>
     public int SampleCount => _samples.Count;
 
-    /// <summary>Histograms of all series, none of them decoded.</summary>
-    public int HistogramCount { get; private set; }
+    /// <summary>The histograms of all series, in the order of the series and of the wire.</summary>
+    public ReadOnlySpan<HistogramEntry> Histograms => _histograms.Span;
+
+    /// <summary>Histograms of all series.</summary>
+    public int HistogramCount => _histograms.Count;
 
     /// <summary>Exemplars of all series, none of them kept.</summary>
     public int ExemplarCount { get; private set; }
 
-    /// <summary>Earliest time of a float sample in ms; <see cref="long.MaxValue"/> if there is none.</summary>
+    /// <summary>Earliest time of a sample or valid histogram in ms; <see cref="long.MaxValue"/> if there is none.</summary>
     public long MinTimeMs { get; private set; } = long.MaxValue;
 
-    /// <summary>Latest time of a float sample in ms; <see cref="long.MinValue"/> if there is none.</summary>
+    /// <summary>Latest time of a sample or valid histogram in ms; <see cref="long.MinValue"/> if there is none.</summary>
     public long MaxTimeMs { get; private set; } = long.MinValue;
 
     /// <summary>
@@ -81,6 +96,28 @@ public sealed class WriteBatch : IDisposable
     /// <summary>A series' samples.</summary>
     public ReadOnlySpan<Sample> SamplesOf(in SeriesEntry entry) => _samples.Span.Slice(entry.FirstSample, entry.SampleCount);
 
+    /// <summary>Decodes a valid histogram.</summary>
+    /// <param name="index">Of one in <see cref="Histograms"/>.</param>
+    /// <returns>The batch's own: the next call overwrites it.</returns>
+    public NativeHistogram HistogramAt(int index)
+    {
+        DecodeHistogram(index);
+        HistogramResolution.ReduceToKnown(_histogram);
+        return _histogram;
+    }
+
+    /// <summary>A histogram's message as it came.</summary>
+    /// <param name="index">Of one in <see cref="Histograms"/>.</param>
+    public ReadOnlySpan<byte> HistogramMessage(int index) => TextOf(_histograms.Span[index].Message);
+
+    /// <summary>What is wrong with a histogram, in Prometheus' words.</summary>
+    /// <param name="index">Of one in <see cref="Histograms"/> that is not valid.</param>
+    public string ExplainHistogram(int index)
+    {
+        DecodeHistogram(index);
+        return HistogramValidation.Admit(_histogram) ?? throw new ArgumentException("the histogram has no problem", nameof(index));
+    }
+
     /// <summary>Bytes of a metadata text.</summary>
     public ReadOnlySpan<byte> TextOf(BodyRange range) => _body.Span.Slice(range.Offset, range.Length);
 
@@ -90,6 +127,8 @@ public sealed class WriteBatch : IDisposable
         _body = default;
         _series.Clear(KeptArrayBytes);
         _samples.Clear(KeptArrayBytes);
+        _histograms.Clear(KeptArrayBytes);
+        if (CapacityOf(_histogram) > KeptHistogramNumbers) _histogram = new NativeHistogram();
         _metadata.Clear(KeptArrayBytes);
         _symbols.Clear(KeptArrayBytes);
         if (_arena.Capacity > KeptArrayBytes)
@@ -99,7 +138,7 @@ public sealed class WriteBatch : IDisposable
         }
 
         _arena.SetLength(0);
-        HistogramCount = ExemplarCount = MetadataDropped = 0;
+        ExemplarCount = MetadataDropped = 0;
         MinTimeMs = long.MaxValue;
         MaxTimeMs = long.MinValue;
     }
@@ -110,6 +149,7 @@ public sealed class WriteBatch : IDisposable
         _body = default;
         _series.Dispose();
         _samples.Dispose();
+        _histograms.Dispose();
         _metadata.Dispose();
         _symbols.Dispose();
         _arena.Dispose();
@@ -172,12 +212,18 @@ public sealed class WriteBatch : IDisposable
         return true;
     }
 
-    /// <summary>Counts a histogram against the sample limit.</summary>
-    internal bool TryCountHistogram()
+    /// <summary>Reads a histogram's message to its end and keeps where it is.</summary>
+    internal DecodeStatus AddHistogram(scoped ref WireReader message)
     {
-        if (_samples.Count + HistogramCount >= _limits.MaxSamples) return false;
-        HistogramCount++;
-        return true;
+        int start = message.Position;
+        if (!HistogramWire.TryRead(ref message, _histogram, out long timeMs)) return DecodeStatus.Malformed;
+        if (_samples.Count + HistogramCount >= _limits.MaxSamples) return DecodeStatus.TooManySamples;
+        bool isValid = HistogramValidation.Admit(_histogram) is null;
+        _histograms.Add() = new HistogramEntry(new BodyRange(start, message.Body.Length - start), timeMs, isValid);
+        if (!isValid) return DecodeStatus.Ok;
+        MinTimeMs = Math.Min(MinTimeMs, timeMs);
+        MaxTimeMs = Math.Max(MaxTimeMs, timeMs);
+        return DecodeStatus.Ok;
     }
 
     /// <summary>Counts an exemplar.</summary>
@@ -227,6 +273,18 @@ public sealed class WriteBatch : IDisposable
 
     /// <summary>Gives back what was appended since the arena was <paramref name="length"/> bytes long.</summary>
     internal void TruncateArena(int length) => _arena.SetLength(length);
+
+    private static int CapacityOf(NativeHistogram histogram) =>
+        histogram.PositiveSpans.Capacity + histogram.PositiveBuckets.Capacity
+        + histogram.NegativeSpans.Capacity + histogram.NegativeBuckets.Capacity + histogram.CustomBounds.Capacity;
+
+    private void DecodeHistogram(int index)
+    {
+        BodyRange range = _histograms.Span[index].Message;
+        var message = new WireReader(_body.Span[..(range.Offset + range.Length)], range.Offset);
+        bool isLegal = HistogramWire.TryRead(ref message, _histogram, out _);
+        Invariant.Check(isLegal, "a histogram that was decoded is legal protobuf");
+    }
 
     /// <summary>
     /// A growing list in a rented array, whose elements are reached by reference. Not thread-safe; an element reference dies at the next

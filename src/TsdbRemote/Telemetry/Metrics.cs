@@ -42,6 +42,7 @@ internal sealed class Metrics
         Count("tsdb_remote_samples_duplicate_total", "Samples that were there already with the same value.", static stats => stats.SamplesDuplicate);
         Count("tsdb_remote_samples_replaced_total", "Samples that replaced another value at the same time.", static stats => stats.SamplesReplaced);
         Count("tsdb_remote_samples_out_of_order_total", "Samples that came behind a newer one of their series.", static stats => stats.SamplesOutOfOrder);
+        Count("tsdb_remote_histograms_written_total", "Of the samples written, native histograms.", static stats => stats.HistogramsWritten);
         CountEach("tsdb_remote_samples_rejected_total", "Samples refused, by reason.", "reason", static stats => stats.SamplesRejected);
         Count("tsdb_remote_write_requests_unavailable_total", "Write requests told to come again.", static stats => stats.WriteRequestsFailed);
         Show("tsdb_remote_write_inflight_bytes", "Decompressed request bytes in flight.", static stats => stats.InFlightBytes);
@@ -79,6 +80,7 @@ internal sealed class Metrics
         Show("tsdb_remote_memtable_bytes", "Bytes of all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Bytes));
         Show("tsdb_remote_memtable_series", "Series in the active MemTable.", static stats => stats.MemTables.FirstOrDefault()?.Series ?? 0);
         Show("tsdb_remote_memtable_samples", "Samples in all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Samples));
+        Show("tsdb_remote_memtable_histograms", "Of these, native histograms.", static stats => stats.MemTables.Sum(static memTable => memTable.Histograms));
         Show("tsdb_remote_block_only_mode", "1 while MemTables become blocks at once (write_path blocks).", static stats => stats.WritePath == WritePathChoice.Blocks ? 1 : 0);
         CountEach("tsdb_remote_memtable_rotations_total", "Switches of the active MemTable, by reason.", "reason",
             static stats => stats.Rotations.Where(static pair => pair.Key != RotationReason.None));

@@ -81,6 +81,8 @@ public sealed class PrometheusProcess : ChildProcess
             foreach ((string name, JsonNode? value) in metric) labels[name] = value!.GetValue<string>();
         }
 
-        return JsonSerializer.Serialize(labels) + " " + (series["values"] ?? series["value"] ?? series["histogram"])?.ToJsonString();
+        // Of a range with floats and histograms both are there.
+        string[] results = ["values", "value", "histograms", "histogram"];
+        return JsonSerializer.Serialize(labels) + string.Concat(results.Select(name => series[name]).Where(static result => result is not null).Select(static result => " " + result!.ToJsonString()));
     }
 }

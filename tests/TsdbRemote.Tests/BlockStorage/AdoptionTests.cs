@@ -1,11 +1,13 @@
 using System.Buffers.Binary;
 using TsdbRemote.Blocks;
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
@@ -160,15 +162,24 @@ public sealed class AdoptionTests
     }
 
     [Fact]
-    public void A_block_of_histograms_stays_where_it_is_and_is_named_once()
+    public void A_block_of_Prometheus_with_histograms_is_adopted_and_served_whole_and_cut()
     {
         string directory = Repository.TestData("blocks/prometheus-3.5");
         string ulid = BlockDirectory.List(new LocalFileSystem(), directory)[0].ToString();
         TestBlocks.Copy(new LocalFileSystem(), $"{directory}/{ulid}", _disk, $"{TestBlocks.Directory}/{ulid}");
-        for (int i = 0; i < 3; i++) _engine.BlocksByStep();
-        Assert.Contains("native histograms", Assert.Single(_engine.Engine.Stats().Damages), StringComparison.Ordinal);
-        Assert.Equal((0, 0), (_engine.Engine.Stats().BlocksQuarantined, _engine.Engine.Stats().Blocks.Length));
-        Assert.Equal([ulid], _disk.List(TestBlocks.Directory).Select(static entry => entry.Name));
+        _engine.BlocksByStep();
+        StoredBlockStats block = Assert.Single(_engine.Engine.Stats().Blocks);
+        Assert.Equal((ulid, true, 0), (block.Ulid, block.Adopted, _engine.Engine.Stats().Damages.Length));
+        Dictionary<string, List<LaneSample>> expected = Lanes(BlockReader.Open(_disk, $"{TestBlocks.Directory}/{ulid}", mmap: false));
+        Assert.True(expected.Values.Sum(static samples => samples.Count(static sample => sample.Histogram is not null)) > 100);
+        long minMs = expected.Values.Min(static samples => samples[0].TimeMs);
+        long maxMs = expected.Values.Max(static samples => samples[^1].TimeMs);
+        foreach (TimeRange range in (TimeRange[])[TimeRange.All, new(minMs + 1, maxMs - 1), new((minMs + maxMs) / 2, maxMs), new(minMs, (minMs + maxMs) / 2)])
+        {
+            Dictionary<string, List<LaneSample>> read = _engine.ReadLanes(range, Matcher.Create(MatcherType.Regex, "__name__", ".+"));
+            foreach ((string labels, List<LaneSample> samples) in expected)
+                HistogramModel.AssertSame([.. samples.Where(sample => range.Contains(sample.TimeMs))], read.GetValueOrDefault(labels, []));
+        }
     }
 
     [Fact]
@@ -350,6 +361,24 @@ public sealed class AdoptionTests
         byte[] bytes = change(_disk.ReadAll($"{Promtool}/{name}"));
         _disk.Unlink($"{Promtool}/{name}");
         _disk.WriteNew($"{Promtool}/{name}", bytes, sync: true);
+    }
+
+    private static Dictionary<string, List<LaneSample>> Lanes(BlockReader block)
+    {
+        Dictionary<string, List<LaneSample>> all = [];
+        using var arena = new NativeArena();
+        using (block)
+        {
+            using BlockSeriesCursor cursor = block.SelectAll(TimeRange.All, CancellationToken.None);
+            while (cursor.MoveNext())
+            {
+                List<SeriesChunk> chunks = [];
+                cursor.AddChunks(TimeRange.All, 0, arena, chunks);
+                all[Labels.Print(cursor.Labels)] = [.. chunks.SelectMany(LaneSample.Decode)];
+            }
+        }
+
+        return all;
     }
 
     private int CountFiles(string path) => _disk.List(path).Sum(entry => entry.IsDirectory ? CountFiles($"{path}/{entry.Name}") : 1);

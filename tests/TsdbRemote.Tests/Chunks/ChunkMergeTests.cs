@@ -163,7 +163,7 @@ public sealed unsafe class ChunkMergeTests : IDisposable
     public void Unknown_encodings_and_inverted_times_are_refused_even_where_nothing_is_read()
     {
         SeriesChunk good = Chunk(1, (10, 1), (20, 2));
-        Assert.Throws<CorruptChunkException>(() => Merge([good with { Encoding = ChunkEncoding.Histogram }], TimeRange.All, out _));
+        Assert.Throws<CorruptChunkException>(() => Merge([good with { Encoding = (ChunkEncoding)4 }], TimeRange.All, out _));
         Assert.Throws<CorruptChunkException>(() => Merge([good with { Encoding = ChunkEncoding.None }], TimeRange.All, out _));
         Assert.Throws<CorruptChunkException>(() => Merge([good with { MinTimeMs = 21 }], TimeRange.All, out _));
     }

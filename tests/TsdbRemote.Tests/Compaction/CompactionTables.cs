@@ -28,11 +28,20 @@ internal sealed class CompactionTables(MemoryFileSystem files)
         int level, ulong first, ulong last, int chunkSamples, IEnumerable<(ulong Id, Sample[] Samples)> series, Action<byte[]>? damage = null)
     {
         using NativeArena arena = new();
-        var byWindow = new SortedDictionary<long, List<(ulong Id, List<SeriesChunk> Chunks)>>();
-        foreach ((ulong id, Sample[] samples) in series.OrderBy(static one => one.Id))
+        return WriteChunks(level, first, last, series.Select(one =>
         {
             List<SeriesChunk> chunks = [];
-            ChunkMerge.Encode(samples, WindowMs, rank: 0, arena, chunks, chunkSamples);
+            ChunkMerge.Encode(one.Samples, WindowMs, rank: 0, arena, chunks, chunkSamples);
+            return (one.Id, chunks.ToArray());
+        }), damage);
+    }
+
+    /// <summary>Writes a table of chunks that cross no window.</summary>
+    public LevelTable WriteChunks(int level, ulong first, ulong last, IEnumerable<(ulong Id, SeriesChunk[] Chunks)> series, Action<byte[]>? damage = null)
+    {
+        var byWindow = new SortedDictionary<long, List<(ulong Id, SeriesChunk[] Chunks)>>();
+        foreach ((ulong id, SeriesChunk[] chunks) in series.OrderBy(static one => one.Id))
+        {
             foreach (IGrouping<long, SeriesChunk> window in chunks.GroupBy(static chunk => TimeWindow.StartOf(chunk.MinTimeMs, WindowMs)))
             {
                 if (!byWindow.TryGetValue(window.Key, out var list)) byWindow.Add(window.Key, list = []);
@@ -46,7 +55,7 @@ internal sealed class CompactionTables(MemoryFileSystem files)
         {
             foreach ((long window, var list) in byWindow)
             {
-                foreach ((ulong id, List<SeriesChunk> chunks) in list) writer.Add(window, id, [.. chunks]);
+                foreach ((ulong id, SeriesChunk[] chunks) in list) writer.Add(window, id, chunks);
             }
 
             return writer.Finish(first, last, []);

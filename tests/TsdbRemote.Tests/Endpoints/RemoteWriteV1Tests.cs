@@ -252,17 +252,4 @@ public sealed class RemoteWriteV1Tests
         Assert.Contains("too old sample", answer.Text, StringComparison.Ordinal);
         Assert.Equal(["__name__=up 500000:2 1000000:1"], (await server.EverythingAsync()).Select(Print));
     }
-
-    [Fact, Trait("Row", "51")]
-    public async Task Native_histograms_are_refused_by_name_while_the_rest_is_stored()
-    {
-        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        TimeSeries histogram = SeriesOf("__name__=latency");
-        histogram.Histograms.Add(new Histogram { CountInt = 1, Sum = 1, Timestamp = 1000, Schema = 0, ZeroCountInt = 1 });
-        Answer answer = await server.WriteAsync(V1(histogram, SeriesOf("__name__=good", (1, Good))));
-        Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
-        Assert.Contains("native histograms", answer.Text, StringComparison.Ordinal);
-        Assert.Contains("latency", answer.Text, StringComparison.Ordinal);
-        Assert.Equal(["__name__=good 1:1.5"], (await server.EverythingAsync()).Select(Print));
-    }
 }

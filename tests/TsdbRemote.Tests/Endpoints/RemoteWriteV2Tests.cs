@@ -45,19 +45,6 @@ public sealed class RemoteWriteV2Tests
         Assert.Equal(["__name__=a 1:1 2:2", "__name__=b 1:1"], (await server.EverythingAsync()).Select(Print));
     }
 
-    [Fact, Trait("Row", "29")]
-    public async Task Native_histograms_are_refused_not_counted_and_the_samples_beside_them_kept()
-    {
-        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        V2.Request request = V2Of(("__name__=a", One), ("__name__=b", []));
-        foreach (V2.TimeSeries series in request.Timeseries)
-            series.Histograms.Add(new V2.Histogram { CountInt = 1, Sum = 1, ZeroCountInt = 1, Timestamp = 5 });
-        Answer answer = await server.WriteAsync(request);
-        Assert.Equal((HttpStatusCode.BadRequest, "1/0/0"), (answer.Status, answer.Written));
-        Assert.Contains("native histograms", answer.Text, StringComparison.Ordinal);
-        Assert.Equal(["__name__=a 1:1"], (await server.EverythingAsync()).Select(Print));
-    }
-
     [Fact, Trait("Row", "30")]
     public async Task The_version_header_is_not_needed()
     {

@@ -200,7 +200,7 @@ public sealed class WriteStallTests
     }
 
     private CrowdedWindow? CrowdOf(params long[] times) =>
-        _stall.CrowdOf(times.Min(), times.Max(), times.Select(static time => Sample.Of(time, 1)).ToArray());
+        _stall.CrowdOf(times.Min(), times.Max(), times.Select(static time => Sample.Of(time, 1)).ToArray(), []);
 
     private void Crowd(params (int Window, int Tables)[] windows)
     {

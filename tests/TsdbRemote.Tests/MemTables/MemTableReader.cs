@@ -85,4 +85,12 @@ internal sealed class RecordingWinnerLog(ulong last) : IWinnerLog
         Records.Add((++_last, ordinal, sample));
         return _last;
     }
+
+    public List<(ulong Sequence, uint Ordinal, int Histogram)> Histograms { get; } = [];
+
+    public ulong LogWinner(uint ordinal, int histogram)
+    {
+        Histograms.Add((++_last, ordinal, histogram));
+        return _last;
+    }
 }

@@ -84,5 +84,7 @@ public sealed class WinnerRuleTests
     private sealed class FailingLog : IWinnerLog
     {
         public ulong LogWinner(uint ordinal, Sample sample) => throw new InvalidOperationException("the log has failed");
+
+        public ulong LogWinner(uint ordinal, int histogram) => throw new InvalidOperationException("the log has failed");
     }
 }

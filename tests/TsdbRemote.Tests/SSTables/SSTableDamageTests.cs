@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
@@ -37,6 +38,19 @@ public class SSTableDamageTests
 
             fs.Trace.Clear();
         }
+    }
+
+    [Fact]
+    public void An_encoding_that_nobody_knows_is_reported_though_every_checksum_holds()
+    {
+        MemoryFileSystem fs = new();
+        ModelChunk chunk = TableModel.Chunks(0, 1, 1)[0];
+        SSTableInfo known = TableModel.Write(fs, [new(0, 1, [chunk with { Encoding = ChunkEncoding.FloatHistogram }])]);
+        Verify(fs, known.Size, known.Crc);
+        fs = new MemoryFileSystem();
+        SSTableInfo unknown = TableModel.Write(fs, [new(0, 1, [chunk with { Encoding = (ChunkEncoding)4 }])]);
+        CorruptFileException damage = Assert.Throws<CorruptFileException>(() => Verify(fs, unknown.Size, unknown.Crc));
+        Assert.Contains("encoding 4", damage.Message, StringComparison.Ordinal);
     }
 
     [Fact]

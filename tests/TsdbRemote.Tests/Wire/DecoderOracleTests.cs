@@ -73,7 +73,7 @@ public sealed class DecoderOracleTests
         AssertTotals(
             batch,
             [.. expected.Timeseries.SelectMany(static series => series.Samples).Select(static sample => sample.Timestamp)],
-            expected.Timeseries.Sum(static series => series.Histograms.Count),
+            [.. expected.Timeseries.SelectMany(static series => series.Histograms)],
             expected.Timeseries.Sum(static series => series.Exemplars.Count));
         Assert.Equal(
             Collapse(expected.Metadata.Select(static m => ((uint)m.Type, Hex(m.MetricFamilyName), Hex(m.Help), Hex(m.Unit)))),
@@ -94,7 +94,7 @@ public sealed class DecoderOracleTests
         AssertTotals(
             batch,
             [.. expected.Timeseries.SelectMany(static series => series.Samples).Select(static sample => sample.Timestamp)],
-            expected.Timeseries.Sum(static series => series.Histograms.Count),
+            [.. expected.Timeseries.SelectMany(static series => series.Histograms).Select(HistogramOracle.AsV1)],
             expected.Timeseries.Sum(static series => series.Exemplars.Count));
         Assert.Equal(Collapse(ExpectedMetadata(expected)), Collapse(MetadataOf(batch)));
     }
@@ -133,12 +133,12 @@ public sealed class DecoderOracleTests
         Assert.Equal(accepted, error is null);
     }
 
-    private static void AssertTotals(WriteBatch batch, long[] times, int histograms, int exemplars)
+    private static void AssertTotals(WriteBatch batch, long[] times, OracleV1.Histogram[] histograms, int exemplars)
     {
         Assert.Equal(times.Length, batch.SampleCount);
+        times = [.. times, .. HistogramOracle.Compare(histograms, batch)];
         Assert.Equal(times.Length == 0 ? long.MaxValue : times.Min(), batch.MinTimeMs);
         Assert.Equal(times.Length == 0 ? long.MinValue : times.Max(), batch.MaxTimeMs);
-        Assert.Equal(histograms, batch.HistogramCount);
         Assert.Equal(exemplars, batch.ExemplarCount);
     }
 

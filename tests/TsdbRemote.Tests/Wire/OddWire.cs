@@ -87,14 +87,49 @@ internal sealed class OddWire(Random random, double oddness)
         return Message(fields);
     }
 
+    /// <summary>A histogram of either kind, often of both, whole or not.</summary>
     public byte[] Histogram()
     {
-        var fields = new List<byte[]> { Number(1, 3), Fixed64(3, ValueBits()), Number(15, Time()) };
-        if (Odd()) fields.Add(Bytes(8, Message([Number(1, 4), Number(2, 5)])));
-        if (Odd()) fields.Add(Packed(9, [1, 2, 300]));
-        if (Odd()) fields.Add(Bytes(13, new byte[8 * random.Next(3)]));
+        bool isFloat = random.Next(2) == 0;
+        var fields = new List<byte[]> { Count(isFloat) };
+        if (random.Next(4) > 0) fields.Add(Fixed64(3, ValueBits()));
+        if (random.Next(4) > 0) fields.Add(Number(4, Schema()));
+        if (random.Next(2) > 0) fields.Add(Fixed64(5, ValueBits()));
+        if (random.Next(2) > 0) fields.Add(isFloat ^ Odd() ? Fixed64(7, ValueBits()) : Number(6, (ulong)random.Next(5)));
+        for (int field = 8; field <= 11; field += 3)
+        {
+            int buckets = 0;
+            for (int i = random.Next(3); i > 0; i--)
+            {
+                int length = random.Next(5);
+                buckets += length;
+                fields.Add(Bytes(field, Message([Number(1, (ulong)random.Next(10)), Number(2, (ulong)length)])));
+            }
+
+            if (Odd()) buckets = random.Next(8);
+            if (!isFloat || Odd()) fields.Add(Packed(field + 1, [.. Enumerable.Range(0, buckets).Select(_ => Odd() ? (ulong)random.NextInt64() : 2UL)]));
+            if (isFloat || Odd()) fields.Add(PackedDoubles(field + 2, buckets));
+        }
+
+        if (random.Next(2) > 0) fields.Add(Number(14, (ulong)random.Next(Odd() ? 300 : 4)));
+        fields.Add(Number(15, Time()));
+        if (Odd()) fields.Add(PackedDoubles(16, random.Next(4)));
         if (Odd()) fields.Add(Bytes(16, new byte[random.Next(3) == 0 ? 7 : 16]));   // 7 is no list of doubles
+        if (Odd()) fields.Add(Number(17, Time()));
+        if (Odd()) fields.Add(Count(random.Next(2) == 0));      // the last one decides over the kind
         return Message(fields);
+    }
+
+    private byte[] Count(bool isFloat) => isFloat ? Fixed64(2, ValueBits()) : Number(1, (ulong)random.Next(20));
+
+    private ulong Schema() => Odd() ? (ulong)random.NextInt64() : (ulong)random.Next(120);
+
+    private byte[] PackedDoubles(int field, int count)
+    {
+        byte[][] values = [.. Enumerable.Range(0, count).Select(_ => BitConverter.GetBytes(ValueBits()))];
+        int cut = Odd() ? random.Next(count + 1) : 0;
+        byte[] unpacked = [.. values.Take(cut).SelectMany(value => Fixed64(field, BitConverter.ToUInt64(value)))];
+        return [.. unpacked, .. Bytes(field, [.. values.Skip(cut).SelectMany(static value => value)])];
     }
 
     /// <summary>A field that nobody knows: each wire type, groups within groups.</summary>
@@ -167,7 +202,7 @@ internal sealed class OddWire(Random random, double oddness)
         for (int i = random.Next(5); i > 0; i--) fields.Add(Bytes(1, Label()));
         for (int i = random.Next(4); i > 0; i--) fields.Add(Bytes(2, Sample(isV2: false)));
         if (Odd()) fields.Add(Bytes(3, Message([Bytes(1, Label()), Fixed64(2, ValueBits()), Number(3, Time())])));
-        if (Odd()) fields.Add(Bytes(4, Histogram()));
+        for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(4, Histogram()));
         return Message(fields);
     }
 
@@ -182,7 +217,7 @@ internal sealed class OddWire(Random random, double oddness)
     {
         var fields = new List<byte[]> { Packed(1, Refs(symbols)) };
         for (int i = random.Next(3); i > 0; i--) fields.Add(Bytes(2, Sample(isV2: true)));
-        if (Odd()) fields.Add(Bytes(3, Histogram()));
+        for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(3, Histogram()));
         if (Odd()) fields.Add(Bytes(4, Message([Packed(1, Refs(symbols)), Fixed64(2, ValueBits()), Number(3, Time())])));
         if (random.Next(2) == 0) fields.Add(Bytes(5, Message([Number(1, (ulong)random.Next(9)), Number(3, Ref(symbols))])));
         if (Odd()) fields.Add(Bytes(5, Message([Number(4, Ref(symbols))])));      // the second piece of a message that came before
