@@ -68,7 +68,7 @@ public sealed class WriteHttpTests
         (string, string)[] headers = [("Content-Encoding", "zstd")];
         Answer taken = await server.SendAsync(HttpMethod.Post, "/api/v1/write", packed, headers);
         Assert.Equal((HttpStatusCode.NoContent, (string?)null), (taken.Status, taken.Written));
-        Assert.Single(await server.ReadAsync("up"));
+        Assert.Single(await server.EverythingAsync());
         Answer refused = await server.SendAsync(HttpMethod.Post, "/api/v1/write", Good, headers);
         Assert.Equal((HttpStatusCode.BadRequest, (string?)null, "zstd: corrupt input\n"), (refused.Status, refused.Written, refused.Text));
     }
