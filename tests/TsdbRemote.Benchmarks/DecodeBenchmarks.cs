@@ -116,8 +116,8 @@ public class DecodeBenchmarks
 
     private static PooledBuffer Decompress(byte[] body)
     {
-        SnappyStatus status = SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw);
-        return status == SnappyStatus.Ok ? raw! : throw new InvalidOperationException($"snappy: {status}");
+        CompressionStatus status = SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw);
+        return status == CompressionStatus.Ok ? raw! : throw new InvalidOperationException($"snappy: {status}");
     }
 
     private static int Whole(int samples) => samples == Inputs.SamplesPerRequest ? samples : throw new InvalidOperationException($"{samples} samples decoded");

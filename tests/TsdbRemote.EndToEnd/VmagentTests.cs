@@ -3,11 +3,11 @@ using TsdbRemote.Protos.Prometheus;
 
 namespace TsdbRemote.EndToEnd;
 
-/// <summary>vmagent begins with zstd, which this version refuses with 415, and must go on with snappy by itself.</summary>
+/// <summary>vmagent sends zstd, and falls back to snappy for good where that is refused.</summary>
 public sealed class VmagentTests
 {
     [PeerFact("vmagent", "prometheus-node-exporter")]
-    public async Task Vmagent_falls_back_to_snappy_and_its_samples_arrive()
+    public async Task The_samples_of_vmagent_arrive_and_it_stays_with_zstd()
     {
         using var directory = new WorkDirectory();
         using var server = new ServerProcess(directory.Path);
@@ -24,6 +24,8 @@ public sealed class VmagentTests
             TimeSpan.FromSeconds(60),
             () => $"no sample of vmagent arrived:\n{agent.Output}\n{server.Output}");
         Assert.NotEmpty(await SampleReader.ReadAsync(server.Client, "node_cpu_seconds_total", 0, long.MaxValue));
+        Assert.DoesNotContain("Snappy", agent.Output, StringComparison.OrdinalIgnoreCase);
+        Assert.DoesNotContain("Downgrading", agent.Output, StringComparison.OrdinalIgnoreCase);
     }
 
     private sealed class AgentProcess(string directory) : ChildProcess("vmagent", FreePort())

@@ -105,10 +105,10 @@ internal sealed class Ingest
     public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
     {
         scratch.Reset();
-        if (SnappyBlock.TryDecompress(body, int.MaxValue, out PooledBuffer? raw) != SnappyStatus.Ok || raw is null) return -1;
+        (WriteProtocol protocol, Compression compression) = WalRecord.Of(kind);
+        if (PackedBody.TryUnpack(compression, body, int.MaxValue, out PooledBuffer? raw) != CompressionStatus.Ok || raw is null) return -1;
         using (raw)
         {
-            WriteProtocol protocol = kind == WalRecordKind.WriteV2 ? WriteProtocol.V2 : WriteProtocol.V1;
             if (Decode(scratch.Batch, protocol, raw, Unlimited, out _) != DecodeStatus.Ok) return -1;
             WriteBatch batch = scratch.Batch;
             ReadOnlySpan<SeriesEntry> entries = batch.Series;

@@ -7,6 +7,7 @@ using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Series;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -110,7 +111,9 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>Stores one remote-write request. Never cancelled: once the log has the body, the answer follows the disk.</summary>
     /// <param name="protocol">Which message the body is.</param>
     /// <param name="body">The compressed body as it came; taken over.</param>
-    public Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body) => _parts.Writes.WriteAsync(protocol, body);
+    /// <param name="compression">How it is packed.</param>
+    public Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body, Compression compression = Compression.Snappy) =>
+        _parts.Writes.WriteAsync(protocol, body, compression);
 
     /// <summary>Everything stored so far, for one reader, who disposes it.</summary>
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>

@@ -61,13 +61,13 @@ internal sealed class WritePath
     public int InFlight => Volatile.Read(ref _inFlight);
 
     /// <summary>Stores one request; takes the body over.</summary>
-    public async Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body)
+    public async Task<WriteReport> WriteAsync(WriteProtocol protocol, PooledBuffer body, Compression compression)
     {
         Interlocked.Increment(ref _inFlight);
         EngineCounters.Add(ref _counters.WriteRequests, 1);
         try
         {
-            WriteReport report = await WriteAdmittedAsync(protocol, body).ConfigureAwait(false);
+            WriteReport report = await WriteAdmittedAsync(protocol, body, compression).ConfigureAwait(false);
             if (report.Status == WriteStatus.Unavailable) EngineCounters.Add(ref _counters.WriteRequestsFailed, 1);
             return report;
         }
@@ -77,7 +77,7 @@ internal sealed class WritePath
         }
     }
 
-    private async ValueTask<WriteReport> WriteAdmittedAsync(WriteProtocol protocol, PooledBuffer body)
+    private async ValueTask<WriteReport> WriteAdmittedAsync(WriteProtocol protocol, PooledBuffer body, Compression compression)
     {
         if (Refusal() is { } refusal || (refusal = await RefusalAfterWaitAsync().ConfigureAwait(false)) is not null)
         {
@@ -86,11 +86,11 @@ internal sealed class WritePath
         }
 
         // Before anything is reserved: a false claim must not take the room of others.
-        SnappyStatus status = SnappyBlock.CheckLength(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
-        if (status != SnappyStatus.Ok)
+        CompressionStatus status = PackedBody.CheckLength(compression, body.Span, (int)_options.Limits.WriteDecoded.Bytes, out int declared);
+        if (status != CompressionStatus.Ok)
         {
             body.Dispose();
-            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(status));
+            return WriteReport.Nothing(WriteStatus.BadCompression, Explain(compression, status));
         }
 
         for (bool mayBeHeld = true; ; mayBeHeld = false)
@@ -106,7 +106,7 @@ internal sealed class WritePath
             CrowdedWindow? crowd;
             try
             {
-                crowd = Apply(protocol, body, mayBeHeld, out pending);
+                crowd = Apply(protocol, body, compression, mayBeHeld, out pending);
             }
             catch (Exception failed) when (failed is LogFailedException or LogFullException)
             {
@@ -161,16 +161,17 @@ internal sealed class WritePath
     /// <summary>Decodes, decides, logs and appends.</summary>
     /// <param name="protocol">Which message the body is.</param>
     /// <param name="body">Taken over, unless a window is returned.</param>
+    /// <param name="compression">How it is packed.</param>
     /// <param name="mayBeHeld">False once it has waited.</param>
     /// <param name="pending">Its answer, once the log has committed.</param>
     /// <returns>Null, or a window to wait for: nothing has been done then.</returns>
-    private CrowdedWindow? Apply(WriteProtocol protocol, PooledBuffer body, bool mayBeHeld, out PendingWrite pending)
+    private CrowdedWindow? Apply(WriteProtocol protocol, PooledBuffer body, Compression compression, bool mayBeHeld, out PendingWrite pending)
     {
-        SnappyStatus status = SnappyBlock.TryDecompress(body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
-        if (status != SnappyStatus.Ok || raw is null)
+        CompressionStatus status = PackedBody.TryUnpack(compression, body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
+        if (status != CompressionStatus.Ok || raw is null)
         {
             body.Dispose();
-            pending = new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(status)), Task.CompletedTask);
+            pending = new PendingWrite(WriteReport.Nothing(WriteStatus.BadCompression, Explain(compression, status)), Task.CompletedTask);
             return null;
         }
 
@@ -200,7 +201,7 @@ internal sealed class WritePath
                 {
                     // Held, because a decision may look into MemTables that a flush lets go meanwhile.
                     state = _state.Acquire();
-                    WalRecordKind kind = protocol == WriteProtocol.V2 ? WalRecordKind.WriteV2 : WalRecordKind.WriteV1;
+                    WalRecordKind kind = WalRecord.KindOf(protocol, compression);
                     pending = _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
                     return null;
                 }
@@ -248,11 +249,11 @@ internal sealed class WritePath
         return WriteReport.Nothing(WriteStatus.Unavailable, message, 30);
     }
 
-    private string Explain(SnappyStatus status) => status switch
+    private string Explain(Compression compression, CompressionStatus status) => status switch
     {
-        SnappyStatus.Empty => "the body is empty, which is no snappy block",
-        SnappyStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
-        SnappyStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
-        _ => "snappy: corrupt input",
+        CompressionStatus.Empty => $"the body is empty, which is no {(compression == Compression.Zstd ? "zstd frame" : "snappy block")}",
+        CompressionStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
+        CompressionStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
+        _ => compression == Compression.Zstd ? "zstd: corrupt input" : "snappy: corrupt input",
     };
 }

@@ -18,6 +18,8 @@ namespace TsdbRemote.Storage.Wal;
 ///   3   previous_end   ┌ segment i64 ┬ end i64 ┐                     first frame only: that segment was left unsealed and ends there
 ///   16  write 1.0      ┌ sequence u64 ┬ receive time i64 ms ┬ body ┐ body as it came, snappy
 ///   17  write 2.0      (the same)
+///   18  write 1.0      (the same, zstd)
+///   19  write 2.0      (the same, zstd)
 /// </code>
 /// All numbers are little-endian. The chain is the running CRC-32C over the crc fields of all frames before the seal, in order.
 /// A group of records that was written at once starts with durable_to, so the first frame of a segment is never a record.
@@ -84,7 +86,7 @@ public static class WalFormat
 
     internal static uint Salt(Guid directoryId, long segment) => FrameFormat.Salt(directoryId, "wal", segment);
 
-    internal static bool IsRecord(byte type) => type is (byte)WalRecordKind.WriteV1 or (byte)WalRecordKind.WriteV2;
+    internal static bool IsRecord(byte type) => type is >= (byte)WalRecordKind.WriteV1 and <= (byte)WalRecordKind.WriteV2Zstd;
 
     internal static bool IsKnown(byte type) => type is DurableTo or Seal or PreviousEnd || IsRecord(type);
 

@@ -10,6 +10,12 @@ public enum WalRecordKind : byte
 
     /// <summary>The body of a remote write 2.0 request, snappy.</summary>
     WriteV2 = 17,
+
+    /// <summary>The body of a remote write 1.0 request, zstd.</summary>
+    WriteV1Zstd = 18,
+
+    /// <summary>The body of a remote write 2.0 request, zstd.</summary>
+    WriteV2Zstd = 19,
 }
 
 /// <summary>How the log works.</summary>

@@ -3,26 +3,7 @@ using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Storage.Wire;
 
-/// <summary>What became of a body that should be a snappy block.</summary>
-public enum SnappyStatus
-{
-    /// <summary>The block is whole.</summary>
-    Ok,
-
-    /// <summary>No bytes at all. An empty message is the one byte 00.</summary>
-    Empty,
-
-    /// <summary>The framed (stream) format, which remote write and remote read do not use.</summary>
-    Framed,
-
-    /// <summary>The declared length exceeds the limit.</summary>
-    TooLarge,
-
-    /// <summary>Not a snappy block, or one whose declared length is not what its elements make.</summary>
-    Corrupt,
-}
-
-/// <summary>The one place that knows compression: snappy blocks, in and out. Stateless, thread-safe.</summary>
+/// <summary>The one place that knows snappy: blocks, in and out. Stateless, thread-safe.</summary>
 /// <remarks>
 /// <code>
 /// uvarint decoded length (below 2^32) │ elements                                  tag's low two bits:
@@ -62,22 +43,22 @@ public static class SnappyBlock
     /// <summary>Decompresses a body.</summary>
     /// <param name="block">The whole body.</param>
     /// <param name="maxDecoded">Most decoded bytes allowed.</param>
-    /// <param name="raw">The decoded bytes, the caller's to dispose; null unless the answer is <see cref="SnappyStatus.Ok"/>.</param>
-    public static SnappyStatus TryDecompress(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
+    /// <param name="raw">The decoded bytes, the caller's to dispose; null unless the answer is <see cref="CompressionStatus.Ok"/>.</param>
+    public static CompressionStatus TryDecompress(ReadOnlySpan<byte> block, int maxDecoded, out PooledBuffer? raw)
     {
         raw = null;
-        SnappyStatus status = CheckLength(block, maxDecoded, out int length, out int preambleBytes);
-        if (status != SnappyStatus.Ok) return status;
+        CompressionStatus status = CheckLength(block, maxDecoded, out int length, out int preambleBytes);
+        if (status != CompressionStatus.Ok) return status;
         PooledBuffer buffer = PooledBuffer.Rent(length + SnappyDecoder.Slack, length + SnappyDecoder.Slack);
         if (!SnappyDecoder.TryDecode(block[preambleBytes..], buffer.Span, length))
         {
             buffer.Dispose();
-            return SnappyStatus.Corrupt;
+            return CompressionStatus.Corrupt;
         }
 
         buffer.SetLength(length);
         raw = buffer;
-        return SnappyStatus.Ok;
+        return CompressionStatus.Ok;
     }
 
     /// <summary>Compresses one body (Snappier).</summary>
@@ -118,18 +99,18 @@ public static class SnappyBlock
     /// <summary>Holds the declared length against the limit and against what so many bytes can make at most; looks at no element.</summary>
     /// <param name="block">The whole block.</param>
     /// <param name="maxDecoded">Most decoded bytes allowed.</param>
-    /// <param name="length">Decoded length in bytes that the block says it has, if the answer is <see cref="SnappyStatus.Ok"/>; 0 otherwise.</param>
-    public static SnappyStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length) => CheckLength(block, maxDecoded, out length, out _);
+    /// <param name="length">Decoded length in bytes that the block says it has, if the answer is <see cref="CompressionStatus.Ok"/>; 0 otherwise.</param>
+    public static CompressionStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length) => CheckLength(block, maxDecoded, out length, out _);
 
-    private static SnappyStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length, out int preambleBytes)
+    private static CompressionStatus CheckLength(ReadOnlySpan<byte> block, int maxDecoded, out int length, out int preambleBytes)
     {
         length = preambleBytes = 0;
-        if (block.IsEmpty) return SnappyStatus.Empty;
-        if (block.StartsWith(FrameMagic)) return SnappyStatus.Framed;
-        if (!TryReadLength(block, out uint declared, out preambleBytes)) return SnappyStatus.Corrupt;
-        if (declared > (uint)Math.Max(maxDecoded, 0)) return SnappyStatus.TooLarge;
-        if (declared * (ulong)BestElementTakes > (ulong)(block.Length - preambleBytes) * BestElementMakes) return SnappyStatus.Corrupt;
+        if (block.IsEmpty) return CompressionStatus.Empty;
+        if (block.StartsWith(FrameMagic)) return CompressionStatus.Framed;
+        if (!TryReadLength(block, out uint declared, out preambleBytes)) return CompressionStatus.Corrupt;
+        if (declared > (uint)Math.Max(maxDecoded, 0)) return CompressionStatus.TooLarge;
+        if (declared * (ulong)BestElementTakes > (ulong)(block.Length - preambleBytes) * BestElementMakes) return CompressionStatus.Corrupt;
         length = (int)declared;
-        return SnappyStatus.Ok;
+        return CompressionStatus.Ok;
     }
 }

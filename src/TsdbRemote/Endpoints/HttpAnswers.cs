@@ -24,6 +24,7 @@ internal static class HttpAnswers
     public const string ProtobufMediaType = "application/x-protobuf";
     public const string StreamMediaType = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
     public const string Snappy = "snappy";
+    public const string Zstd = "zstd";
 
     private const string SamplesWritten = "X-Prometheus-Remote-Write-Samples-Written";
     private const string HistogramsWritten = "X-Prometheus-Remote-Write-Histograms-Written";
@@ -51,11 +52,11 @@ internal static class HttpAnswers
     public static readonly HttpAnswer ReadTimeout = new(
         StatusCodes.Status503ServiceUnavailable, "the read took too long (http.read_timeout); narrow the matchers or the time range");
 
-    public static HttpAnswer BadSnappy(SnappyStatus status, long limit) => BadRead(status switch
+    public static HttpAnswer BadSnappy(CompressionStatus status, long limit) => BadRead(status switch
     {
-        SnappyStatus.Empty => "the body is empty; a snappy block expected",
-        SnappyStatus.Framed => "the body is in snappy's framed format; a snappy block expected",
-        SnappyStatus.TooLarge => Invariant($"snappy: decoded length exceeds limit {limit}"),
+        CompressionStatus.Empty => "the body is empty; a snappy block expected",
+        CompressionStatus.Framed => "the body is in snappy's framed format; a snappy block expected",
+        CompressionStatus.TooLarge => Invariant($"snappy: decoded length exceeds limit {limit}"),
         _ => "snappy: corrupt input",
     });
 
@@ -63,7 +64,7 @@ internal static class HttpAnswers
         new(StatusCodes.Status413PayloadTooLarge, Invariant($"request body exceeds the {limit} bytes limit ({option})"));
 
     public static HttpAnswer Encoding(string encoding) => new(
-        StatusCodes.Status415UnsupportedMediaType, $"{Echo(encoding)} encoding (compression) is not accepted by this server; only snappy is acceptable");
+        StatusCodes.Status415UnsupportedMediaType, $"{Echo(encoding)} encoding (compression) is not accepted by this server; only snappy and zstd are acceptable");
 
     public static HttpAnswer MediaType(string mediaType) => new(
         StatusCodes.Status415UnsupportedMediaType, $"expected {ProtobufMediaType} as the first (media) part, got {Echo(mediaType)} content-type");

@@ -42,8 +42,8 @@ internal sealed record ReadQueries(IReadOnlyList<Query> Queries, bool Streamed)
     public static HttpAnswer? TryParse(ReadOnlySpan<byte> body, out ReadQueries? queries)
     {
         queries = null;
-        SnappyStatus status = SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw);
-        if (status != SnappyStatus.Ok || raw is null) return HttpAnswers.BadSnappy(status, MaxDecoded);
+        CompressionStatus status = SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw);
+        if (status != CompressionStatus.Ok || raw is null) return HttpAnswers.BadSnappy(status, MaxDecoded);
         using (raw)
         {
             try

@@ -1,13 +1,14 @@
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Options;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 using TsdbRemote.Telemetry;
 
 namespace TsdbRemote.Endpoints;
 
 /// <summary>Remote write 1.0 and 2.0: reads a request, hands it to the engine, and says what became of it.</summary>
 /// <remarks>
-/// Order of checks: method, content type, encoding, size; then the engine's: snappy, protobuf, series by series. A wrong type with a broken body is a
+/// Order of checks: method, content type, encoding, size; then the engine's: compression, protobuf, series by series. A wrong type with a broken body is a
 /// 415, as the compliance suite asks. Once the engine has the body nothing cancels: a sender that goes away changes nothing about what is stored.
 /// </remarks>
 internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, HttpMetrics metrics, TimeProvider time, ILogger<WriteEndpoint> log)
@@ -16,6 +17,7 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
     public static readonly string[] Paths = ["/api/v1/write", "/api/v1/push", "/api/v1/receive"];
 
     private const int MaxWaiting = 256;
+    private const string ZstdVersion = "1";
     private static readonly TimeSpan QueueWait = TimeSpan.FromSeconds(5);
 
     private readonly ByteBudget _bodies = new(options.Storage.Lsm.WriteBufferSize.Bytes, MaxWaiting, time);
@@ -25,6 +27,12 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
     /// <summary>Handles any method on a write path.</summary>
     public async Task HandleAsync(HttpContext context)
     {
+        if (IsHandshake(context.Request))
+        {
+            await HttpAnswers.SendTextAsync(context.Response, ZstdVersion);
+            return;
+        }
+
         if (!HttpMethods.IsPost(context.Request.Method))
         {
             await HttpAnswers.RefuseMethodAsync(context, HttpMethods.Post);
@@ -33,8 +41,8 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
 
         long started = time.GetTimestamp();
         HttpAnswer? refused = WriteNegotiation.Decide(
-            context.Request.Headers.ContentType, context.Request.Headers.ContentEncoding, out WriteProtocol protocol);
-        HttpAnswer? answer = refused ?? await AdmitAsync(context, protocol);
+            context.Request.Headers.ContentType, context.Request.Headers.ContentEncoding, out WriteProtocol protocol, out Compression compression);
+        HttpAnswer? answer = refused ?? await AdmitAsync(context, protocol, compression);
         if (answer is not { } known)
         {
             // Never let the framework answer 200 for a body that was cut off.
@@ -46,16 +54,19 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
         await HttpAnswers.SendAsync(context, known);
     }
 
+    /// <summary>An older VictoriaMetrics agent asks first whether zstd is understood.</summary>
+    private static bool IsHandshake(HttpRequest request) => HttpMethods.IsGet(request.Method) && request.Query.ContainsKey("get_vm_proto_version");
+
     /// <summary>Waits for room, reads and stores.</summary>
     /// <returns>The answer; null if there is nobody left to answer.</returns>
-    private async ValueTask<HttpAnswer?> AdmitAsync(HttpContext context, WriteProtocol protocol)
+    private async ValueTask<HttpAnswer?> AdmitAsync(HttpContext context, WriteProtocol protocol, Compression compression)
     {
         if (context.Request.ContentLength > _limit) return HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body");
         using var reservation = new BodyReservation(_bodies, QueueWait);
         (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, _limit, _bodyTimeout, time, reservation);
         return end switch
         {
-            BodyEnd.Whole => await StoreAsync(context, protocol, body!),
+            BodyEnd.Whole => await StoreAsync(context, protocol, compression, body!),
             BodyEnd.TooLarge => HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body"),
             BodyEnd.TooSlow => HttpAnswers.BodyTimeout,
             BodyEnd.NoRoom => NothingWritten(context, protocol, HttpAnswers.BodiesInFlight),
@@ -63,12 +74,12 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
         };
     }
 
-    private async ValueTask<HttpAnswer> StoreAsync(HttpContext context, WriteProtocol protocol, PooledBuffer body)
+    private async ValueTask<HttpAnswer> StoreAsync(HttpContext context, WriteProtocol protocol, Compression compression, PooledBuffer body)
     {
         WriteReport report;
         try
         {
-            report = await host.Engine.WriteAsync(protocol, body);
+            report = await host.Engine.WriteAsync(protocol, body, compression);
         }
         catch (Exception failure)
         {

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Primitives;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;
 
@@ -14,9 +15,12 @@ internal static class WriteNegotiation
     private const string TypeV2 = HttpAnswers.ProtobufMediaType + ";proto=" + HttpAnswers.WriteV2Message;
 
     /// <summary>Reads Content-Type, then Content-Encoding.</summary>
-    /// <returns>Null, with the protocol; or the refusal.</returns>
-    public static HttpAnswer? Decide(StringValues contentType, StringValues contentEncoding, out WriteProtocol protocol) =>
-        TypeOf(contentType, out protocol) ?? EncodingOf(contentEncoding);
+    /// <returns>Null, with protocol and compression; or the refusal.</returns>
+    public static HttpAnswer? Decide(StringValues contentType, StringValues contentEncoding, out WriteProtocol protocol, out Compression compression)
+    {
+        compression = Compression.Snappy;
+        return TypeOf(contentType, out protocol) ?? EncodingOf(contentEncoding, out compression);
+    }
 
     private static HttpAnswer? TypeOf(StringValues header, out WriteProtocol protocol)
     {
@@ -56,10 +60,14 @@ internal static class WriteNegotiation
         return null;
     }
 
-    private static HttpAnswer? EncodingOf(StringValues header)
+    private static HttpAnswer? EncodingOf(StringValues header, out Compression compression)
     {
+        compression = Compression.Snappy;
         string text = header.ToString().Trim();
-        return text.Length == 0 || text.Equals(HttpAnswers.Snappy, StringComparison.OrdinalIgnoreCase) ? null : HttpAnswers.Encoding(text);
+        if (text.Length == 0 || text.Equals(HttpAnswers.Snappy, StringComparison.OrdinalIgnoreCase)) return null;
+        if (!text.Equals(HttpAnswers.Zstd, StringComparison.OrdinalIgnoreCase)) return HttpAnswers.Encoding(text);
+        compression = Compression.Zstd;
+        return null;
     }
 
     private static string Unquote(string text) => text.Length >= 2 && text[0] == '"' && text[^1] == '"' ? text[1..^1] : text;

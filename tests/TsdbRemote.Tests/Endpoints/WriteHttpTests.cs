@@ -1,5 +1,7 @@
 using System.Net;
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
@@ -41,18 +43,42 @@ public sealed class WriteHttpTests
     }
 
     [Theory]
-    [Trait("Row", "21"), Trait("Row", "107")]
+    [Trait("Row", "21")]
     [InlineData("gzip")]
     [InlineData("deflate")]
-    [InlineData("zstd")]
     [InlineData("identity")]
     [InlineData("snappy, snappy")]
-    public async Task An_encoding_other_than_snappy_is_a_415_from_which_vmagent_recovers(string encoding)
+    public async Task An_encoding_other_than_snappy_and_zstd_is_a_415(string encoding)
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
         Answer answer = await server.SendAsync(HttpMethod.Post, "/api/v1/write", Good, ("Content-Type", V2Type), ("Content-Encoding", encoding));
         Assert.Equal((HttpStatusCode.UnsupportedMediaType, (string?)null), (answer.Status, answer.Written));
-        Assert.EndsWith(" encoding (compression) is not accepted by this server; only snappy is acceptable\n", answer.Text, StringComparison.Ordinal);
+        Assert.EndsWith(" encoding (compression) is not accepted by this server; only snappy and zstd are acceptable\n", answer.Text, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    [Trait("Row", "107")]
+    public async Task A_zstd_body_is_taken_and_one_that_is_none_is_a_400()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Assert.Equal(CompressionStatus.Ok, SnappyBlock.TryDecompress(Good, 1 << 20, out PooledBuffer? raw));
+        using var packer = new ZstdSharp.Compressor();
+        byte[] packed = packer.Wrap(raw!.Span).ToArray();
+        raw.Dispose();
+        (string, string)[] headers = [("Content-Encoding", "zstd")];
+        Answer taken = await server.SendAsync(HttpMethod.Post, "/api/v1/write", packed, headers);
+        Assert.Equal((HttpStatusCode.NoContent, (string?)null), (taken.Status, taken.Written));
+        Assert.Single(await server.EverythingAsync());
+        Answer refused = await server.SendAsync(HttpMethod.Post, "/api/v1/write", Good, headers);
+        Assert.Equal((HttpStatusCode.BadRequest, (string?)null, "zstd: corrupt input\n"), (refused.Status, refused.Written, refused.Text));
+    }
+
+    [Fact]
+    public async Task An_older_agent_that_asks_for_zstd_is_told_so()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(HttpMethod.Get, "/api/v1/write?get_vm_proto_version=1", null);
+        Assert.Equal((HttpStatusCode.OK, "1"), (answer.Status, answer.Text));
     }
 
     public static TheoryData<string, string> BadSnappy() => new()

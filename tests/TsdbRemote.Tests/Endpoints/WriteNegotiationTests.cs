@@ -2,6 +2,7 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Primitives;
 using TsdbRemote.Endpoints;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Tests.Endpoints;
 
@@ -22,7 +23,7 @@ public sealed class WriteNegotiationTests
     [InlineData("application/x-protobuf;version=2.0", WriteProtocol.V1)]
     public void A_content_type_names_the_message(string? contentType, WriteProtocol expected)
     {
-        Assert.Null(WriteNegotiation.Decide(contentType, "snappy", out WriteProtocol protocol));
+        Assert.Null(WriteNegotiation.Decide(contentType, "snappy", out WriteProtocol protocol, out _));
         Assert.Equal(expected, protocol);
     }
 
@@ -38,32 +39,41 @@ public sealed class WriteNegotiationTests
         "application/x-protobuf;proto=PROMETHEUS.WriteRequest",
         "got application/x-protobuf;proto=PROMETHEUS.WriteRequest content type; unknown type for remote write protobuf message PROMETHEUS.WriteRequest, " + Supported)]
     public void Another_content_type_is_a_415_that_says_what_was_wrong(string contentType, string text) =>
-        Assert.Equal(new HttpAnswer(StatusCodes.Status415UnsupportedMediaType, text), WriteNegotiation.Decide(contentType, "gzip", out _));
+        Assert.Equal(new HttpAnswer(StatusCodes.Status415UnsupportedMediaType, text), WriteNegotiation.Decide(contentType, "gzip", out _, out _));
 
     [Fact]
     public void Two_content_types_are_refused() =>
-        Assert.Equal(415, WriteNegotiation.Decide(new StringValues(["application/x-protobuf", "application/x-protobuf"]), "snappy", out _)!.Value.Status);
+        Assert.Equal(415, WriteNegotiation.Decide(new StringValues(["application/x-protobuf", "application/x-protobuf"]), "snappy", out _, out _)!.Value.Status);
 
     [Theory]
     [InlineData(null)]
     [InlineData("")]
     [InlineData("snappy")]
     [InlineData(" Snappy ")]
-    public void No_encoding_means_snappy(string? encoding) => Assert.Null(WriteNegotiation.Decide("application/x-protobuf", encoding, out _));
+    public void No_encoding_means_snappy(string? encoding) => AssertDecides(encoding, Compression.Snappy);
+
+    [Fact]
+    public void The_encoding_zstd_means_zstd() => AssertDecides(" ZSTD", Compression.Zstd);
 
     [Theory]
-    [InlineData("zstd")]
     [InlineData("gzip")]
+    [InlineData("snappy,zstd")]
     [InlineData("snappy,snappy")]
     public void Another_encoding_is_a_415_by_name(string encoding) => Assert.Equal(
-        new HttpAnswer(415, $"{encoding} encoding (compression) is not accepted by this server; only snappy is acceptable"),
-        WriteNegotiation.Decide("application/x-protobuf", encoding, out _));
+        new HttpAnswer(415, $"{encoding} encoding (compression) is not accepted by this server; only snappy and zstd are acceptable"),
+        WriteNegotiation.Decide("application/x-protobuf", encoding, out _, out _));
 
     [Fact]
     public void What_a_sender_gave_is_repeated_bounded_and_without_control_characters()
     {
-        string text = WriteNegotiation.Decide("bad\u001b[31m\u202e" + new string('x', 1000), "", out _)!.Value.Text!;
+        string text = WriteNegotiation.Decide("bad\u001b[31m\u202e" + new string('x', 1000), "", out _, out _)!.Value.Text!;
         Assert.Contains("bad\\u001b[31m\\u202exxx", text, StringComparison.Ordinal);
         Assert.InRange(text.Length, 256, 400);
+    }
+
+    private static void AssertDecides(string? encoding, Compression expected)
+    {
+        Assert.Null(WriteNegotiation.Decide("application/x-protobuf", encoding, out _, out Compression compression));
+        Assert.Equal(expected, compression);
     }
 }

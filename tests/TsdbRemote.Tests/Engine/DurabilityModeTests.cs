@@ -1,7 +1,9 @@
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -31,6 +33,24 @@ public sealed class DurabilityModeTests
             EngineHarness again = EngineHarness.OpenStepwise(disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), other);
             Assert.Equal([Sample.Of(1, 1), Sample.Of(2, 2)], again.ReadAll()["{__name__=\"up\"}"]);
         }
+    }
+
+    [Fact]
+    public async Task A_request_that_came_as_zstd_is_logged_as_it_came_and_replayed()
+    {
+        byte[] labels = Labels.Encode(("__name__", "m"));
+        Sample[] samples = [Sample.Of(1000, 1), Sample.Of(2000, 2)];
+        using PooledBuffer raw = PooledBuffer.Rent(1024);
+        RemoteWriteV1.EncodeSeries(raw, labels, samples);
+        using var packer = new ZstdSharp.Compressor();
+        PooledBuffer body = PooledBuffer.Rent(1024);
+        body.Append(packer.Wrap(raw.Span));
+        var disk = new CrashFileSystem("/disk");
+        EngineHarness first = EngineHarness.OpenStepwise(disk, EngineHarness.SmallOptions);
+        Assert.Equal(WriteStatus.Written, (await first.Engine.WriteAsync(WriteProtocol.V1, body, Compression.Zstd)).Status);
+        EngineHarness again = EngineHarness.OpenStepwise(disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), EngineHarness.SmallOptions);
+        again.FlushAndConvertByStep();
+        Assert.Equal(samples, Assert.Single(again.ReadAll()).Value);
     }
 
     [Fact]

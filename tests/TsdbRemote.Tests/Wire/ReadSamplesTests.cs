@@ -166,7 +166,7 @@ public sealed class ReadSamplesTests
     {
         byte[] sent = await Send(answer);
         byte[] message = IronSnappy.Snappy.Decode(sent);
-        Assert.Equal(SnappyStatus.Ok, SnappyBlock.TryDecompress(sent, int.MaxValue, out PooledBuffer? raw));
+        Assert.Equal(CompressionStatus.Ok, SnappyBlock.TryDecompress(sent, int.MaxValue, out PooledBuffer? raw));
         using (raw) Assert.True(raw!.Span.SequenceEqual(message));
         return ReadResponse.Parser.ParseFrom(message);
     }

@@ -27,7 +27,7 @@ public sealed class RemoteWriteV1Tests
     public void The_reference_block_decodes()
     {
         byte[] block = [0x2a, 0xa4, .. Convert.FromHexString(Vector)];
-        Assert.Equal(SnappyStatus.Ok, SnappyBlock.TryDecompress(block, 1 << 20, out PooledBuffer? raw));
+        Assert.Equal(CompressionStatus.Ok, SnappyBlock.TryDecompress(block, 1 << 20, out PooledBuffer? raw));
         using (raw) Assert.Equal(Vector, Convert.ToHexStringLower(raw!.Span));
     }
 

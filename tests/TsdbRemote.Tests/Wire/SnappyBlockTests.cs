@@ -27,8 +27,8 @@ public sealed class SnappyBlockTests
             using PooledBuffer block = SnappyBlock.Compress(raw);
             foreach (byte[] packed in new[] { block.Span.ToArray(), IronSnappy.Snappy.Encode(raw) })
             {
-                Assert.Equal(raw, Unpack(packed, out SnappyStatus status));
-                Assert.Equal(SnappyStatus.Ok, status);
+                Assert.Equal(raw, Unpack(packed, out CompressionStatus status));
+                Assert.Equal(CompressionStatus.Ok, status);
             }
         },
         iter: 500);
@@ -41,8 +41,8 @@ public sealed class SnappyBlockTests
             elements =>
             {
                 (byte[] block, byte[]? expected) = (elements.Block, elements.Decoded());
-                Assert.Equal(expected, Unpack(block, out SnappyStatus status));
-                Assert.Equal(expected is null ? SnappyStatus.Corrupt : SnappyStatus.Ok, status);
+                Assert.Equal(expected, Unpack(block, out CompressionStatus status));
+                Assert.Equal(expected is null ? CompressionStatus.Corrupt : CompressionStatus.Ok, status);
                 if (expected is not null) Interlocked.Increment(ref decoded);
             },
             iter: 20_000);
@@ -78,9 +78,9 @@ public sealed class SnappyBlockTests
             (raw, seed) =>
             {
                 byte[] block = new OddWire(new Random(seed), 0).Damage(IronSnappy.Snappy.Encode(raw));
-                byte[]? decoded = Unpack(block, out SnappyStatus status);
-                Assert.Equal(status == SnappyStatus.Ok, decoded is not null);
-                if (status is SnappyStatus.Ok or SnappyStatus.Corrupt) Assert.Equal(PlainSnappy.Decode(block), decoded);
+                byte[]? decoded = Unpack(block, out CompressionStatus status);
+                Assert.Equal(status == CompressionStatus.Ok, decoded is not null);
+                if (status is CompressionStatus.Ok or CompressionStatus.Corrupt) Assert.Equal(PlainSnappy.Decode(block), decoded);
                 if (decoded is null) refused++;
             },
             iter: 3000,
@@ -98,38 +98,38 @@ public sealed class SnappyBlockTests
     }
 
     [Theory]
-    [InlineData("", SnappyStatus.Empty)]
-    [InlineData("00", SnappyStatus.Ok)]
-    [InlineData("0100 61", SnappyStatus.Ok)]
-    [InlineData("05 00 61 02 0100", SnappyStatus.Corrupt)]                      // makes two bytes of five
-    [InlineData("05 00 61 0E 0100", SnappyStatus.Ok)]                           // an overlapping copy of four
-    [InlineData("05 00 61 0E 0000", SnappyStatus.Corrupt)]                      // offset 0
-    [InlineData("05 00 61 0E 0200", SnappyStatus.Corrupt)]                      // before the start
-    [InlineData("05 00 61 0F 01000000", SnappyStatus.Ok)]                       // 32-bit offset
-    [InlineData("05 00 61 0F 01000080", SnappyStatus.Corrupt)]                  // an offset that is negative as int
-    [InlineData("01 00 61 00", SnappyStatus.Corrupt)]                           // half an element behind the end
-    [InlineData("01 00 61 00 62", SnappyStatus.Corrupt)]                        // an element behind the end
-    [InlineData("01 04 61", SnappyStatus.Corrupt)]                              // a literal that runs past the input
-    [InlineData("01 04 61 62", SnappyStatus.Corrupt)]                           // a literal longer than declared
-    [InlineData("03 F0 02 616263", SnappyStatus.Ok)]                            // literal with one length byte
-    [InlineData("03 FC 02000000 616263", SnappyStatus.Ok)]                      // literal with four length bytes
-    [InlineData("03 FC 020000", SnappyStatus.Corrupt)]                          // its length bytes are cut
-    [InlineData("03 FC FFFFFFFF 616263", SnappyStatus.Corrupt)]
-    [InlineData("02 00 61", SnappyStatus.Corrupt)]                              // shorter than declared
-    [InlineData("80", SnappyStatus.Corrupt)]                                    // half a length
-    [InlineData("8080808001", SnappyStatus.TooLarge)]                           // claims 256 MiB and has nothing
-    [InlineData("FFFFFFFF0F 00", SnappyStatus.TooLarge)]
-    [InlineData("FFFFFFFF1F 00", SnappyStatus.Corrupt)]                         // beyond 32 bits
-    [InlineData("808040 FE0100", SnappyStatus.Corrupt)]                         // 1 MiB from three bytes: a lie, told by arithmetic
-    [InlineData("FF060000734E61507059", SnappyStatus.Framed)]
-    [InlineData("FF060000734E61507059 00040000 00000000", SnappyStatus.Framed)]
-    public void A_block_is_read_or_refused_for_its_own_reason(string hex, SnappyStatus expected)
+    [InlineData("", CompressionStatus.Empty)]
+    [InlineData("00", CompressionStatus.Ok)]
+    [InlineData("0100 61", CompressionStatus.Ok)]
+    [InlineData("05 00 61 02 0100", CompressionStatus.Corrupt)]                      // makes two bytes of five
+    [InlineData("05 00 61 0E 0100", CompressionStatus.Ok)]                           // an overlapping copy of four
+    [InlineData("05 00 61 0E 0000", CompressionStatus.Corrupt)]                      // offset 0
+    [InlineData("05 00 61 0E 0200", CompressionStatus.Corrupt)]                      // before the start
+    [InlineData("05 00 61 0F 01000000", CompressionStatus.Ok)]                       // 32-bit offset
+    [InlineData("05 00 61 0F 01000080", CompressionStatus.Corrupt)]                  // an offset that is negative as int
+    [InlineData("01 00 61 00", CompressionStatus.Corrupt)]                           // half an element behind the end
+    [InlineData("01 00 61 00 62", CompressionStatus.Corrupt)]                        // an element behind the end
+    [InlineData("01 04 61", CompressionStatus.Corrupt)]                              // a literal that runs past the input
+    [InlineData("01 04 61 62", CompressionStatus.Corrupt)]                           // a literal longer than declared
+    [InlineData("03 F0 02 616263", CompressionStatus.Ok)]                            // literal with one length byte
+    [InlineData("03 FC 02000000 616263", CompressionStatus.Ok)]                      // literal with four length bytes
+    [InlineData("03 FC 020000", CompressionStatus.Corrupt)]                          // its length bytes are cut
+    [InlineData("03 FC FFFFFFFF 616263", CompressionStatus.Corrupt)]
+    [InlineData("02 00 61", CompressionStatus.Corrupt)]                              // shorter than declared
+    [InlineData("80", CompressionStatus.Corrupt)]                                    // half a length
+    [InlineData("8080808001", CompressionStatus.TooLarge)]                           // claims 256 MiB and has nothing
+    [InlineData("FFFFFFFF0F 00", CompressionStatus.TooLarge)]
+    [InlineData("FFFFFFFF1F 00", CompressionStatus.Corrupt)]                         // beyond 32 bits
+    [InlineData("808040 FE0100", CompressionStatus.Corrupt)]                         // 1 MiB from three bytes: a lie, told by arithmetic
+    [InlineData("FF060000734E61507059", CompressionStatus.Framed)]
+    [InlineData("FF060000734E61507059 00040000 00000000", CompressionStatus.Framed)]
+    public void A_block_is_read_or_refused_for_its_own_reason(string hex, CompressionStatus expected)
     {
         byte[] block = Convert.FromHexString(hex.Replace(" ", "", StringComparison.Ordinal));
-        byte[]? write = Unpack(block, out SnappyStatus status);
+        byte[]? write = Unpack(block, out CompressionStatus status);
         Assert.Equal(expected, status);
-        Assert.Equal(expected == SnappyStatus.Ok, write is not null);
-        if (status is SnappyStatus.Ok or SnappyStatus.Corrupt) Assert.Equal(PlainSnappy.Decode(block), write);
+        Assert.Equal(expected == CompressionStatus.Ok, write is not null);
+        if (status is CompressionStatus.Ok or CompressionStatus.Corrupt) Assert.Equal(PlainSnappy.Decode(block), write);
     }
 
     [Fact]
@@ -137,8 +137,8 @@ public sealed class SnappyBlockTests
     {
         byte[] raw = new byte[1000];
         using PooledBuffer block = SnappyBlock.Compress(raw);
-        Assert.Equal(SnappyStatus.TooLarge, SnappyBlock.TryDecompress(block.Span, 999, out _));
-        Assert.Equal(SnappyStatus.Ok, SnappyBlock.TryDecompress(block.Span, 1000, out PooledBuffer? unpacked));
+        Assert.Equal(CompressionStatus.TooLarge, SnappyBlock.TryDecompress(block.Span, 999, out _));
+        Assert.Equal(CompressionStatus.Ok, SnappyBlock.TryDecompress(block.Span, 1000, out PooledBuffer? unpacked));
         using (unpacked) Assert.Equal(raw, unpacked!.Span.ToArray());
     }
 
@@ -148,7 +148,7 @@ public sealed class SnappyBlockTests
         byte[] bomb = [0x80, 0x80, 0x80, 0x0F, 0xFE, 0x01, 0x00];  // claims 30 MiB, inside the limit
         SnappyBlock.TryDecompress(bomb, 32 << 20, out _);
         long before = GC.GetAllocatedBytesForCurrentThread();
-        Assert.Equal(SnappyStatus.Corrupt, SnappyBlock.TryDecompress(bomb, 32 << 20, out _));
+        Assert.Equal(CompressionStatus.Corrupt, SnappyBlock.TryDecompress(bomb, 32 << 20, out _));
         Assert.InRange(GC.GetAllocatedBytesForCurrentThread() - before, 0, 4096);
     }
 
@@ -176,7 +176,7 @@ public sealed class SnappyBlockTests
         },
         iter: 300);
 
-    private static byte[]? Unpack(ReadOnlySpan<byte> block, out SnappyStatus status)
+    private static byte[]? Unpack(ReadOnlySpan<byte> block, out CompressionStatus status)
     {
         status = SnappyBlock.TryDecompress(block, Limit, out PooledBuffer? raw);
         using (raw) return raw?.Span.ToArray();
