@@ -11,7 +11,9 @@ public static class ChunkDeletion
     /// <param name="chunk">The chunk.</param>
     /// <param name="deleted">Intervals, ascending and disjoint.</param>
     /// <param name="arena">Holds the bytes of the rest.</param>
-    /// <param name="output">Receives the rest, if there is any, behind what it holds already: mostly one chunk, as readers count on the writer's choice of length.</param>
+    /// <param name="output">
+    /// Receives the rest, if there is any, behind what it holds already: mostly one chunk, as readers count on the writer's choice of length.
+    /// </param>
     /// <exception cref="CorruptChunkException">The bytes are no chunk, or do not span the times that their source says.</exception>
     public static void AddRest(in SeriesChunk chunk, ReadOnlySpan<TimeRange> deleted, NativeArena arena, List<SeriesChunk> output)
     {

@@ -20,5 +20,6 @@ public enum ChunkEncoding : byte
 public static class ChunkEncodings
 {
     /// <summary>Whether an encoding is one that every reader of blocks takes.</summary>
-    public static bool IsKnown(ChunkEncoding encoding) => encoding is ChunkEncoding.Xor or ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram;
+    public static bool IsKnown(ChunkEncoding encoding) =>
+        encoding is ChunkEncoding.Xor or ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram;
 }

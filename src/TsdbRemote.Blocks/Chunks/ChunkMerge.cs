@@ -25,7 +25,8 @@ public readonly record struct MergeCounts(long Duplicates, long Conflicts)
 /// <param name="Arena">Holds their bytes.</param>
 /// <param name="Output">Receives them.</param>
 /// <param name="MaxSamples">Most samples of a chunk.</param>
-internal readonly record struct MergeTarget(TimeRange Range, long WindowMs, long Rank, NativeArena Arena, List<SeriesChunk> Output, int MaxSamples);
+internal readonly record struct MergeTarget(
+    TimeRange Range, long WindowMs, long Rank, NativeArena Arena, List<SeriesChunk> Output, int MaxSamples);
 
 /// <summary>
 /// Several overlapping chunks of one series → one run of chunks in time order, each instant once.
@@ -41,8 +42,9 @@ internal readonly record struct MergeTarget(TimeRange Range, long WindowMs, long
 /// made of, so all versions must take part in one merge.
 /// </para>
 /// <para>
-/// Where a float and a histogram hold one instant the float stays, whatever their ranks: that is the rule of Prometheus' readers, and as it does not ask who
-/// came first, every merge agrees on it. A group with histograms is <see cref="HistogramMerge"/>'s; one of floats only never goes there.
+/// Where a float and a histogram hold one instant the float stays, whatever their ranks: that is the rule of Prometheus' readers, and as it
+/// does not ask who came first, every merge agrees on it. A group with histograms is <see cref="HistogramMerge"/>'s; one of floats only
+/// never goes there.
 /// Stateless; thread-safe; scratch memory comes from the shared pools, and for histograms is kept with each thread.
 /// </para>
 /// </remarks>
@@ -207,7 +209,9 @@ public static class ChunkMerge
         }
     }
 
-    /// <summary>Puts the chunks of floats before those of histograms, each by their start. Mostly all are of floats: then nothing is moved.</summary>
+    /// <summary>
+    /// Puts the chunks of floats before those of histograms, each by their start. Mostly all are of floats: then nothing is moved.
+    /// </summary>
     /// <returns>How many hold floats.</returns>
     private static int FloatsFirst(Span<SeriesChunk> group)
     {

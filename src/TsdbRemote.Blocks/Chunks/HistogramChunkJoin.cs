@@ -5,8 +5,9 @@ namespace TsdbRemote.Blocks.Chunks;
 
 /// <summary>Makes fuller chunks of small histogram chunks that follow each other. Stateless; thread-safe.</summary>
 /// <remarks>
-/// Small is what has less than half of the bytes that a chunk is to have. A chunk whose header tells of a reset begins a run of its own, for a reset that its
-/// sender named need not show in the counts. Where counters fall, or layouts change, the run is cut as when it was first written.
+/// Small is what has less than half of the bytes that a chunk is to have. A chunk whose header tells of a reset begins a run of its own, for
+/// a reset that its sender named need not show in the counts. Where counters fall, or layouts change, the run is cut as when it was first
+/// written.
 /// </remarks>
 public static class HistogramChunkJoin
 {
@@ -46,7 +47,8 @@ public static class HistogramChunkJoin
     }
 
     private static bool IsSmall(in SeriesChunk chunk) =>
-        chunk.Encoding is ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram && chunk.Data.Length is >= HistogramChunkFormat.HeaderBytes and < SmallBytes;
+        chunk.Encoding is ChunkEncoding.Histogram or ChunkEncoding.FloatHistogram
+        && chunk.Data.Length is >= HistogramChunkFormat.HeaderBytes and < SmallBytes;
 
     private static HistogramChunkFlags FlagsOf(in SeriesChunk chunk) =>
         (HistogramChunkFlags)(chunk.Data.Span[HistogramChunkFormat.FlagsAt] & HistogramChunkFormat.FlagsMask);

@@ -22,7 +22,7 @@ public sealed class HistogramReadBuffer
     }
 }
 
-/// <summary>Where a <see cref="HistogramChunkReader"/> stands, so that another one can go on; the numbers are in the buffer of both.</summary>
+/// <summary>Where a <see cref="HistogramChunkReader"/> stands, so that another can go on; the numbers are in the buffer of both.</summary>
 internal struct HistogramReadState
 {
     /// <summary>Bits read.</summary>

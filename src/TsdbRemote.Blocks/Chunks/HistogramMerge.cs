@@ -2,7 +2,9 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Chunks;
 
-/// <summary>The part of <see cref="ChunkMerge"/> that a group with histograms takes: chunks of histograms side by side, and between them the floats.</summary>
+/// <summary>
+/// The part of <see cref="ChunkMerge"/> that a group with histograms takes: chunks of histograms side by side, and between them the floats.
+/// </summary>
 /// <remarks>
 /// <code>
 ///   floats (merged)      f   f         f        →  XOR (f f)   Histogram (h h)   XOR (f)   FloatHistogram (g)
@@ -10,8 +12,8 @@ namespace TsdbRemote.Blocks.Chunks;
 ///   chunk 2, rank 2                h'  h (gave way to f)   g
 /// </code>
 /// Memory:  the chunks that overlap at one instant are open, each with one sample; nothing else is decoded ahead.
-/// Headers: of a run that is encoded anew nothing is said of what came before it; inside it the builder compares. A chunk whose header told of a reset is not
-/// joined to what is before it, for a reset that its sender named need not show in the counts.
+/// Headers: of a run that is encoded anew nothing is said of what came before it; inside it the builder compares. A chunk whose header told
+/// of a reset is not joined to what is before it, for a reset that its sender named need not show in the counts.
 /// </remarks>
 internal ref struct HistogramMerge
 {
@@ -54,7 +56,7 @@ internal ref struct HistogramMerge
         }
     }
 
-    /// <summary>The earliest instant at which a histogram is left; all chunks that hold it are then active and stand at it or behind.</summary>
+    /// <summary>The earliest instant at which a histogram is left; all chunks that hold it are active then, and stand at it.</summary>
     private bool TryNextTime(out long timeMs)
     {
         timeMs = long.MaxValue;

@@ -4,8 +4,11 @@ using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Blocks.Chunks;
 
-/// <summary>Histograms in time order → chunks. Of the counters before a run nothing is known, so its first header says nothing. Not thread-safe.</summary>
-/// <remarks>Use: <see cref="Begin"/>, <see cref="Append"/> as often as there are samples, <see cref="End"/> behind the last one and wherever a run is to part.</remarks>
+/// <summary>Histograms in time order → chunks. Of the counters before a run nothing is known, so its first header says nothing.</summary>
+/// <remarks>
+/// Use: <see cref="Begin"/>, <see cref="Append"/> as often as there are samples, <see cref="End"/> behind the last one and wherever a run is
+/// to part. Not thread-safe.
+/// </remarks>
 internal sealed class HistogramRunEncoder
 {
     private readonly HistogramChunkBuilder _builder = new(windowMs: 0) { IsExact = true };

@@ -1,7 +1,7 @@
 namespace TsdbRemote.Blocks.Chunks;
 
-/// <summary>What decoding and encoding of histograms works in. Kept with each thread, for it is much to make anew for each series.</summary>
-/// <remarks>Use: <see cref="Rent"/>, and <see cref="Return"/> whatever happened. Bounded: what one odd series made large is let go.</remarks>
+/// <summary>What decoding and encoding of histograms works in. Kept with each thread, for it is much to make for each series.</summary>
+/// <remarks>Use: <see cref="Rent"/>, then <see cref="Return"/> whatever happened. Bounded: what one odd series made large is let go.</remarks>
 internal sealed class HistogramScratch
 {
     private const int MaxCursorsKept = 32;

@@ -8,8 +8,9 @@ namespace TsdbRemote.Storage.Compaction;
 
 /// <summary>Packs the merged chunks of one series for a block, as <see cref="ChunkEncodingChoice"/> says.</summary>
 /// <remarks>
-/// Float chunks that follow each other are decoded and encoded as one run, so that the small chunks of several flushes become full ones. So are small
-/// chunks of histograms (<see cref="HistogramChunkJoin"/>); full ones go over as they are. Use: <see cref="Pack"/> series by series. Not thread-safe.
+/// Float chunks that follow each other are decoded and encoded as one run, so that the small chunks of several flushes become full ones. So
+/// are small chunks of histograms (<see cref="HistogramChunkJoin"/>); full ones go over as they are. Use: <see cref="Pack"/> series by
+/// series. Not thread-safe.
 /// </remarks>
 internal sealed class ChunkPacker : IDisposable
 {

@@ -9,8 +9,8 @@ namespace TsdbRemote.Storage.Compaction;
 
 /// <summary>Makes full chunks of small ones of one kind that follow each other; every other chunk goes over as it is, byte for byte.</summary>
 /// <remarks>
-/// Small is what is less than half full by samples and by bytes (of histograms: see <see cref="HistogramChunkJoin"/>), so a sample is encoded anew about once each time that ranges grow beyond its chunk, and
-/// not again once that is half full. A join may span any time: chunks of blocks need not end with a window.
+/// Small is what is less than half full by samples and by bytes (of histograms: see <see cref="HistogramChunkJoin"/>), so a sample is encoded
+/// anew about once each time that ranges grow beyond its chunk, and not again once that is half full. A join may span any time: chunks of blocks need not end with a window.
 /// Use: <see cref="Join"/> series by series. Not thread-safe.
 /// </remarks>
 internal sealed class SmallChunkJoiner : IDisposable

@@ -9,10 +9,12 @@ namespace TsdbRemote.Storage.Wire;
 /// <remarks>
 /// <code>
 /// 22 len │ 08 count | 11 count float │ 19 sum │ 20 schema │ 29 zero threshold │ 30 zero count | 39 zero count float
-///        │ 42 len { 08 offset │ 10 length } … │ 4A deltas | 52 counts │ 5A positive spans … │ 62 deltas | 6A counts │ 70 hint │ 78 time │ 82 01 bounds
+///        │ 42 len { 08 offset │ 10 length } … │ 4A deltas | 52 counts │ 5A positive spans … │ 62 deltas | 6A counts │ 70 hint
+///        │ 78 time │ 82 01 bounds
 /// </code>
-/// Numbers that are zero in all bits are left out, but for both counts: which of its two fields is there tells an integer histogram from a float one.
-/// Lists are packed. A stale marker has its sum only, beside the counts. Source: prometheus prompb/types.proto, codec.go (FromIntHistogram, FromFloatHistogram).
+/// Numbers that are zero in all bits are left out, but for both counts: which of its two fields is there tells an integer histogram from a
+/// float one. Lists are packed. A stale marker has its sum only, beside the counts.
+/// Source: prometheus prompb/types.proto, codec.go (FromIntHistogram, FromFloatHistogram).
 /// </remarks>
 internal static class HistogramAnswer
 {

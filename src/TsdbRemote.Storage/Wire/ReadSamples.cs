@@ -252,7 +252,7 @@ public sealed class ReadSamples : IDisposable
         output.SetLength(output.Length + Varint.Write(space, (ulong)RawLength()));
     }
 
-    /// <summary>What histograms are read and encoded with. A message may be longer than a part of the answer, so it is made apart.</summary>
+    /// <summary>What histograms are read and encoded with. A message may be longer than a part of the answer: it is made apart.</summary>
     private sealed class HistogramAnswers : IDisposable
     {
         private readonly HistogramReadBuffer _buffer = new();

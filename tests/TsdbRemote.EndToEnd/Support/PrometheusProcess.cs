@@ -83,6 +83,7 @@ public sealed class PrometheusProcess : ChildProcess
 
         // Of a range with floats and histograms both are there.
         string[] results = ["values", "value", "histograms", "histogram"];
-        return JsonSerializer.Serialize(labels) + string.Concat(results.Select(name => series[name]).Where(static result => result is not null).Select(static result => " " + result!.ToJsonString()));
+        IEnumerable<string> texts = results.Select(name => series[name]).OfType<JsonNode>().Select(static result => " " + result.ToJsonString());
+        return JsonSerializer.Serialize(labels) + string.Concat(texts);
     }
 }
