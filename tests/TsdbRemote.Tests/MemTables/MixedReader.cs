@@ -29,7 +29,8 @@ internal static class MixedReader
         var outcomes = new AppendOutcome[1];
         if (sample.Histogram is { } histogram)
         {
-            table.AppendHistograms([new ResolvedHistogram(ordinal, 0, 0, sample.TimeMs)], new ListedHistograms([histogram]), sequence, ref histograms, winners, outcomes);
+            ResolvedHistogram[] given = [new ResolvedHistogram(ordinal, 0, 0, sample.TimeMs)];
+            table.AppendHistograms(given, new ListedHistograms([histogram]), sequence, ref histograms, winners, outcomes);
         }
         else
         {
