@@ -3,7 +3,6 @@ using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
-using TsdbRemote.Tests.MemTables;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 
 namespace TsdbRemote.Tests.Engine;

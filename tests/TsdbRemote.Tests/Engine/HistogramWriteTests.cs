@@ -6,7 +6,6 @@ using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Endpoints;
-using TsdbRemote.Tests.MemTables;
 using TsdbRemote.Tests.Wire;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 using V2 = TsdbRemote.Protos.WriteV2;

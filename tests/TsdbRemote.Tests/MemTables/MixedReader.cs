@@ -4,7 +4,6 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
-using TsdbRemote.Tests.Chunks;
 
 namespace TsdbRemote.Tests.MemTables;
 
