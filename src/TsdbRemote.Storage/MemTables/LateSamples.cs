@@ -11,6 +11,7 @@ namespace TsdbRemote.Storage.MemTables;
 /// append. Others join the tail; when it outgrows its share it is sorted and merged in. So a look-up is a short scan and a binary
 /// search, and any order of arrival costs few moves a sample. Tried instead: arrival order alone (a look-up by a scan is
 /// quadratic under a backfill), a hash index (half as much memory again, and each read sorts everything).
+/// Of histograms the value is the address of a chunk of one; here nobody looks at it.
 /// Touched only under the stripe's lock.
 /// </remarks>
 [StructLayout(LayoutKind.Sequential, Size = HeadBytes)]

@@ -1,6 +1,5 @@
 using CsCheck;
 using TsdbRemote.Blocks.Chunks;
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Chunks;

@@ -6,8 +6,8 @@ using V2 = TsdbRemote.Protos.WriteV2;
 
 namespace TsdbRemote.Tests.Endpoints;
 
-/// <summary>What the receiver compliance suite of Prometheus sends of histograms, and what it expects; the names are those of its tests (protocols.md §2.9).</summary>
-/// <remarks>Exemplars count as by a receiver that keeps none.</remarks>
+/// <summary>What the receiver compliance suite of Prometheus sends of histograms, and what it expects.</summary>
+/// <remarks>The names are those of its tests (protocols.md §2.9). Exemplars count as by a receiver that keeps none.</remarks>
 public sealed class HistogramComplianceTests
 {
     public static TheoryData<string> Shapes => [.. OfShape.Keys];
@@ -104,7 +104,10 @@ public sealed class HistogramComplianceTests
 
     private static void AddAround(V2.Request request, V2.TimeSeries series)
     {
-        series.Metadata = new V2.Metadata { Type = V2.Metadata.Types.MetricType.Histogram, HelpRef = Symbol(request, "How long it took."), UnitRef = Symbol(request, "seconds") };
+        series.Metadata = new V2.Metadata
+        {
+            Type = V2.Metadata.Types.MetricType.Histogram, HelpRef = Symbol(request, "How long it took."), UnitRef = Symbol(request, "seconds"),
+        };
         series.Exemplars.Add(new V2.Exemplar { LabelsRefs = { Symbol(request, "trace_id"), Symbol(request, "abc") }, Timestamp = NowMs, Value = 1 });
     }
 }

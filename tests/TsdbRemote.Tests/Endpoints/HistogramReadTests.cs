@@ -51,7 +51,8 @@ public sealed class HistogramReadTests
         foreach ((string name, _, _, LaneSample[] read) in Sent)
         {
             AssertSame(read, SamplesOf(samples.Single(series => series.Labels[0].Value == name)));
-            AssertSame(read, [.. streamed.AsFrames().SelectMany(static frame => frame.ChunkedSeries).Where(series => series.Labels[0].Value == name).SelectMany(SamplesOf)]);
+            IEnumerable<ChunkedSeries> frames = streamed.AsFrames().SelectMany(static frame => frame.ChunkedSeries);
+            AssertSame(read, [.. frames.Where(series => series.Labels[0].Value == name).SelectMany(SamplesOf)]);
         }
     }
 
@@ -63,7 +64,8 @@ public sealed class HistogramReadTests
 
     private static List<LaneSample> SamplesOf(TimeSeries series) =>
     [
-        .. series.Samples.Select(static sample => Float(sample.Timestamp, sample.Value)).Concat(series.Histograms.Select(Of)).OrderBy(static sample => sample.TimeMs),
+        .. series.Samples.Select(static sample => Float(sample.Timestamp, sample.Value)).Concat(series.Histograms.Select(Of))
+            .OrderBy(static sample => sample.TimeMs),
     ];
 
     private static IEnumerable<LaneSample> SamplesOf(ChunkedSeries series) => series.Chunks.SelectMany(static chunk => chunk.Type switch

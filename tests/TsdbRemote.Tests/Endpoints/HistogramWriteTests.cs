@@ -32,7 +32,8 @@ public sealed class HistogramWriteTests
     [InlineData(true)]
     public Task A_count_that_is_not_that_of_the_buckets_is_refused(bool isV2) => AssertRefusedAsync(
         isV2, Exponential().With(static h => h.CountInt = 99),
-        "27 observations found in buckets, but the Count field is 99: histogram's observation count should equal the number of observations found in the buckets (in absence of NaN)");
+        "27 observations found in buckets, but the Count field is 99: histogram's observation count should equal the number of observations found in "
+        + "the buckets (in absence of NaN)");
 
     [Theory, Trait("Row", "52")]
     [InlineData(false)]
@@ -42,7 +43,8 @@ public sealed class HistogramWriteTests
         await AssertTakenAsync(isV2, Exponential().With(static h => (h.CountInt, h.Sum) = (99, double.NaN)));
         await AssertRefusedAsync(
             isV2, Exponential().With(static h => (h.CountInt, h.Sum) = (26, double.NaN)),
-            "27 observations found in buckets, but the Count field is 26: histogram's observation count should be at least the number of observations found in the buckets");
+            "27 observations found in buckets, but the Count field is 26: histogram's observation count should be at least the number of observations "
+            + "found in the buckets");
     }
 
     [Theory, Trait("Row", "53")]
@@ -52,7 +54,8 @@ public sealed class HistogramWriteTests
     {
         await AssertRefusedAsync(isV2, Custom().With(static h => (h.ZeroCountInt, h.CountInt) = (1, 31)), "custom buckets: must have zero count of 0");
         await AssertRefusedAsync(isV2, Custom().With(static h => h.ZeroThreshold = 1), "custom buckets: must have zero threshold of 0");
-        await AssertRefusedAsync(isV2, Custom().With(static h => h.NegativeSpans.Add(new Protos.Prometheus.BucketSpan())), "custom buckets: must not have negative spans");
+        await AssertRefusedAsync(
+            isV2, Custom().With(static h => h.NegativeSpans.Add(new Protos.Prometheus.BucketSpan())), "custom buckets: must not have negative spans");
         await AssertRefusedAsync(isV2, Custom().With(static h => h.NegativeDeltas.Add(1)), "custom buckets: must not have negative buckets");
     }
 
@@ -122,7 +125,9 @@ public sealed class HistogramWriteTests
     [InlineData(true)]
     public async Task A_span_that_steps_back_is_refused(bool isV2)
     {
-        await AssertRefusedAsync(isV2, Exponential().With(static h => h.PositiveSpans[1].Offset = -1), "positive side: span number 2 with offset -1: histogram has a span whose offset is negative");
+        await AssertRefusedAsync(
+            isV2, Exponential().With(static h => h.PositiveSpans[1].Offset = -1),
+            "positive side: span number 2 with offset -1: histogram has a span whose offset is negative");
         await AssertTakenAsync(isV2, Exponential().With(static h => h.PositiveSpans[0].Offset = -7));
     }
 
@@ -138,8 +143,12 @@ public sealed class HistogramWriteTests
     [InlineData(true)]
     public async Task A_bucket_below_zero_is_refused(bool isV2)
     {
-        await AssertRefusedAsync(isV2, Exponential().With(static h => h.PositiveDeltas[1] = -2), "positive side: bucket number 2 has observation count of -1: histogram has a bucket whose observation count is negative");
-        await AssertRefusedAsync(isV2, OfFloats().With(static h => h.NegativeCounts[0] = -0.5), "negative side: bucket number 1 has observation count of -0.5: histogram has a bucket whose observation count is negative");
+        await AssertRefusedAsync(
+            isV2, Exponential().With(static h => h.PositiveDeltas[1] = -2),
+            "positive side: bucket number 2 has observation count of -1: histogram has a bucket whose observation count is negative");
+        await AssertRefusedAsync(
+            isV2, OfFloats().With(static h => h.NegativeCounts[0] = -0.5),
+            "negative side: bucket number 1 has observation count of -0.5: histogram has a bucket whose observation count is negative");
     }
 
     [Theory, Trait("Row", "61")]
@@ -174,7 +183,11 @@ public sealed class HistogramWriteTests
             .. Exponential(1).With(static h => Clear(h.PositiveDeltas, h.NegativeDeltas)).ToByteArray(),
             .. Unpacked(12, 1, 2, 1, 3, 1), .. Unpacked(9, 1, 1),
         ];
-        byte[] floats = [.. OfFloats(2).With(static h => Clear(h.PositiveCounts, h.NegativeCounts)).ToByteArray(), .. UnpackedDoubles(13, 1, 3, 4, 7, 8), .. UnpackedDoubles(10, 1, 2)];
+        byte[] floats =
+        [
+            .. OfFloats(2).With(static h => Clear(h.PositiveCounts, h.NegativeCounts)).ToByteArray(),
+            .. UnpackedDoubles(13, 1, 3, 4, 7, 8), .. UnpackedDoubles(10, 1, 2),
+        ];
         byte[] custom = [.. Custom(3).With(static h => Clear(h.CustomValues)).ToByteArray(), .. UnpackedDoubles(16, 0.1, 0.5, 1, 2.5, 5, 10)];
         Answer answer = await server.SendAsync(
             HttpMethod.Post, "/api/v1/write", IronSnappy.Snappy.Encode(WithRaw(isV2, integers, floats, custom)), ("Content-Type", isV2 ? V2Type : V1Type));
@@ -193,7 +206,8 @@ public sealed class HistogramWriteTests
         byte[] known = Exponential(1).With(static h => h.PositiveSpans.RemoveAt(0)).ToByteArray();
         byte[] histogram = [.. Field(11, span), .. unknown, .. known, .. unknown];
         Answer answer = await server.SendAsync(
-            HttpMethod.Post, "/api/v1/write", IronSnappy.Snappy.Encode([.. unknown, .. WithRaw(isV2, histogram), .. unknown]), ("Content-Type", isV2 ? V2Type : V1Type));
+            HttpMethod.Post, "/api/v1/write", IronSnappy.Snappy.Encode([.. unknown, .. WithRaw(isV2, histogram), .. unknown]),
+            ("Content-Type", isV2 ? V2Type : V1Type));
         Assert.Equal((HttpStatusCode.NoContent, isV2 ? "0/1/0" : null), (answer.Status, answer.Written));
         await AssertReadsAsync(server, "h", Exponential(1));
     }
@@ -267,7 +281,8 @@ public sealed class HistogramWriteTests
 
     private static byte[] Field(int number, byte[] content) => [.. Number(((ulong)number << 3) | 2), .. Number((ulong)content.Length), .. content];
 
-    private static byte[] Unpacked(int number, params long[] values) => [.. values.SelectMany(value => (byte[])[.. Number((ulong)number << 3), .. Number(Varint.ZigZag(value))])];
+    private static byte[] Unpacked(int number, params long[] values) =>
+        [.. values.SelectMany(value => (byte[])[.. Number((ulong)number << 3), .. Number(Varint.ZigZag(value))])];
 
     private static byte[] UnpackedDoubles(int number, params double[] values) =>
         [.. values.SelectMany(value => (byte[])[.. Number(((ulong)number << 3) | 1), .. BitConverter.GetBytes(value)])];

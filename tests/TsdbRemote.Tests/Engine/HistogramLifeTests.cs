@@ -3,7 +3,6 @@ using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
-using TsdbRemote.Tests.MemTables;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 
 namespace TsdbRemote.Tests.Engine;
@@ -19,7 +18,7 @@ public sealed class HistogramLifeTests
     [InlineData(WritePathChoice.Blocks)]
     public void What_was_written_is_read_whatever_was_flushed_merged_converted_or_killed_between(WritePathChoice path)
     {
-        StorageOptions options = EngineHarness.SmallOptions with { Integration = EngineHarness.SmallOptions.Integration with { WritePath = path } };
+        StorageOptions options = OptionsOf(path);
         for (int seed = 0; seed < 5; seed++)
         {
             var random = new Random(seed);
@@ -51,14 +50,15 @@ public sealed class HistogramLifeTests
             EngineStats stats = engine.Engine.Stats();
             Assert.Equal((0, 0), (stats.FlushErrors, stats.ConversionErrors));
             Assert.NotEmpty(stats.Blocks);
-            Assert.Equal(model.Values.Sum(static series => series.Count), stats.Blocks.Sum(static block => block.Samples) + stats.Tables.Sum(static table => table.Samples));
+            long stored = stats.Blocks.Sum(static block => block.Samples) + stats.Tables.Sum(static table => table.Samples);
+            Assert.Equal(model.Values.Sum(static series => series.Count), stored);
         }
     }
 
     [Fact]
     public void A_flush_counts_every_instant_of_a_mixed_series_once()
     {
-        StorageOptions options = EngineHarness.SmallOptions with { Integration = EngineHarness.SmallOptions.Integration with { WritePath = WritePathChoice.Blocks } };
+        StorageOptions options = OptionsOf(WritePathChoice.Blocks);
         EngineHarness engine = EngineHarness.OpenStepwise(new CrashFileSystem("/disk"), options);
         NativeHistogram histogram = HistogramGen.Integer(1, 1, 2);
         for (int i = 0; i < 10; i++) engine.WriteOne("h", StartMs + i, histogram);
@@ -72,6 +72,9 @@ public sealed class HistogramLifeTests
             "h", [.. Enumerable.Range(0, 20).Select(i => i is >= 5 and < 15 ? Float(StartMs + i, i) : new LaneSample(StartMs + i, histogram))]);
     }
 
+    private static StorageOptions OptionsOf(WritePathChoice path) =>
+        EngineHarness.SmallOptions with { Integration = EngineHarness.SmallOptions.Integration with { WritePath = path } };
+
     /// <summary>Some series, each with what a sender would send next, or with something from long ago.</summary>
     private static void WriteSome(EngineHarness engine, Random random, Dictionary<string, SortedDictionary<long, LaneSample>> model)
     {
@@ -83,7 +86,11 @@ public sealed class HistogramLifeTests
             long timeMs = isLate ? StartMs + random.Next(40) * (WindowMs / 10) : known.Keys.Last();
             var traits = new HistogramTraits((ulong)random.Next(), random.Next(1, 25), 15_000)
             {
-                IsFloat = random.Next(2) == 0, IsCustom = random.Next(4) == 0, IsGauge = random.Next(4) == 0, Buckets = random.Next(1, 20), Unrest = random.Next(600),
+                IsFloat = random.Next(2) == 0,
+                IsCustom = random.Next(4) == 0,
+                IsGauge = random.Next(4) == 0,
+                Buckets = random.Next(1, 20),
+                Unrest = random.Next(600),
             };
             List<HistogramSample> histograms = random.Next(4) == 0 ? [] : HistogramWalk.Series(traits, timeMs);
             foreach (HistogramSample sample in histograms)

@@ -6,7 +6,6 @@ using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Endpoints;
-using TsdbRemote.Tests.MemTables;
 using TsdbRemote.Tests.Wire;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 using V2 = TsdbRemote.Protos.WriteV2;
@@ -61,7 +60,8 @@ public sealed class HistogramWriteTests
         nameless.Histograms.Add(HistogramMessages.Of(Small, 30));
         WriteReport report = engine.Write(Requests.V1(onlyBad, series, nameless));
         Assert.Equal((WriteStatus.Rejected, 2, 1), (report.Status, report.Samples, report.Histograms));
-        Assert.Contains("3 observations found in buckets, but the Count field is 99: histogram's observation count should equal", report.Message, StringComparison.Ordinal);
+        const string text = "3 observations found in buckets, but the Count field is 99: histogram's observation count should equal";
+        Assert.Contains(text, report.Message, StringComparison.Ordinal);
         Assert.Contains("for series {__name__=\"bad\"}", report.Message, StringComparison.Ordinal);
         Assert.Contains("for series {__name__=\"mixed\"}", report.Message, StringComparison.Ordinal);
         Assert.Contains("invalid metric name or labels, got {job=\"a\"}", report.Message, StringComparison.Ordinal);
@@ -96,7 +96,9 @@ public sealed class HistogramWriteTests
         Assert.Equal(WriteStatus.Written, engine.WriteOne("h", 1000, Small).Status);
         Assert.Equal(WriteStatus.Written, engine.WriteOne("h", 1000, Small).Status);
         AssertRefused(bare, engine.WriteOne("h", 1000, Large));
-        AssertRefused("duplicate sample for timestamp 1000; overrides not allowed: existing is a histogram, new value 2 for series {__name__=\"h\"}", engine.WriteOne("h", 1000, 2));
+        AssertRefused(
+            "duplicate sample for timestamp 1000; overrides not allowed: existing is a histogram, new value 2 for series {__name__=\"h\"}",
+            engine.WriteOne("h", 1000, 2));
         Assert.Equal(WriteStatus.Written, engine.WriteOne("h", 2000, 7).Status);
         AssertRefused(bare, engine.WriteOne("h", 2000, Small));
 

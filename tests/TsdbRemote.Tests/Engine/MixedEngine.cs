@@ -1,15 +1,11 @@
 using Google.Protobuf;
-using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
-using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
-using TsdbRemote.Tests.MemTables;
 using TsdbRemote.Tests.Wire;
-using Labels = TsdbRemote.Blocks.Model.Labels;
 using V2 = TsdbRemote.Protos.WriteV2;
 
 namespace TsdbRemote.Tests.Engine;

@@ -157,7 +157,9 @@ public sealed class HistogramLaneLawTests
 
     private static void AssertSame(List<LaneSample> expected, List<LaneSample> actual)
     {
-        Assert.Equal(expected.Select(static sample => (sample.TimeMs, sample.Histogram is null)), actual.Select(static sample => (sample.TimeMs, sample.Histogram is null)));
+        Assert.Equal(
+            expected.Select(static sample => (sample.TimeMs, sample.Histogram is null)),
+            actual.Select(static sample => (sample.TimeMs, sample.Histogram is null)));
         for (int i = 0; i < expected.Count; i++) Assert.True(expected[i].IsSame(actual[i]), $"sample {i} at {expected[i].TimeMs} differs");
     }
 

@@ -4,7 +4,6 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
-using TsdbRemote.Tests.Chunks;
 
 namespace TsdbRemote.Tests.MemTables;
 
@@ -29,7 +28,8 @@ internal static class MixedReader
         var outcomes = new AppendOutcome[1];
         if (sample.Histogram is { } histogram)
         {
-            table.AppendHistograms([new ResolvedHistogram(ordinal, 0, 0, sample.TimeMs)], new ListedHistograms([histogram]), sequence, ref histograms, winners, outcomes);
+            ResolvedHistogram[] given = [new ResolvedHistogram(ordinal, 0, 0, sample.TimeMs)];
+            table.AppendHistograms(given, new ListedHistograms([histogram]), sequence, ref histograms, winners, outcomes);
         }
         else
         {

@@ -1,6 +1,5 @@
 using Google.Protobuf;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.Tests.Endpoints;
