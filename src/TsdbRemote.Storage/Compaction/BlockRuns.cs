@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Compaction;

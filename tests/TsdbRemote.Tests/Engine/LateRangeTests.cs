@@ -1,6 +1,5 @@
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Compaction;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;
 
