@@ -136,8 +136,8 @@ internal sealed class BlockCompactionWork
     /// <summary>True if two or more of these blocks, and maybe others, could become one, now or once another job lets go of their time.</summary>
     public bool IsLeft(IReadOnlySet<string> asked) => asked.Count >= 2 && Pick(atLeast: 2, asked, onlyAsked: true, static _ => false) is not null;
 
-    private static BlockFigures FiguresOf(StoredBlock block) => new(
-        block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Rank, block.Entry.Adopted) { MadeMs = block.Reader.Meta.Ulid.TimestampMs };
+    private static BlockFigures FiguresOf(StoredBlock block) =>
+        new(block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Rank, block.Entry.Adopted) { MadeMs = block.Reader.Meta.Ulid.TimestampMs };
 
     private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked, Func<TimeRange, bool> isBusy)
     {

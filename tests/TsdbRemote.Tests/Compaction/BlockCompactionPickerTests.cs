@@ -148,6 +148,7 @@ public sealed class BlockCompactionPickerTests
                 if (word == "foreign") isForeign = true;
                 else if (word == "alone") isAlone = true;
                 else if (word == "new") madeMs = _nowMs - HourMs / 6 + 1;
+                else if (word == "ahead") madeMs = _nowMs + 1;
                 else bytes = ByteSize.Parse(word).Bytes;
             }
 
