@@ -20,4 +20,7 @@ public static class TimeWindow
         long rest = windowMs - 1 - remainder;
         return timeMs > long.MaxValue - rest ? long.MaxValue : timeMs + rest;
     }
+
+    /// <summary>How many windows hold some of a range; 1 or more.</summary>
+    public static long CountOf(TimeRange range, long windowMs) => StartOf(range.MaxMs, windowMs) / windowMs - StartOf(range.MinMs, windowMs) / windowMs + 1;
 }

@@ -20,7 +20,7 @@ public sealed record StoredBlock(BlockEntry Entry, BlockReader Reader)
 /// <summary>The blocks in service at one instant.</summary>
 /// <remarks>
 /// Immutable, so thread-safe: a change makes a new set. It owns no reader: whoever publishes a set disposes the readers that fell out of it.
-/// Ranks: blocks made here by the conversion counter at their making, not by name, since clocks go back; foreign ones below them, by name among
+/// Ranks: blocks made here by the conversion counter at their making (compacted ones by that of their newest input), not by name, since clocks go back; foreign ones below them, by name among
 /// themselves (design §5.1). Of those of one data directory, such as our own that came back, the one of the higher rank in its mark is the newer, whatever
 /// their names: they take the places that their names have among the others, in the order of their marks.
 /// </remarks>

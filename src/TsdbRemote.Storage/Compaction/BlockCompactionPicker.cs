@@ -7,14 +7,23 @@ namespace TsdbRemote.Storage.Compaction;
 /// <param name="Ulid">Its name.</param>
 /// <param name="Range">The times that it says it holds; both ends belong to it.</param>
 /// <param name="Bytes">Bytes on disk.</param>
-/// <param name="Sources">Blocks of level 1 that went into it: each is named in the <c>meta.json</c> of whatever it goes into.</param>
+/// <param name="Rank">Of two versions of an instant that of the higher rank is the newer; below 1 for foreign ones. Blocks of one rank do not overlap.</param>
 /// <param name="Adopted">True for a foreign one: it makes no data of its time late.</param>
-public sealed record BlockFigures(string Ulid, TimeRange Range, long Bytes, int Sources, bool Adopted);
+public sealed record BlockFigures(string Ulid, TimeRange Range, long Bytes, long Rank, bool Adopted)
+{
+    /// <summary>When it was made, by its name, ms since the epoch.</summary>
+    public long MadeMs { get; init; }
+}
 
 /// <summary>Blocks to be made one.</summary>
-/// <param name="Range">From the first to the last instant of all of them; no other block overlaps it.</param>
-/// <param name="Blocks">The blocks by time, two or more.</param>
-public sealed record BlockCompactionJob(TimeRange Range, ImmutableArray<BlockFigures> Blocks);
+/// <param name="Range">From the first to the last instant of all of them.</param>
+/// <param name="Blocks">The blocks, two or more. Any other block of their time ranks above all of them that it overlaps, or below.</param>
+public sealed record BlockCompactionJob(TimeRange Range, ImmutableArray<BlockFigures> Blocks)
+{
+    /// <summary>The rank of what is made of blocks: that of the newest. Of foreign ones alone 1, below all that was made here of anything else.</summary>
+    /// <param name="ranks">The ranks of all of them.</param>
+    public static long RankOf(IEnumerable<long> ranks) => Math.Max(1, ranks.Max());
+}
 
 /// <summary>Which blocks are made one next. Pure: figures in, decision out.</summary>
 /// <remarks>
@@ -23,26 +32,28 @@ public sealed record BlockCompactionJob(TimeRange Range, ImmutableArray<BlockFig
 ///   range 2 (6 h)   │  one block    │  one block    │  one block      │     a bucket of a range that is complete becomes one block at once,
 ///   range 1 (2 h)   │ □ │ □ │ □     │ □ │   │ □     │ □ │ □ │ ...     │     however small its blocks: the largest such bucket comes first
 /// </code>
-/// Overlapping:  blocks that overlap, directly or by others, are one group and only ever taken together, whatever their size: of two versions of an
-///               instant the higher rank wins, and the result's rank is above all, so nothing that overlaps it may stay behind. Groups of several
-///               come first.
-/// Complete:     a bucket that ended <paramref name="BlockDelayMs"/> ago and of which no window waits for its first conversion. Windows of late data hold
-///               it up for a third of its length, so that it is not written twice, and not for ever, since a sender may be late steadily.
-/// Worth it:     a result is not written for a few late samples: beside a block of <see cref="LargeBytes"/> or more others wait until they come to a
-///               tenth of its bytes or to <see cref="ManyBlocks"/>. So each byte is written about once a range, and a late trickle costs ten times
-///               what it brings.
-/// Open windows: in block-only mode each flush adds a block to the window that is being written. Those are merged when they have grown by a third, or are
-///               <see cref="ManyOpenBlocks"/>, so that a window is written a few times and not once a flush; when it closes, all that overlaps is joined.
-/// Bounded:      disjoint blocks are not joined beyond <see cref="MaxBlocks"/> and <see cref="MaxBytes"/>; then a smaller range gets its turn. Overlapping
-///               ones are taken whole, or, beyond what a <c>meta.json</c> can name (<see cref="MaxOverlapping"/>, <see cref="MaxSources"/>), left overlapping.
+/// Overlapping:  blocks that overlap, directly or by others, are one group. Groups of several come first, and are merged whole when
+///                 grown    all but the largest come to a third of it, so that a byte is written a few times and not once a block;
+///                 quiet    they are closed and none of them was made within <paramref name="LateDelayMs"/>: then once more, for good;
+///                 asked    somebody wants to read them elsewhere.
+///               Until then, and beside a block of <see cref="LargeBytes"/> of which they are not a tenth, those that heap up are merged among themselves
+///               (<see cref="BlockRuns"/>) once they are more than <see cref="ManyOpenBlocks"/>, or quiet and more than <see cref="ManyBlocks"/>.
+/// Complete:     a bucket that ended <paramref name="BlockDelayMs"/> ago and of which no window waits for its first conversion. Late data, in windows that wait and in
+///               blocks that are not quiet, holds it up for a third of its length, so that it is not written twice, and not for ever, since a sender may be
+///               late steadily.
+/// Worth it:     disjoint blocks are not joined for little: beside a block of <see cref="LargeBytes"/> or more others wait until they come to a tenth of its
+///               bytes or to <see cref="ManyBlocks"/>.
+/// Bounded:      disjoint blocks are not joined beyond <see cref="MaxBlocks"/> and <see cref="MaxBytes"/>; then a smaller range gets its turn. Of overlapping
+///               ones no more than <see cref="MaxOverlapping"/> are taken at a time.
 /// Left alone:   a group with a block that must not be touched stays as it is, and with it every bucket that it lies in.
 /// Trade-off:    larger ranges mean fewer files to ask for a long query and fewer copies of labels and symbols, and coarser retention: a block goes when
 ///               all of it is too old. Hence at most a tenth of the retention.
 /// </remarks>
 /// <param name="WindowMs">Length of a window in ms: the first range.</param>
 /// <param name="BlockDelayMs">Option <c>integration.block_delay</c> in ms.</param>
+/// <param name="LateDelayMs">Option <c>integration.late_delay</c> in ms.</param>
 /// <param name="RetentionMs">Option <c>retention.time</c> in ms; null for none.</param>
-public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, long? RetentionMs)
+public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, long LateDelayMs, long? RetentionMs)
 {
     /// <summary>Most disjoint blocks of one job: 20 days of 2 h at once.</summary>
     public const int MaxBlocks = 256;
@@ -53,24 +64,17 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
     /// <summary>Most overlapping blocks of one job; each is open while they are merged, and named in the <c>meta.json</c> of the result.</summary>
     public const int MaxOverlapping = 1000;
 
-    /// <summary>Most blocks of level 1 in the <c>meta.json</c> of a result, which has a megabyte.</summary>
-    public const int MaxSources = 16_000;
-
     /// <summary>Bytes from which on a block is not written anew for little.</summary>
     public const long LargeBytes = 256L << 20;
-
-    /// <summary>Sources after which a block that is all of one window counts as one itself: 31 days of windows with so many fit <see cref="MaxSources"/>.</summary>
-    public const int MaxSourcesOfWindow = 32;
 
     /// <summary>So many blocks are not little, whatever their bytes.</summary>
     public const int ManyBlocks = 10;
 
-    /// <summary>Most blocks of an open window that overlap, give or take what is flushed during a merge: each is asked by every read.</summary>
+    /// <summary>Most blocks that overlap for long, give or take what is flushed during a merge: each is asked by every read.</summary>
     public const int ManyOpenBlocks = 30;
 
     private const int Factor = 3;
     private const int LittlePart = 10;
-    private const int OpenPart = 3;
     private const int RetentionPart = 10;
     private const long LongestMs = 31L * 24 * 3_600_000;
 
@@ -97,7 +101,12 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         bool IsWanted(BlockCompactionJob job) => job.Blocks.Length >= Math.Max(atLeast, 2) && !isBusy(job.Range) && (!onlyAsked || IsAsked(job));
         bool MayBe(BlockCompactionJob job) => IsWanted(job) && IsWorthIt(job.Blocks);
         bool IsUntouchable(BlockCompactionJob job) => job.Blocks.Any(block => isLeftAlone(block.Ulid));
-        if (groups.Find(group => IsWanted(group) && (IsAsked(group) || IsWorthItNow(group, nowMs)) && IsMergeable(group) && !IsUntouchable(group)) is { } overlapping) return overlapping;
+        foreach (BlockCompactionJob group in groups)
+        {
+            if (!IsWanted(group) || Due(group, IsAsked(group), nowMs) is not { } due || due.Blocks.Length < atLeast || IsUntouchable(group)) continue;
+            return due;
+        }
+
         IReadOnlyCollection<TimeRange>? waiting = null;
         for (int i = Ranges.Length - 1; i >= 0; i--)
         {
@@ -150,19 +159,22 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         .Select(static bucket => new BlockCompactionJob(
             new TimeRange(bucket[0].Range.MinMs, bucket[^1].Range.MaxMs), [.. bucket.SelectMany(static group => group.Blocks)]));
 
-    private static bool IsMergeable(BlockCompactionJob job) => job.Blocks.Length <= MaxOverlapping && SourcesOf(job) <= MaxSources;
+    private static bool IsJoinable(BlockCompactionJob job) => job.Blocks.Length <= MaxBlocks && job.Blocks.Sum(static block => block.Bytes) <= MaxBytes;
 
-    private static bool IsJoinable(BlockCompactionJob job) =>
-        job.Blocks.Length <= MaxBlocks && job.Blocks.Sum(static block => block.Bytes) <= MaxBytes && SourcesOf(job) <= MaxSources;
-
-    private static long SourcesOf(BlockCompactionJob job) => job.Blocks.Sum(static block => (long)block.Sources);
-
-    private bool IsWorthItNow(BlockCompactionJob group, long nowMs)
+    /// <summary>What of a group is to be merged now; null for nothing.</summary>
+    private BlockCompactionJob? Due(BlockCompactionJob group, bool isAsked, long nowMs)
     {
-        if (TimeWindow.EndOf(group.Range.MaxMs, WindowMs) < nowMs - BlockDelayMs) return IsWorthIt(group.Blocks);
         (long largest, long others) = Sizes(group.Blocks);
-        return others >= largest / OpenPart || group.Blocks.Length > ManyOpenBlocks;
+        bool isQuiet = IsClosed(group, nowMs) && IsQuiet(group, nowMs);
+        bool isWhole = isAsked || BlockRuns.IsGrown(largest, others) || (isQuiet && !IsLittle(largest, others));
+        if (isWhole && group.Blocks.Length <= MaxOverlapping) return group;
+        return isWhole || group.Blocks.Length > (isQuiet ? ManyBlocks : ManyOpenBlocks) ? BlockRuns.PartOf(group, MaxOverlapping) : null;
     }
+
+    private bool IsClosed(BlockCompactionJob group, long nowMs) => TimeWindow.EndOf(group.Range.MaxMs, WindowMs) < nowMs - BlockDelayMs;
+
+    /// <summary>True if nothing was added for a while. A block that is named ahead of the clock says that the clock went back, and no more.</summary>
+    private bool IsQuiet(BlockCompactionJob group, long nowMs) => !group.Blocks.Any(block => block.MadeMs <= nowMs && block.MadeMs > nowMs - LateDelayMs);
 
     private static (long Largest, long Others) Sizes(ImmutableArray<BlockFigures> blocks)
     {
@@ -170,10 +182,12 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         return (largest, blocks.Sum(static block => block.Bytes) - largest);
     }
 
+    private static bool IsLittle(long largest, long others) => largest >= LargeBytes && others < largest / LittlePart;
+
     private static bool IsWorthIt(ImmutableArray<BlockFigures> blocks)
     {
         (long largest, long others) = Sizes(blocks);
-        return largest < LargeBytes || others >= largest / LittlePart || blocks.Length > ManyBlocks;
+        return !IsLittle(largest, others) || blocks.Length > ManyBlocks;
     }
 
     private bool IsComplete(BlockCompactionJob job, long rangeMs, List<BlockCompactionJob> groups, Func<IReadOnlyCollection<TimeRange>> waiting, long nowMs)
@@ -182,6 +196,7 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         long closedMs = nowMs - BlockDelayMs;
         if (bucket.MaxMs >= closedMs) return false;
         bool waitsForLate = bucket.MaxMs >= closedMs - rangeMs / Factor;
+        if (waitsForLate && groups.Exists(group => group.Blocks.Length > 1 && group.Range.Overlaps(bucket) && !IsQuiet(group, nowMs))) return false;
         return !waiting().Any(windows => windows.Overlaps(bucket) && (waitsForLate || !IsConverted(windows, bucket, groups)));
     }
 

@@ -31,6 +31,12 @@ public sealed record CompactedBlock(BlockWriter Writer, MergeCounts Merged) : ID
 /// </remarks>
 public sealed class BlockCompactor
 {
+    /// <summary>Most blocks of level 1 that the <c>meta.json</c> of a result, which has a megabyte, names for each window of its time.</summary>
+    public const int MaxSourcesOfWindow = 32;
+
+    /// <summary>Most of them in all.</summary>
+    public const int MaxSources = 16_000;
+
     // What the merge may hold of one series in copies; a compaction runs beside the reads, so it takes less than one of them may.
     private const long MemoryBytes = 64 << 20;
     private const long ArenaBytesKept = 4 << 20;
@@ -87,8 +93,8 @@ public sealed class BlockCompactor
     /// <remarks>
     /// Source: prometheus: tsdb/compact.go, CompactBlockMetas: the bounds of the inputs, one level up, the level-1 blocks of all, and a hint only where
     /// every input has it. Sections of others, such as Thanos', are not kept: they speak of one block.
-    /// Other than there a block of one window of ours stands for itself once it was made of many: in block-only mode each flush is a block, and the names of
-    /// thousands would keep windows from ever growing together.
+    /// Other than there a block stands for itself, as one of level 1 does, once it was made of many: each flush of block-only mode is a block, and each conversion of
+    /// late data, which may go on coming for a range as long as the store lives.
     /// </remarks>
     /// <param name="block">The result.</param>
     /// <param name="inputs">What <c>meta.json</c> of the inputs says.</param>
@@ -96,13 +102,15 @@ public sealed class BlockCompactor
     public static BlockMeta MetaOf(CompactedBlock block, IReadOnlyCollection<BlockMeta> inputs, long windowMs)
     {
         BlockMeta meta = block.Writer.NewMeta();
-        Ulid[] sources = [.. inputs.SelectMany(static input => input.Compaction.Sources).Distinct().Order()];
-        bool isOneWindow = inputs.Max(static input => input.EndTimeMs) <= TimeWindow.EndOf(inputs.Min(static input => input.MinTimeMs), windowMs) + 1;
-        if (isOneWindow && sources.Length > BlockCompactionPicker.MaxSourcesOfWindow && inputs.All(static input => input.Mark is not null)) sources = [block.Writer.Ulid];
+        long minMs = inputs.Min(static input => input.MinTimeMs);
+        long endMs = inputs.Max(static input => input.EndTimeMs);
+        int mostSources = (int)Math.Min(MaxSources, MaxSourcesOfWindow * TimeWindow.CountOf(new TimeRange(minMs, endMs - 1), windowMs));
+        Ulid[] sources = [.. inputs.SelectMany(static input => input.Compaction.Sources).Distinct().Take(mostSources + 1).Order()];
+        if (sources.Length > mostSources) sources = [block.Writer.Ulid];
         return meta with
         {
-            MinTimeMs = inputs.Min(static input => input.MinTimeMs),
-            EndTimeMs = inputs.Max(static input => input.EndTimeMs),
+            MinTimeMs = minMs,
+            EndTimeMs = endMs,
             Compaction = new BlockMetaCompaction
             {
                 Level = inputs.Max(static input => input.Compaction.Level) + 1,

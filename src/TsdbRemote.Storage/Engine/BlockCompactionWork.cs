@@ -17,9 +17,9 @@ namespace TsdbRemote.Storage.Engine;
 /// Order, as of a conversion: all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (inputs out and named as
 /// deleted, output in); then the state that readers see; then each input goes with its last reader. A crash before the manifest leaves a block that nobody names,
 /// one after it leaves blocks that are named as deleted: the next open removes either.
-/// Rank:     the result ranks above every block of the state that its inputs are read from, and so must hold everything of its range that blocks hold there; a block
-///           that a flush commits meanwhile ranks above it, and a foreign one that is adopted below, as it would have before. The range is claimed from
-///           before the blocks are read until after the commit, so that no other job takes them.
+/// Rank:     the result has that of the newest of its inputs. Whatever else is of their time ranks above all that it overlaps, or below, and so it stays: what the
+///           picker left out, a block that a flush commits meanwhile, a foreign one that is adopted. The range is claimed from before the blocks are read until
+///           after the commit, so that no other job takes them.
 /// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
 ///           not be opened at the start: put right, it must find its place among the versions as it was.
 /// Not thread-safe: one thread compacts.
@@ -136,8 +136,8 @@ internal sealed class BlockCompactionWork
     /// <summary>True if two or more of these blocks, and maybe others, could become one, now or once another job lets go of their time.</summary>
     public bool IsLeft(IReadOnlySet<string> asked) => asked.Count >= 2 && Pick(atLeast: 2, asked, onlyAsked: true, static _ => false) is not null;
 
-    private static BlockFigures FiguresOf(StoredBlock block) => new(
-        block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Reader.Meta.Compaction.Sources.Count, block.Entry.Adopted);
+    private static BlockFigures FiguresOf(StoredBlock block) =>
+        new(block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Rank, block.Entry.Adopted) { MadeMs = block.Reader.Meta.Ulid.TimestampMs };
 
     private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked, Func<TimeRange, bool> isBusy)
     {
@@ -176,7 +176,7 @@ internal sealed class BlockCompactionWork
         {
             BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(entry.Ulid), BlockMeta.FileName));
             return _outOfService[entry.Ulid] = new BlockFigures(
-                entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, meta.Compaction.Sources.Count, entry.Adopted);
+                entry.Ulid, new TimeRange(meta.MinTimeMs, meta.EndTimeMs - 1), 0, entry.Rank, entry.Adopted);
         }
         catch (CorruptFileException)
         {
@@ -212,23 +212,31 @@ internal sealed class BlockCompactionWork
     /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
     /// <param name="job">The job.</param>
     /// <param name="rank">Of the result.</param>
-    /// <returns>Null if the blocks of that time are no longer those of the job.</returns>
+    /// <returns>Null if a block of the job is not there any more.</returns>
     private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job, out long rank)
     {
+        HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         EngineState state = _state.Acquire();
-        rank = NewBlocks.RankNow(state.Manifest);
+        rank = 0;
         try
         {
-            ImmutableArray<StoredBlock> blocks = [.. state.Blocks.Overlapping(job.Range)];
-            if (!job.Blocks.Select(static block => block.Ulid).ToHashSet().SetEquals(blocks.Select(static block => block.Entry.Ulid))) return null;
-            foreach (StoredBlock block in blocks) Invariant.Check(block.Reader.TryAcquire());
-            return blocks;
+            ILookup<bool, StoredBlock> blocks = state.Blocks.Overlapping(job.Range).ToLookup(block => names.Contains(block.Entry.Ulid));
+            ImmutableArray<StoredBlock> inputs = [.. blocks[true]];
+            if (inputs.Length < names.Count) return null;
+            rank = BlockCompactionJob.RankOf(inputs.Select(static block => block.Rank));
+            Invariant.Check(KeepsOrder(inputs, blocks[false], rank), "newest wins");
+            foreach (StoredBlock block in inputs) Invariant.Check(block.Reader.TryAcquire());
+            return inputs;
         }
         finally
         {
             state.Release();
         }
     }
+
+    /// <summary>True if blocks that are left out rank against the result as they do against each block in it that they overlap.</summary>
+    private static bool KeepsOrder(ImmutableArray<StoredBlock> inputs, IEnumerable<StoredBlock> others, long rank) => others.All(
+        other => other.Rank != rank && inputs.All(input => !input.Range.Overlaps(other.Range) || (input.Rank < other.Rank) == (rank < other.Rank)));
 
     private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, long rank, CancellationToken cancel)
     {

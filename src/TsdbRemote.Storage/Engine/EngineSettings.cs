@@ -69,7 +69,8 @@ internal static class EngineSettings
         options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Integration.LateDelay.Milliseconds);
 
     public static BlockCompactionPicker BlockCompaction(StorageOptions options) => new(
-        options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Retention.Time?.Milliseconds);
+        options.BlockDuration.Milliseconds, options.Integration.BlockDelay.Milliseconds, options.Integration.LateDelay.Milliseconds,
+        options.Retention.Time?.Milliseconds);
 
     public static CompactionSettings Compaction(StorageOptions options) => new(
         options.Lsm.CompactionStrategy, options.BlockDuration.Milliseconds, options.Lsm.SstableLevels, Fanout, options.Compaction.CompactionThreshold,

@@ -17,13 +17,16 @@ namespace TsdbRemote.Storage.Engine;
 /// Failure:  what may fail for want of room or of a file's sync comes before the first name. Of a rename, or of the manifest's new file: the names are taken back. Of the
 ///           sync of a directory: the storage becomes read-only, nothing more is touched, and the next open removes them.
 /// Rank:     the next of the conversion counter, so that a block ranks above every one there is, in the order in which they were added. A compaction, which holds no newer
-///           sample than blocks have when it reads them, takes <see cref="RankNow"/> as of then: above what it was made of, below what is committed while it runs.
+///           sample than its inputs, brings the rank of the newest of them (<see cref="BlockCompactionWork"/>).
 /// Adoption: who looks for foreign blocks in the directory passes over these, from <see cref="Add"/> until the manifest names them or they are gone; while neither
 ///           is so, as long as the process lives.
 /// Not thread-safe; several of these may be at work, each on a thread of its own.
 /// </remarks>
 internal sealed class NewBlocks : IDisposable
 {
+    // 1 is what is made of foreign blocks alone (BlockCompactionJob).
+    private const long FirstRank = 2;
+
     private readonly BlockStore _store;
     private readonly ILogger _log;
     private readonly List<NewBlock> _blocks = [];
@@ -36,9 +39,6 @@ internal sealed class NewBlocks : IDisposable
 
     /// <summary>How many there are.</summary>
     public int Count => _blocks.Count;
-
-    /// <summary>The rank of what is made of the blocks of a state: below that of every block committed later. At least 1, which no other block has.</summary>
-    public static long RankNow(ManifestState manifest) => Math.Max(1, manifest.ConversionCounter);
 
     /// <summary>True if a failed sync says nothing about files that the manifest names: those of a block that is given up are dropped.</summary>
     public static bool IsOfNewBlock(DiskException failure)
@@ -103,7 +103,7 @@ internal sealed class NewBlocks : IDisposable
     {
         foreach (NewBlock block in _blocks)
         {
-            long rank = block.Rank ?? RankNow(manifest) + 1;
+            long rank = block.Rank ?? Math.Max(FirstRank, manifest.ConversionCounter + 1);
             BlockMeta meta = block.MetaOf(new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
             block.Writer.WriteMeta(meta);
             block.Stored = new StoredBlock(BlockEntry.Of(meta, rank), block.Finished!.Serve(meta));

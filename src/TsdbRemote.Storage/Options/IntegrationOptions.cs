@@ -88,7 +88,10 @@ public sealed record IntegrationOptions : IOptionsSection
     /// <summary>Time after the end of a window at which it is closed. Shorter: blocks sooner, and more data that comes too late for them.</summary>
     public Duration BlockDelay { get; init; } = Duration.Minutes(30);
 
-    /// <summary>Time without new data after which a window that was converted already is converted again, into an overlapping block.</summary>
+    /// <summary>
+    /// Time without new data after which a window that was converted already is converted again, into an overlapping block; and time without new blocks after
+    /// which blocks of closed windows that overlap become one though they have not grown much.
+    /// </summary>
     public Duration LateDelay { get; init; } = Duration.Minutes(10);
 
     /// <summary>True: merges, conversions and block compactions work less while writes and reads are busy. False: they always work at full speed.</summary>

@@ -13,6 +13,7 @@ public sealed class BlockCompactionPickerTests
     private const long HourMs = 3_600_000;
     private const int NamesShown = 10;
     private const int MaxJobs = 1000;
+    private const int NoMoreBlocks = 10_000;
 
     [Fact]
     public void Every_case_of_the_script_is_decided_as_it_says()
@@ -34,10 +35,10 @@ public sealed class BlockCompactionPickerTests
         Assert.Equal([2, 6, 18, 54, 162], RangesOf(4859));
         Assert.Equal([2], RangesOf(20));
         Assert.Equal([], RangesOf(19));
-        Assert.Equal([744], new BlockCompactionPicker(744 * HourMs, 0, null).Ranges.Select(static range => range / HourMs));
+        Assert.Equal([744], new BlockCompactionPicker(744 * HourMs, 0, 0, null).Ranges.Select(static range => range / HourMs));
     }
 
-    private static IEnumerable<long> RangesOf(long? retentionHours) => new BlockCompactionPicker(2 * HourMs, 0, retentionHours * HourMs).Ranges.Select(static range => range / HourMs);
+    private static IEnumerable<long> RangesOf(long? retentionHours) => new BlockCompactionPicker(2 * HourMs, 0, 0, retentionHours * HourMs).Ranges.Select(static range => range / HourMs);
 
     private static string Answer(string paragraph)
     {
@@ -64,7 +65,7 @@ public sealed class BlockCompactionPickerTests
         {
             string[] command = lines[0].Split(' ');
             _isToRest = command[0] switch { "rest" => true, "pick" => false, _ => throw new FormatException(lines[0]) };
-            _picker = new BlockCompactionPicker(2 * HourMs, HourMs / 2, null);
+            _picker = new BlockCompactionPicker(2 * HourMs, HourMs / 2, HourMs / 6, null);
             foreach (string setting in command[1..])
             {
                 string[] pair = setting.Split('=');
@@ -74,7 +75,7 @@ public sealed class BlockCompactionPickerTests
                         _nowMs = Hours(pair[1]);
                         break;
                     case "retention":
-                        _picker = new BlockCompactionPicker(2 * HourMs, HourMs / 2, Hours(pair[1]));
+                        _picker = new BlockCompactionPicker(2 * HourMs, HourMs / 2, HourMs / 6, Hours(pair[1]));
                         break;
                     case "busy":
                         _busy.Add(Range(pair[1]));
@@ -105,9 +106,9 @@ public sealed class BlockCompactionPickerTests
                 Assert.True(jobs < MaxJobs, "it does not come to rest");
                 text.Append(Print(job)).Append('\n');
                 _blocks.RemoveAll(block => job.Blocks.Contains(block));
-                Assert.DoesNotContain(_blocks, block => block.Range.Overlaps(job.Range));
-                _blocks.Add(new BlockFigures(
-                    $"result{jobs}", job.Range, job.Blocks.Sum(static block => block.Bytes), job.Blocks.Sum(static block => block.Sources), Adopted: false));
+                long rank = BlockCompactionJob.RankOf(job.Blocks.Select(static block => block.Rank));
+                Assert.DoesNotContain(_blocks, block => block.Range.Overlaps(job.Range) && block.Rank >= job.Blocks.Min(static input => input.Rank) && block.Rank <= rank);
+                _blocks.Add(new BlockFigures($"result{jobs}", job.Range, job.Blocks.Sum(static block => block.Bytes), rank, Adopted: false));
             }
 
             return $"{text}left: {string.Join(' ', _blocks.OrderBy(static block => block.Range.MinMs).Select(static block => Print(block.Range)))}";
@@ -139,14 +140,15 @@ public sealed class BlockCompactionPickerTests
             }
 
             long bytes = 1 << 20;
-            int sources = 1;
+            long madeMs = 0;
             bool isForeign = false;
             bool isAlone = false;
             foreach (string word in words[2..])
             {
                 if (word == "foreign") isForeign = true;
                 else if (word == "alone") isAlone = true;
-                else if (word[0] == 'x') sources = int.Parse(word[1..], CultureInfo.InvariantCulture);
+                else if (word == "new") madeMs = _nowMs - HourMs / 6 + 1;
+                else if (word == "ahead") madeMs = _nowMs + 1;
                 else bytes = ByteSize.Parse(word).Bytes;
             }
 
@@ -156,7 +158,8 @@ public sealed class BlockCompactionPickerTests
             for (long start = all.MinMs; start < all.MaxMs; start += stepMs)
             {
                 string name = words[0].EndsWith('*') ? $"{words[0][..^1]}{(start - all.MinMs) / stepMs}" : words[0];
-                _blocks.Add(new BlockFigures(name, new TimeRange(start, start + stepMs - 1), bytes, sources, isForeign));
+                long rank = isForeign ? _blocks.Count - NoMoreBlocks : _blocks.Count + 2;
+                _blocks.Add(new BlockFigures(name, new TimeRange(start, start + stepMs - 1), bytes, rank, isForeign) { MadeMs = madeMs });
                 if (isAlone) _alone.Add(name);
             }
         }

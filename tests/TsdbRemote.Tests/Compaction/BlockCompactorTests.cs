@@ -154,6 +154,43 @@ public sealed class BlockCompactorTests
         Assert.Equal(["from-out-of-order"], meta.Compaction.Hints);
     }
 
+    /// <summary>Late data may come for a range for ever: each conversion of it is a block of level 1.</summary>
+    [Theory]
+    [InlineData(1, 32, 32)]
+    [InlineData(1, 33, 1)]
+    [InlineData(3, 96, 96)]
+    [InlineData(3, 97, 1)]
+    [InlineData(372, 32 * 372, 32 * 372)]
+    [InlineData(372, 32 * 372 + 1, 1)]
+    [InlineData(44_640, 16_000, 16_000)]
+    [InlineData(44_640, 16_001, 1)]
+    public void A_block_of_many_others_for_each_of_its_windows_names_itself_as_its_source(int windows, int sources, int left)
+    {
+        const long window = 7_200_000;
+        CrashFileSystem files = NewDisk();
+        BlockSet set = BlockSet.Empty.With(PutChunks(files, 1, [(0, [Samples(-30, 10)])]), PutChunks(files, 2, [(1, [Samples(-20, 10)])]));
+        using CompactedBlock made = new BlockCompactor(files, new DataLayout("/disk"), ChunkEncodingChoice.Optimal).Write(set.Blocks, RangeOf(set), Result, static _ => { }, CancellationToken.None)!;
+
+        // As many inputs as one job takes, with a source in common.
+        BlockMeta[] inputs =
+        [
+            .. Enumerable.Range(0, sources - 1).Chunk((sources + BlockCompactionPicker.MaxOverlapping) / BlockCompactionPicker.MaxOverlapping).Select((part, i) => made.Writer.NewMeta() with
+            {
+                Ulid = TestBlocks.Name(i),
+                MinTimeMs = -window,
+                EndTimeMs = (windows - 1) * window,
+                Compaction = new BlockMetaCompaction { Level = 2, Sources = [.. part.Select(static number => TestBlocks.Name(number + 2000)), TestBlocks.Name(1_000_000)] },
+            }),
+        ];
+        Assert.InRange(inputs.Length, 30, BlockCompactionPicker.MaxOverlapping);
+        BlockMeta meta = BlockCompactor.MetaOf(made, inputs, window);
+        Assert.Equal((left, inputs.Length, 3), (meta.Compaction.Sources.Count, meta.Compaction.Parents.Count, meta.Compaction.Level));
+        if (left == 1) Assert.Equal([Result], meta.Compaction.Sources);
+        Assert.Equal(meta.Compaction.Sources.Order().Distinct(), meta.Compaction.Sources);
+        made.Writer.Commit(meta); // it has room
+        Assert.InRange(files.FileSize($"{BlockDirectory.PathOf(Directory, Result)}/{BlockMeta.FileName}")!.Value, 1, BlockMeta.MaxBytes);
+    }
+
     [Fact]
     public void A_chunk_that_is_none_under_a_right_checksum_is_told_by_the_rank_of_its_block_and_nothing_is_left_behind()
     {

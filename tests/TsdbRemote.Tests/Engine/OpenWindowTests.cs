@@ -43,7 +43,7 @@ public sealed class OpenWindowTests() : OneSeriesTests(TimeSpan.FromMinutes(1))
         engine.BlocksByStep();
         EngineStats closed = engine.Engine.Stats();
         Assert.Single(closed.Blocks);
-        Assert.InRange(engine.Engine.StateNow.Blocks.Blocks[0].Reader.Meta.Compaction.Sources.Count, 1, BlockCompactionPicker.MaxSourcesOfWindow);
+        Assert.InRange(engine.Engine.StateNow.Blocks.Blocks[0].Reader.Meta.Compaction.Sources.Count, 1, BlockCompactor.MaxSourcesOfWindow);
         Assert.All(engine.ReadAll().Values, static samples => Assert.Equal(Flushes * 10, samples.Count));
         Assert.Equal([], TestBlocks.Problems(Disk));
     }
