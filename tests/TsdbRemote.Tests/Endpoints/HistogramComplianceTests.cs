@@ -106,7 +106,9 @@ public sealed class HistogramComplianceTests
     {
         series.Metadata = new V2.Metadata
         {
-            Type = V2.Metadata.Types.MetricType.Histogram, HelpRef = Symbol(request, "How long it took."), UnitRef = Symbol(request, "seconds"),
+            Type = V2.Metadata.Types.MetricType.Histogram,
+            HelpRef = Symbol(request, "How long it took."),
+            UnitRef = Symbol(request, "seconds"),
         };
         series.Exemplars.Add(new V2.Exemplar { LabelsRefs = { Symbol(request, "trace_id"), Symbol(request, "abc") }, Timestamp = NowMs, Value = 1 });
     }

@@ -2,9 +2,9 @@ using System.Net;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Wire;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using static TsdbRemote.Tests.Endpoints.SentHistograms;
 

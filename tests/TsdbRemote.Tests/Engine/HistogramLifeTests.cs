@@ -1,8 +1,8 @@
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 
 namespace TsdbRemote.Tests.Engine;

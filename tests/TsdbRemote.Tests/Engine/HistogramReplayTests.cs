@@ -7,11 +7,11 @@ using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.Storage.Wire;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.MemTables;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.Tests.Wire;
+using TsdbRemote.TestSupport;
 using Labels = TsdbRemote.Blocks.Model.Labels;
 
 namespace TsdbRemote.Tests.Engine;

@@ -3,10 +3,10 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Wire;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Engine.MixedEngine;
 using V2 = TsdbRemote.Protos.WriteV2;
 

@@ -3,9 +3,9 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Wire;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Wire;
+using TsdbRemote.TestSupport;
 using V2 = TsdbRemote.Protos.WriteV2;
 
 namespace TsdbRemote.Tests.Engine;

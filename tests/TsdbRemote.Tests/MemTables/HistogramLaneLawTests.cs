@@ -1,8 +1,8 @@
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;

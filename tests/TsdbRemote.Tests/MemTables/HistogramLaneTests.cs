@@ -3,8 +3,8 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.MemTables.MemTableReader;
 
 namespace TsdbRemote.Tests.MemTables;
