@@ -10,14 +10,16 @@ internal static class StatusEndpoints
 {
     private const int DefaultLimit = 10;
     private const int MaxLimit = 10_000;
+    private static readonly string[] Methods = [HttpMethods.Get, HttpMethods.Head];
 
     /// <summary>Maps the pages.</summary>
     public static void MapStatus(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/api/v1/status/buildinfo", static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
-        endpoints.MapGet("/api/v1/status/walreplay", static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
-        endpoints.MapGet("/api/v1/status/tsdb", TsdbAsync);
-        endpoints.MapGet("/api/v1/status/lsm", LsmAsync);
+        endpoints.MapMethods("/api/v1/status/buildinfo", Methods, static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
+        endpoints.MapMethods("/api/v1/status/walreplay", Methods, static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
+        endpoints.MapMethods("/api/v1/status/tsdb", Methods, TsdbAsync);
+        endpoints.MapMethods("/api/v1/status/lsm", Methods, LsmAsync);
+        endpoints.MapRuntimeStatus();
     }
 
     private static LsmEngine EngineOf(HttpContext context) => context.RequestServices.GetRequiredService<EngineHost>().Engine;
