@@ -13,8 +13,8 @@ namespace TsdbRemote.Storage.Reading;
 
 /// <summary>Which label names and values there are, over everything that a snapshot sees.</summary>
 /// <remarks>
-/// Time:      as fine as whole sources, as in Prometheus: the dictionary counts, with all its series, if some MemTable or table has data in the range; a block counts,
-///            with all of its, if it overlaps the range. To look at the chunks of each series would cost what reading them costs.
+/// Time:      as fine as whole sources, as in Prometheus, where they are the head and each block: the dictionary counts, with all its series, if some MemTable or table
+///            has data in the range; a block counts, with all of its, if it overlaps the range. To look at the chunks of each series would cost what reading them costs.
 /// Cost:      without selectors the postings and the blocks' tables say it all; with them the labels of each series selected are read once for each source.
 /// Memory:    what was found, once, bounded by <c>read.memory</c>. Not thread-safe; the sources are held by the snapshot that made it.
 /// </remarks>

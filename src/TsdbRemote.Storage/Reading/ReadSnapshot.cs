@@ -57,6 +57,18 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="cancel">Stops the work.</param>
     public LabelSearch SearchLabels(TimeRange range, CancellationToken cancel) => new(_sources, Series, range, _memoryBytes, cancel);
 
+    /// <summary>Counts series, names, values and pairs over everything.</summary>
+    /// <remarks>Without blocks the postings have the figures; with them every series of every source is looked at: a microsecond each.</remarks>
+    /// <param name="limit">Longest list wanted, 1 or more.</param>
+    /// <param name="cancel">Stops the work.</param>
+    /// <exception cref="Wire.ReadLimitException">The distinct pairs take more than <c>read.memory</c>.</exception>
+    public PostingsStatistics Statistics(int limit, CancellationToken cancel)
+    {
+        if (_sources.Blocks.Count == 0) return PostingsStatistics.Of(Series.Postings, limit, cancel);
+        using SeriesMerge all = SelectLabels([[Matcher.Create(MatcherType.Regex, "__name__", ".*")]], new TimeRange(long.MinValue, long.MaxValue), cancel);
+        return new SeriesCensus(_memoryBytes).Take(all, limit);
+    }
+
     /// <inheritdoc/>
     public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
 

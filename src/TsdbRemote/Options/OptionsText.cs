@@ -6,27 +6,22 @@ namespace TsdbRemote.Options;
 /// <summary>Options as they hold, for people: each with its path, or as a file that would set them. None of them is secret.</summary>
 internal static class OptionsText
 {
-    /// <summary>Path and value of every option.</summary>
-    public static IReadOnlyDictionary<string, string> Flags(TsdbRemoteOptions options)
-    {
-        var flags = new SortedDictionary<string, string>(StringComparer.Ordinal);
-        foreach ((string path, OptionProperty property, object? value) in Walk(options, "")) flags[path] = property.Print(value);
-        return flags;
-    }
+    /// <summary>Path and value of every option, ascending by path.</summary>
+    public static IReadOnlyDictionary<string, string> Flags(TsdbRemoteOptions options) =>
+        new SortedDictionary<string, string>(OptionsChecks.Print(options).ToDictionary(static option => option.Path, static option => option.Value), StringComparer.Ordinal);
 
     /// <summary>A configuration file that sets every option to what it is.</summary>
     public static string Yaml(TsdbRemoteOptions options)
     {
         var text = new StringBuilder();
         string[] open = [];
-        foreach ((string path, OptionProperty property, object? value) in Walk(options, ""))
+        foreach ((string path, string value) in OptionsChecks.Print(options))
         {
-            string[] sections = path.Split('.')[..^1];
-            int common = open.Zip(sections).TakeWhile(static pair => pair.First == pair.Second).Count();
-            for (int depth = common; depth < sections.Length; depth++) AppendIndent(text, depth).Append(sections[depth]).Append(":\n");
-            open = sections;
-            string printed = property.Print(value);
-            AppendIndent(text, sections.Length).Append(property.Key).Append(": ").Append(value is string ? JsonSerializer.Serialize(printed) : printed).Append('\n');
+            string[] keys = path.Split('.');
+            int common = open.Zip(keys[..^1]).TakeWhile(static pair => pair.First == pair.Second).Count();
+            for (int depth = common; depth < keys.Length - 1; depth++) AppendIndent(text, depth).Append(keys[depth]).Append(":\n");
+            AppendIndent(text, keys.Length - 1).Append(keys[^1]).Append(": ").Append(Scalar(value)).Append('\n');
+            open = keys[..^1];
         }
 
         return text.ToString();
@@ -34,19 +29,10 @@ internal static class OptionsText
 
     private static StringBuilder AppendIndent(StringBuilder text, int depth) => text.Append(' ', 2 * depth);
 
-    /// <summary>The options of a record, those that are no sections first.</summary>
-    private static IEnumerable<(string Path, OptionProperty Property, object? Value)> Walk(object record, string prefix)
+    // A JSON string is a YAML string.
+    private static string Scalar(string value)
     {
-        foreach (OptionProperty property in OptionProperty.Of(record.GetType()).OrderBy(static property => property.IsSection))
-        {
-            object? value = property.Get(record);
-            if (!property.IsSection)
-            {
-                yield return (prefix + property.Key, property, value);
-                continue;
-            }
-
-            foreach ((string, OptionProperty, object?) option in Walk(value!, $"{prefix}{property.Key}.")) yield return option;
-        }
+        bool isPlain = value.Length > 0 && value.All(static c => char.IsAsciiLetterOrDigit(c) || c is '_' or '.' or '/');
+        return isPlain ? value : JsonSerializer.Serialize(value);
     }
 }
