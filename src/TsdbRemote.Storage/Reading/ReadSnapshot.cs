@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Series;
@@ -31,6 +32,9 @@ public sealed class ReadSnapshot : IDisposable
         _helpers = helpers;
     }
 
+    /// <summary>What the blocks that it sees say about themselves, the oldest first.</summary>
+    public IReadOnlyList<BlockMeta> Blocks => [.. _sources.Blocks.Select(static block => block.Reader.Meta).OrderBy(static meta => meta.MinTimeMs)];
+
     /// <summary>The series known.</summary>
     public SeriesDictionary Series { get; }
 
@@ -38,12 +42,42 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="matchers">All must hold; none at all selects nothing, as in Prometheus.</param>
     /// <param name="range">Closed range in ms; an empty one selects nothing.</param>
     /// <param name="cancel">Stops the selection and the cursor's work.</param>
-    public SeriesMerge Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
+    public SeriesMerge Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel) =>
+        Merge([matchers], range, labelsOnly: false, cancel);
+
+    /// <summary>Selects series by any of several selectors, each series once, for its labels alone: it has a chunk that overlaps the range, if not a sample inside it.</summary>
+    /// <param name="selectors">As <see cref="Select"/> takes one each.</param>
+    /// <param name="range">Closed range in ms; an empty one selects nothing.</param>
+    /// <param name="cancel">Stops the selection and the cursor's work.</param>
+    public SeriesMerge SelectLabels(IReadOnlyList<IReadOnlyList<Matcher>> selectors, TimeRange range, CancellationToken cancel) =>
+        Merge(selectors, range, labelsOnly: true, cancel);
+
+    /// <summary>Finds label names and values.</summary>
+    /// <param name="range">Closed range in ms.</param>
+    /// <param name="cancel">Stops the work.</param>
+    public LabelSearch SearchLabels(TimeRange range, CancellationToken cancel) => new(_sources, Series, range, _memoryBytes, cancel);
+
+    /// <summary>Counts series, names, values and pairs over everything.</summary>
+    /// <remarks>Without blocks the postings have the figures; with them every series of every source is looked at: a microsecond each.</remarks>
+    /// <param name="limit">Longest list wanted, 1 or more.</param>
+    /// <param name="cancel">Stops the work.</param>
+    /// <exception cref="Wire.ReadLimitException">The distinct pairs take more than <c>read.memory</c>.</exception>
+    public PostingsStatistics Statistics(int limit, CancellationToken cancel)
+    {
+        if (_sources.Blocks.Count == 0) return PostingsStatistics.Of(Series.Postings, limit, cancel);
+        using SeriesMerge all = SelectLabels([[Matcher.Create(MatcherType.Regex, "__name__", ".*")]], new TimeRange(long.MinValue, long.MaxValue), cancel);
+        return new SeriesCensus(_memoryBytes).Take(all, limit);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
+
+    private SeriesMerge Merge(IReadOnlyList<IReadOnlyList<Matcher>> selectors, TimeRange range, bool labelsOnly, CancellationToken cancel)
     {
         List<ISeriesSource> sources = [];
         try
         {
-            if (!range.IsEmpty)
+            foreach (IReadOnlyList<Matcher> matchers in range.IsEmpty ? [] : selectors)
             {
                 sources.Add(SelectStored(matchers, range, cancel));
                 foreach (StoredBlock block in _sources.Blocks)
@@ -52,7 +86,7 @@ public sealed class ReadSnapshot : IDisposable
                 }
             }
 
-            return new SeriesMerge(sources, range, _memoryBytes, cancel);
+            return new SeriesMerge(sources, range, _memoryBytes, cancel, labelsOnly);
         }
         catch
         {
@@ -60,9 +94,6 @@ public sealed class ReadSnapshot : IDisposable
             throw;
         }
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => Interlocked.Exchange(ref _release, null)?.Invoke();
 
     private DictionarySource SelectStored(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
     {

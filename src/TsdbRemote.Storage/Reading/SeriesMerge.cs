@@ -27,6 +27,7 @@ public sealed class SeriesMerge : IDisposable
     private readonly TimeRange _range;
     private readonly long _memoryBytes;
     private readonly CancellationToken _cancel;
+    private readonly bool _labelsOnly;
     private readonly List<SeriesChunk> _found = [];
     private readonly List<SeriesChunk> _merged = [];
 
@@ -42,8 +43,10 @@ public sealed class SeriesMerge : IDisposable
     /// <param name="range">Closed range in ms; no sample outside it comes out.</param>
     /// <param name="memoryBytes">What the chunks of one series may take in copies, in bytes.</param>
     /// <param name="cancel">Stops the work: checked for each series.</param>
-    internal SeriesMerge(IReadOnlyList<ISeriesSource> sources, TimeRange range, long memoryBytes, CancellationToken cancel)
+    /// <param name="labelsOnly">True: the sources' word that a series has a chunk in the range is enough; no chunk is read and none comes out.</param>
+    internal SeriesMerge(IReadOnlyList<ISeriesSource> sources, TimeRange range, long memoryBytes, CancellationToken cancel, bool labelsOnly = false)
     {
+        _labelsOnly = labelsOnly;
         _sources = sources;
         _range = range;
         _memoryBytes = memoryBytes;
@@ -58,7 +61,7 @@ public sealed class SeriesMerge : IDisposable
     /// <summary>Labels of the current series as a run.</summary>
     public ReadOnlySpan<byte> Labels => _sources[_current[0]].Labels;
 
-    /// <summary>Chunks of the current series: in time order, without overlap, no sample outside the range; at least one.</summary>
+    /// <summary>Chunks of the current series: in time order, without overlap, no sample outside the range; at least one, unless labels are all that was asked for.</summary>
     public ReadOnlySpan<SeriesChunk> Chunks => CollectionsMarshal.AsSpan(_merged);
 
     /// <summary>What the merges so far left out because a newer version of the same instant exists.</summary>
@@ -72,6 +75,7 @@ public sealed class SeriesMerge : IDisposable
         while (NextSeries())
         {
             _cancel.ThrowIfCancellationRequested();
+            if (_labelsOnly) return true;
             Dropped += ChunkMerge.Merge(CollectionsMarshal.AsSpan(_found), _range, windowMs: 0, _arena, _merged);
             if (_arena.AllocatedBytes > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
             if (_merged.Count > 0) return true;
@@ -108,7 +112,7 @@ public sealed class SeriesMerge : IDisposable
         {
             int source = Pop();
             _current[_currentCount++] = source;
-            _sources[source].AddChunks(_found);
+            if (!_labelsOnly) _sources[source].AddChunks(_found);
         }
 
         return _currentCount > 0;

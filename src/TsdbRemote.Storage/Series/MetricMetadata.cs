@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics.CodeAnalysis;
-using System.IO.Hashing;
 using System.Text;
 
 namespace TsdbRemote.Storage.Series;
@@ -58,7 +57,7 @@ public sealed class MetricMetadata
     private readonly int _maxFamilies;
     private readonly long _maxBytes;
     private readonly Lock _changes = new();
-    private readonly ConcurrentDictionary<byte[], Entry> _families = new(NameComparer.Instance);
+    private readonly ConcurrentDictionary<byte[], Entry> _families = new(Utf8Comparer.Instance);
     private readonly ConcurrentDictionary<byte[], Entry>.AlternateLookup<ReadOnlySpan<byte>> _byName;
     private int _count;
     private long _bytes;
@@ -149,20 +148,5 @@ public sealed class MetricMetadata
             type == otherType && otherHelp.SequenceEqual(help) && otherUnit.SequenceEqual(unit);
 
         public MetricDescription Describe() => new(type, Encoding.UTF8.GetString(help), Encoding.UTF8.GetString(unit));
-    }
-
-    private sealed class NameComparer : IEqualityComparer<byte[]>, IAlternateEqualityComparer<ReadOnlySpan<byte>, byte[]>
-    {
-        public static readonly NameComparer Instance = new();
-
-        public bool Equals(byte[]? x, byte[]? y) => x.AsSpan().SequenceEqual(y);
-
-        public int GetHashCode(byte[] obj) => GetHashCode(obj.AsSpan());
-
-        public bool Equals(ReadOnlySpan<byte> alternate, byte[] other) => alternate.SequenceEqual(other);
-
-        public int GetHashCode(ReadOnlySpan<byte> alternate) => (int)XxHash3.HashToUInt64(alternate);
-
-        public byte[] Create(ReadOnlySpan<byte> alternate) => alternate.ToArray();
     }
 }

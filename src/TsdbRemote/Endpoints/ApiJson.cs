@@ -9,6 +9,9 @@ internal static class ApiJson
     public const string BadData = "bad_data";
     public const string Unavailable = "unavailable";
     public const string Internal = "internal";
+    public const string NotFound = "not_found";
+    private const string Execution = "execution";
+    private const string Timeout = "timeout";
 
     // Nothing here is ever embedded in HTML, and the content type and nosniff say so.
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -23,14 +26,39 @@ internal static class ApiJson
         return SendAsync(context, status, new Failure("error", errorType, error));
     }
 
+    /// <summary>Sends what became of a read.</summary>
+    public static Task RefuseAsync(HttpContext context, HttpAnswer answer)
+    {
+        string errorType = answer.Status switch
+        {
+            StatusCodes.Status400BadRequest or StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge => BadData,
+            StatusCodes.Status422UnprocessableEntity => Execution,
+            StatusCodes.Status503ServiceUnavailable => answer == HttpAnswers.ReadTimeout ? Timeout : Unavailable,
+            _ => Internal,
+        };
+        return RefuseAsync(context, answer.Status, errorType, answer.Text ?? "", answer.RetryAfterSeconds);
+    }
+
+    /// <summary>Sends data as a writer writes it.</summary>
+    public static async Task SendAsync(HttpContext context, JsonBody body)
+    {
+        Begin(context.Response, StatusCodes.Status200OK, body.Length);
+        if (!HttpMethods.IsHead(context.Request.Method)) await body.CopyToAsync(context.Response.Body, context.RequestAborted);
+    }
+
     private static async Task SendAsync<T>(HttpContext context, int status, T answer)
     {
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(answer, Options);
-        context.Response.StatusCode = status;
-        context.Response.ContentType = "application/json";
-        context.Response.Headers.XContentTypeOptions = "nosniff";
-        context.Response.ContentLength = json.Length;
-        await context.Response.Body.WriteAsync(json, context.RequestAborted);
+        Begin(context.Response, status, json.Length);
+        if (!HttpMethods.IsHead(context.Request.Method)) await context.Response.Body.WriteAsync(json, context.RequestAborted);
+    }
+
+    private static void Begin(HttpResponse response, int status, long length)
+    {
+        response.StatusCode = status;
+        response.ContentType = "application/json";
+        response.Headers.XContentTypeOptions = "nosniff";
+        response.ContentLength = length;
     }
 
     private sealed record Success<T>(string Status, T Data);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Runtime.InteropServices;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Endpoints;
@@ -10,14 +11,16 @@ internal static class StatusEndpoints
 {
     private const int DefaultLimit = 10;
     private const int MaxLimit = 10_000;
+    private static readonly string[] Methods = [HttpMethods.Get, HttpMethods.Head];
 
     /// <summary>Maps the pages.</summary>
     public static void MapStatus(this IEndpointRouteBuilder endpoints)
     {
-        endpoints.MapGet("/api/v1/status/buildinfo", static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
-        endpoints.MapGet("/api/v1/status/walreplay", static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
-        endpoints.MapGet("/api/v1/status/tsdb", TsdbAsync);
-        endpoints.MapGet("/api/v1/status/lsm", LsmAsync);
+        endpoints.MapMethods("/api/v1/status/buildinfo", Methods, static (HttpContext context) => ApiJson.SendAsync(context, BuildInfo()));
+        endpoints.MapMethods("/api/v1/status/walreplay", Methods, static (HttpContext context) => ApiJson.SendAsync(context, WalReplay(EngineOf(context))));
+        endpoints.MapMethods("/api/v1/status/tsdb", Methods, TsdbAsync);
+        endpoints.MapMethods("/api/v1/status/lsm", Methods, LsmAsync);
+        endpoints.MapRuntimeStatus();
     }
 
     private static LsmEngine EngineOf(HttpContext context) => context.RequestServices.GetRequiredService<EngineHost>().Engine;
@@ -70,16 +73,16 @@ internal static class StatusEndpoints
         }
 
         LsmEngine engine = EngineOf(context);
-        try
+        PostingsStatistics? index = null;
+        HttpAnswer? answer = await context.RequestServices.GetRequiredService<ReadSlots>().RunAsync(context, stop =>
         {
-            using Storage.Reading.ReadSnapshot snapshot = engine.AcquireSnapshot();
-            PostingsStatistics index = PostingsStatistics.Of(snapshot.Series.Postings, limit, context.RequestAborted);
-            await ApiJson.SendAsync(context, Tsdb(engine.Stats(), index));
-        }
-        catch (EngineUnavailableException refused)
-        {
-            await ApiJson.RefuseAsync(context, StatusCodes.Status503ServiceUnavailable, ApiJson.Unavailable, refused.Message, retryAfterSeconds: 5);
-        }
+            using ReadSnapshot snapshot = engine.AcquireSnapshot();
+            index = snapshot.Statistics(limit, stop);
+            return null;
+        });
+        if (index is not null) await ApiJson.SendAsync(context, Tsdb(engine.Stats(), index));
+        else if (answer is { } refused) await ApiJson.RefuseAsync(context, refused);
+        else context.Abort();
     }
 
     private static bool TryLimit(string? text, out int limit, out string? problem)
@@ -93,7 +96,7 @@ internal static class StatusEndpoints
         return problem is null;
     }
 
-    /// <summary>Prometheus' head is what lies in memory: here the MemTables. The index is that of all series.</summary>
+    /// <summary>Prometheus' head is what lies in memory: here the MemTables. The figures of the index are over everything stored.</summary>
     private static object Tsdb(EngineStats stats, PostingsStatistics index)
     {
         MemTableStats[] filled = [.. stats.MemTables.Where(static memTable => memTable.Samples > 0)];

@@ -91,16 +91,24 @@ internal static class ServeVerb
         services.AddSingleton(static provider => new Metrics(
             provider.GetRequiredService<CollectorRegistry>(), () => provider.GetRequiredService<EngineHost>().OpenEngine?.Stats()));
         services.AddSingleton<WriteEndpoint>();
+        services.AddSingleton<ReadSlots>();
         services.AddSingleton<ReadEndpoint>();
+        services.AddSingleton<SeriesEndpoints>();
+        services.AddResponseCompression(ApiSurface.Compress);
     }
 
     private static void MapAll(WebApplication app)
     {
         app.UseMiddleware<RequestFailures>();
+        app.UseMiddleware<ApiSurface>();
+        app.UseWhen(ApiSurface.MayBeCompressed, static branch => branch.UseResponseCompression());
         WriteEndpoint write = app.Services.GetRequiredService<WriteEndpoint>();
         foreach (string path in WriteEndpoint.Paths) app.Map(path, write.HandleAsync);
         app.Map("/api/v1/read", app.Services.GetRequiredService<ReadEndpoint>().HandleAsync);
         app.MapHealth();
+        app.MapMethods("/", [HttpMethods.Get, HttpMethods.Head], StartPage.SendAsync);
+        app.Services.GetRequiredService<SeriesEndpoints>().Map(app);
+        app.MapMetadata();
         app.MapStatus();
         app.MapAdmin();
 

@@ -1,0 +1,207 @@
+using System.Globalization;
+using System.Text.Json;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Options;
+using TsdbRemote.Protos.Prometheus;
+using TsdbRemote.Storage.Reading;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>What series there are, as Prometheus answers it: <c>/api/v1/labels</c>, <c>/api/v1/label/NAME/values</c>, <c>/api/v1/series</c>.</summary>
+/// <remarks>
+/// Sorted, each once, over everything stored. Time is as fine as whole sources for names and values (<see cref="LabelSearch"/>), as chunks for series. An answer is
+/// made whole in a read's slot, within <c>storage.read.memory</c>, before its first byte is sent.
+/// </remarks>
+internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options, TimeProvider time, ReadSlots slots)
+{
+    private const int MaxSelectors = 32;
+    private const string Truncated = "results truncated due to limit";
+
+    // Looked at now and then, not for each series.
+    private const long CheckEveryBytes = 1 << 16;
+
+    // Text is never embedded in HTML, and the content type and nosniff say so.
+    private static readonly JsonWriterOptions Json = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+
+    private readonly long _maxBytes = options.Storage.Read.Memory.Bytes;
+
+    /// <summary>Maps the paths.</summary>
+    public void Map(IEndpointRouteBuilder endpoints)
+    {
+        string[] get = [HttpMethods.Get, HttpMethods.Head];
+        string[] getAndPost = [.. get, HttpMethods.Post];
+        endpoints.MapMethods("/api/v1/labels", getAndPost, context => AnswerAsync(context, Names));
+        endpoints.MapMethods("/api/v1/label/{name}/values", get, ValuesAsync);
+        endpoints.MapMethods("/api/v1/series", getAndPost, SeriesAsync);
+    }
+
+    private static HttpAnswer? Names(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop) =>
+        Write(body, snapshot.SearchLabels(question.Range, stop).Names(question.Selectors), question.Limit);
+
+    private static HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
+    {
+        using Utf8JsonWriter json = Begin(body);
+        using SeriesMerge series = snapshot.SelectLabels(question.Selectors, question.Range, stop);
+        long count = 0;
+        bool isTruncated = false;
+        while (!isTruncated && series.MoveNext())
+        {
+            isTruncated = question.Limit > 0 && count++ == question.Limit;
+            if (isTruncated) break;
+            json.WriteStartObject();
+            var labels = new LabelRunReader(series.Labels);
+            while (labels.MoveNext()) json.WriteString(labels.Name, labels.Value);
+            json.WriteEndObject();
+            if (json.BytesPending < CheckEveryBytes) continue;
+            json.Flush();
+            if (body.Refusal is { } refused) return refused;
+        }
+
+        return End(json, body, isTruncated);
+    }
+
+    private static HttpAnswer? Write(JsonBody body, IReadOnlyList<byte[]> texts, long limit)
+    {
+        using Utf8JsonWriter json = Begin(body);
+        bool isTruncated = limit > 0 && limit < texts.Count;
+        for (int i = 0; i < (isTruncated ? limit : texts.Count); i++)
+        {
+            json.WriteStringValue(texts[i]);
+            if (json.BytesPending < CheckEveryBytes) continue;
+            json.Flush();
+            if (body.Refusal is { } refused) return refused;
+        }
+
+        return End(json, body, isTruncated);
+    }
+
+    private static Utf8JsonWriter Begin(JsonBody body)
+    {
+        var json = new Utf8JsonWriter(body, Json);
+        json.WriteStartObject();
+        json.WriteString("status"u8, "success"u8);
+        json.WriteStartArray("data"u8);
+        return json;
+    }
+
+    private static HttpAnswer? End(Utf8JsonWriter json, JsonBody body, bool isTruncated)
+    {
+        json.WriteEndArray();
+        if (isTruncated)
+        {
+            json.WriteStartArray("warnings"u8);
+            json.WriteStringValue(Truncated);
+            json.WriteEndArray();
+        }
+
+        json.WriteEndObject();
+        json.Flush();
+        return body.Refusal;
+    }
+
+    private async Task ValuesAsync(HttpContext context)
+    {
+        string name = EscapedName.Unescape((string)context.Request.RouteValues["name"]!);
+        if (name.Length == 0)
+        {
+            await RefuseAsync(context, $"invalid label name: \"{name}\"");
+            return;
+        }
+
+        await AnswerAsync(context, (snapshot, question, body, stop) =>
+            Write(body, snapshot.SearchLabels(question.Range, stop).Values(name, question.Selectors), question.Limit));
+    }
+
+    private Task SeriesAsync(HttpContext context) => AnswerAsync(context, Series, selectorRequired: true);
+
+    private async Task AnswerAsync(HttpContext context, Answerer answerer, bool selectorRequired = false)
+    {
+        (HttpAnswer? refused, ApiQuery? query) = await ApiQuery.ReadAsync(context, options.Http.BodyTimeout.ToTimeSpan(), time);
+        if (query is null)
+        {
+            await EndAsync(context, refused);
+            return;
+        }
+
+        IReadOnlyList<string> selectors = query.All("match[]");
+        if (selectorRequired && selectors.Count == 0)
+        {
+            await RefuseAsync(context, "no match[] parameter provided");
+            return;
+        }
+
+        TimeRange range = default;
+        string? problem = query.TryLimit(out long limit) ?? query.TryRange(out range) ?? TooMany(selectors);
+        if (problem is not null)
+        {
+            await RefuseAsync(context, problem);
+            return;
+        }
+
+        using var body = new JsonBody(_maxBytes);
+        HttpAnswer? answer = await slots.RunAsync(context, stop => Work(answerer, selectors, selectorRequired, range, limit, body, stop));
+        if (answer?.Status == StatusCodes.Status200OK) await ApiJson.SendAsync(context, body);
+        else await EndAsync(context, answer);
+    }
+
+    private HttpAnswer? Work(
+        Answerer answerer, IReadOnlyList<string> texts, bool namesParameter, TimeRange range, long limit, JsonBody body, CancellationToken stop)
+    {
+        List<IReadOnlyList<Matcher>> selectors = [];
+        if (Compile(texts, selectors, stop) is { } refused)
+            return namesParameter && refused.Status == StatusCodes.Status400BadRequest ? refused with { Text = $"invalid parameter \"match[]\": {refused.Text}" } : refused;
+        using ReadSnapshot snapshot = host.Engine.AcquireSnapshot();
+        return answerer(snapshot, new LabelQuestion(selectors, range, limit), body, stop) ?? new HttpAnswer(StatusCodes.Status200OK, null);
+    }
+
+    /// <summary>Reads and compiles selectors, in the time that the matchers of any read may take.</summary>
+    private HttpAnswer? Compile(IReadOnlyList<string> texts, List<IReadOnlyList<Matcher>> selectors, CancellationToken stop)
+    {
+        var queries = new List<Query>(texts.Count);
+        try
+        {
+            foreach (string text in texts)
+            {
+                stop.ThrowIfCancellationRequested();
+                var query = new Query();
+                foreach (SelectorTerm term in SelectorParser.Parse(text))
+                    query.Matchers.Add(new LabelMatcher { Type = (LabelMatcher.Types.Type)(int)term.Type, Name = term.Name, Value = term.Value });
+                queries.Add(query);
+            }
+        }
+        catch (SelectorException refused)
+        {
+            return HttpAnswers.BadRead(refused.Message);
+        }
+
+        if (new ReadQueries(queries, Streamed: false).TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } tooMuch) return tooMuch;
+        foreach (ReadQuery query in compiled)
+        {
+            if (query.Matchers.All(static matcher => matcher.MatchesEmpty)) return HttpAnswers.BadRead("match[] must contain at least one non-empty matcher");
+            selectors.Add(query.Matchers);
+        }
+
+        return null;
+    }
+
+    private static string? TooMany(IReadOnlyList<string> selectors) => selectors.Count <= MaxSelectors
+        ? null
+        : string.Create(CultureInfo.InvariantCulture, $"too many match[] in a request: {selectors.Count} given, {MaxSelectors} allowed");
+
+    private static Task RefuseAsync(HttpContext context, string problem) => ApiJson.RefuseAsync(context, HttpAnswers.BadRead(problem));
+
+    private static Task EndAsync(HttpContext context, HttpAnswer? answer)
+    {
+        if (answer is { } known) return ApiJson.RefuseAsync(context, known);
+        context.Abort();
+        return Task.CompletedTask;
+    }
+
+    private delegate HttpAnswer? Answerer(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop);
+
+    /// <summary>A question, compiled.</summary>
+    /// <param name="Selectors">Series that satisfy one of them count; none at all means no restriction.</param>
+    /// <param name="Range">Closed, ms.</param>
+    /// <param name="Limit">Most entries of the answer; 0 for all.</param>
+    private sealed record LabelQuestion(IReadOnlyList<IReadOnlyList<Matcher>> Selectors, TimeRange Range, long Limit);
+}
