@@ -162,7 +162,7 @@ public sealed record ReadOptions : IOptionsSection
     /// <summary>Samples of one query of a SAMPLES read; beyond them the read gets a 400. 0: no limit. Streamed reads have none.</summary>
     public long MaxSamples { get; init; } = 50_000_000;
 
-    /// <summary>Bytes of one SAMPLES answer, which has to be whole before its first byte can be sent; beyond them the read gets a 422.</summary>
+    /// <summary>Bytes of one SAMPLES answer, or of one about labels or series, which has to be whole before its first byte can be sent; beyond them the read gets a 422.</summary>
     public ByteSize Memory { get; init; } = ByteSize.Mebibytes(256);
 
     /// <summary>True: tables are mapped into memory. False: they are read with pread, which counts against the process, not the page cache.</summary>

@@ -3,7 +3,6 @@ using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
@@ -99,7 +98,11 @@ public sealed class LabelSearch
 
     private delegate void RunVisitor(ReadOnlySpan<byte> run);
 
-    private bool Overlaps(MemTable memTable) => _range.Overlaps(new TimeRange(memTable.MinTimeMs, memTable.MaxTimeMs));
+    private bool Overlaps(MemTable memTable)
+    {
+        var range = new TimeRange(memTable.MinTimeMs, memTable.MaxTimeMs);
+        return !range.IsEmpty && _range.Overlaps(range);
+    }
 
     private bool Overlaps(LevelTable table) => _range.Overlaps(new TimeRange(table.Entry.MinTimeMs, table.Entry.MaxTimeMs));
 

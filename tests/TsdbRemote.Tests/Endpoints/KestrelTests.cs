@@ -144,6 +144,19 @@ public sealed class KestrelTests
         Assert.Equal(HttpStatusCode.OK, (await server.ReadAsync(Read(Query(0, 1, Eq("a", "b"))))).Status);
     }
 
+    [Fact]
+    public async Task A_question_about_labels_waits_for_a_slot_as_reads_do_and_leaves_the_queue_with_its_client()
+    {
+        await using ServerUnderTest server = await BigAsync(("storage:read:max_concurrent", "1"));
+        using TcpClient slow = await AskAsync(server);
+        Assert.True(await slow.GetStream().ReadAsync(new byte[1]) > 0);
+        using var impatient = new CancellationTokenSource(TimeSpan.FromMilliseconds(300));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => server.Client.GetAsync(new Uri("/api/v1/labels", UriKind.Relative), impatient.Token));
+        slow.LingerState = new LingerOption(enable: true, seconds: 0);
+        slow.Close();
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/api/v1/labels")).Status);
+    }
+
     [Fact, Trait("Row", "89")]
     public async Task A_read_that_fails_in_mid_stream_is_cut_and_never_ends_cleanly()
     {
