@@ -8,21 +8,12 @@ namespace TsdbRemote.Blocks.Files;
 /// </remarks>
 public static class FreedMemory
 {
-    private static int _isAsked;
-
-    /// <summary>Does it soon, on a thread that holds nothing of the store.</summary>
+    /// <summary>Does it now, on the thread of whoever let go last.</summary>
     public static void GiveBack()
     {
-        if (Interlocked.Exchange(ref _isAsked, 1) != 0) return;
-        ThreadPool.UnsafeQueueUserWorkItem(
-            static _ =>
-            {
-                Volatile.Write(ref _isAsked, 0);
 #pragma warning disable RS0030 // Measured, see above; nothing else makes the collector give back what it has no use for.
-                GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
+        GC.Collect(GC.MaxGeneration, GCCollectionMode.Aggressive, blocking: true, compacting: true);
 #pragma warning restore RS0030
-                NativeHeap.GiveBackFree();
-            },
-            state: null);
+        NativeHeap.GiveBackFree();
     }
 }
