@@ -2,6 +2,7 @@ using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -10,6 +11,10 @@ namespace TsdbRemote.Tests.Engine;
 public sealed class EngineModelTests
 {
     private const int SeriesCount = 6;
+
+    // Behind all data: nothing in it is in the future.
+    private const long NowMs = 1_800_000_000_000;
+
     private static readonly byte[][] Series =
         [.. Enumerable.Range(0, SeriesCount).Select(static i => Labels.Encode(("__name__", "m"), ("i", $"{i}"), ("even", i % 2 == 0 ? "yes" : "")))];
 
@@ -110,7 +115,9 @@ public sealed class EngineModelTests
     {
         var files = new CrashFileSystem("/disk");
         var model = new Dictionary<int, SortedDictionary<long, ulong>>();
-        EngineHarness engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
+        var time = new ManualTime();
+        time.Advance(TimeSpan.FromMilliseconds(NowMs));
+        EngineHarness engine = EngineHarness.OpenStepwise(files, options, time, collectFrom: collectFrom);
         foreach (Operation operation in history)
         {
             switch (operation.Kind)
@@ -130,13 +137,14 @@ public sealed class EngineModelTests
                     break;
                 case OperationKind.Restart:
                     engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
-                    engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
+                    engine = EngineHarness.OpenStepwise(files, options, time, collectFrom: collectFrom);
                     break;
                 case OperationKind.Kill:
                     files = files.CrashClone(CrashPolicy.OnlySynced, seed: 1);
-                    engine = EngineHarness.OpenStepwise(files, options, collectFrom: collectFrom);
+                    engine = EngineHarness.OpenStepwise(files, options, time, collectFrom: collectFrom);
                     break;
                 case OperationKind.Prepare:
+                    time.Advance(options.BlockDuration.ToTimeSpan() * 1.1); // what was flushed before is no longer recent by that
                     engine.Engine.StepDictionary();
                     break;
                 default:

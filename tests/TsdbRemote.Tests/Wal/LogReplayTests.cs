@@ -126,7 +126,7 @@ public sealed class LogReplayTests
 
     [Theory]
     [InlineData(4)]
-    [InlineData(18)]
+    [InlineData(20)]
     [InlineData(200)]
     public void T35_an_unknown_frame_type_is_refused_wherever_it_stands(byte type)
     {
