@@ -9,15 +9,13 @@ internal static class SelectorWords
     private const string Quoted = "\"";
 
     /// <summary>How an error shows a word, and whether it can be the name of a metric.</summary>
-    private static readonly FrozenDictionary<string, (string Kind, bool IsName)> Words = new Dictionary<string, (string, bool)>
-    {
-        ["and"] = ("op:", true), ["or"] = ("op:", true), ["unless"] = ("op:", true), ["atan2"] = ("op:", false),
-        ["sum"] = ("aggr:", true), ["avg"] = ("aggr:", true), ["count"] = ("aggr:", true), ["min"] = ("aggr:", true), ["max"] = ("aggr:", true),
-        ["group"] = ("aggr:", true), ["stddev"] = ("aggr:", true), ["stdvar"] = ("aggr:", true), ["topk"] = ("aggr:", true), ["bottomk"] = ("aggr:", true),
-        ["count_values"] = ("aggr:", true), ["quantile"] = ("aggr:", true), ["limitk"] = ("aggr:", true), ["limit_ratio"] = ("aggr:", true),
-        ["offset"] = (NameOnly, true), ["by"] = (NameOnly, true), ["without"] = (NameOnly, true), ["start"] = (Quoted, true), ["end"] = (Quoted, true),
-        ["on"] = (NameOnly, false), ["ignoring"] = (NameOnly, false), ["group_left"] = (NameOnly, false), ["group_right"] = (NameOnly, false), ["bool"] = (NameOnly, false),
-    }.ToFrozenDictionary(StringComparer.OrdinalIgnoreCase);
+    private static readonly FrozenDictionary<string, (string Kind, bool IsName)> Words = Table(
+        ("op:", true, "and or unless"),
+        ("op:", false, "atan2"),
+        ("aggr:", true, "sum avg count min max group stddev stdvar topk bottomk count_values quantile limitk limit_ratio"),
+        (NameOnly, true, "offset by without"),
+        (Quoted, true, "start end"),
+        (NameOnly, false, "on ignoring group_left group_right bool"));
 
     /// <summary>The token that a word outside of braces is.</summary>
     public static SelectorToken TokenOf(int position, string word)
@@ -33,4 +31,8 @@ internal static class SelectorWords
         string kind = word.Contains(':', StringComparison.Ordinal) ? "metric identifier" : "identifier";
         return new SelectorToken(SelectorTokenKind.Name, position, word, $"{kind} \"{word}\"");
     }
+
+    private static FrozenDictionary<string, (string Kind, bool IsName)> Table(params (string Kind, bool IsName, string Words)[] rows) => rows
+        .SelectMany(static row => row.Words.Split(' '), static (row, word) => (word, row.Kind, row.IsName))
+        .ToFrozenDictionary(static row => row.word, static row => (row.Kind, row.IsName), StringComparer.OrdinalIgnoreCase);
 }
