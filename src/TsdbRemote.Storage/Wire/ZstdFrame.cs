@@ -18,7 +18,7 @@ public static class ZstdFrame
     private const int BlockTakes = 4;
 
     [ThreadStatic]
-    private static Decompressor? t_decompressor;
+    private static Decompressor? _decompressor;
 
     /// <summary>Holds the declared length against the limit and against what so many bytes can make at most; unpacks nothing.</summary>
     /// <param name="frame">The whole body: a frame, or several.</param>
@@ -56,13 +56,13 @@ public static class ZstdFrame
         PooledBuffer buffer = PooledBuffer.Rent(length, length);
         try
         {
-            buffer.SetLength((t_decompressor ??= new Decompressor()).Unwrap(frame, buffer.Span));
+            buffer.SetLength((_decompressor ??= new Decompressor()).Unwrap(frame, buffer.Span));
         }
         catch (ZstdException)
         {
             // Its state after an error is nobody's promise.
-            t_decompressor!.Dispose();
-            t_decompressor = null;
+            _decompressor!.Dispose();
+            _decompressor = null;
             buffer.Dispose();
             return CompressionStatus.Corrupt;
         }
