@@ -92,7 +92,7 @@ public sealed class EngineModelTests
                 Interlocked.Add(ref tables, stats.Flushes - stats.FlushesToBlocks);
                 Interlocked.Add(ref dropped, stats.SeriesDropped);
             },
-            iter: 150);
+            iter: 300);
         Assert.True(straight > 50 && tables > 50 && dropped > 50, $"the histories did not come to what they are for: {straight} flushes into blocks, {tables} into tables, {dropped} series dropped");
     }
 
