@@ -52,7 +52,7 @@ internal sealed class BlockCompactionWork
     private readonly HashSet<string> _leftAlone = [];
     private readonly Dictionary<string, int> _refused = [];
 
-    // Blocks that the manifest names and that are not in service; null where not even meta.json tells their time.
+    // Blocks that the manifest names and that are not in service.
     private readonly Dictionary<string, BlockFigures> _outOfService = [];
 
     // The job under way; others read it.
@@ -191,7 +191,7 @@ internal sealed class BlockCompactionWork
     private static BlockFigures ByManifest(BlockEntry entry)
     {
         TimeRange range = entry is { MinTimeMs: { } min, MaxTimeMs: { } max } ? new TimeRange(min, max) : TimeRange.All;
-        return new BlockFigures(entry.Ulid, range, 0, 0, entry.Adopted);
+        return new BlockFigures(entry.Ulid, range, 0, entry.Rank, entry.Adopted);
     }
 
     private bool IsLeftAlone(string ulid)
