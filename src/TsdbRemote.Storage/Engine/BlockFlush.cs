@@ -71,7 +71,7 @@ internal sealed class BlockFlush
     public void RememberTimes(MemTable memTable, SeriesDictionary dictionary)
     {
         if (!_modes.IsBlockOnly) return;
-        dictionary.Flushed.Begin(dictionary.Count, _time.GetUtcNow().ToUnixTimeMilliseconds());
+        dictionary.Flushed.Begin(memTable.Segment, dictionary.Count, _time.GetUtcNow().ToUnixTimeMilliseconds());
         foreach (uint ordinal in memTable.OrdinalsSorted())
         {
             uint current = ordinal;

@@ -19,19 +19,22 @@ internal sealed class FlushPresence : IDisposable
     private const int Numbers = 63 * Flushes;
 
     private readonly NativePages<byte> _numbers = new(PageShift);
-    private volatile int _last;
     private readonly long[] _timesMs = new long[Flushes];
+    private volatile int _last;
+    private long _segment = -1;
 
     /// <summary>Native bytes taken from the system.</summary>
     public long AllocatedBytes => _numbers.AllocatedBytes;
 
-    /// <summary>Begins to note a flush.</summary>
+    /// <summary>Begins to note a flush. Another attempt of the same one is no other flush: a disk that is full for a while must not push the ones before out.</summary>
+    /// <param name="segment">Number of its MemTable's log segment.</param>
     /// <param name="count">Series that the dictionary holds.</param>
     /// <param name="nowMs">Time of day, ms.</param>
-    public void Begin(int count, long nowMs)
+    public void Begin(long segment, int count, long nowMs)
     {
         if (count > 0) _numbers.EnsureThrough((uint)count - 1);
-        int number = _last % Numbers + 1;
+        int number = segment == _segment ? _last : _last % Numbers + 1;
+        _segment = segment;
         Volatile.Write(ref _timesMs[number % Flushes], nowMs);
         _last = number;
     }
@@ -54,6 +57,7 @@ internal sealed class FlushPresence : IDisposable
     public void Take(FlushPresence before, ReadOnlySpan<uint> sources)
     {
         _last = before._last;
+        _segment = before._segment;
         before._timesMs.CopyTo(_timesMs, 0);
         if (_last == 0 || sources.IsEmpty) return;
         _numbers.EnsureThrough((uint)sources.Length - 1);
