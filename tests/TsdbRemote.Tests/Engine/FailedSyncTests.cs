@@ -17,6 +17,8 @@ public sealed class FailedSyncTests
     private static readonly long CurrentMs = TimeWindow.StartOf(1_700_000_000_000, 9 * WindowMs);
     private static readonly byte[] Name = Labels.Encode(("__name__", "m"));
 
+    private static readonly StorageOptions BlockOnly = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } };
+
     private readonly CrashFileSystem _disk = new("/disk");
     private readonly FaultInjector _files;
     private readonly ManualTime _time = new();
@@ -30,41 +32,19 @@ public sealed class FailedSyncTests
     [Fact]
     public void A_compaction_of_blocks_under_way_commits_nothing_after_the_sync_of_their_directory_has_failed()
     {
-        StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } };
-        EngineHarness engine = EngineHarness.OpenStepwise(_files, options, _time);
-        Write(engine, 0);
-        engine.FlushByStep();
-        Write(engine, 1);
-        engine.FlushByStep();
-        (FaultRule failed, FaultRule lying) = FailDuring(
-            ".tmp-for-creation/tombstones", "data/blocks", engine, () =>
-            {
-                while (engine.Engine.StepBlocks())
-                {
-                }
-            });
-        Check(engine, options, failed, lying, after: static _ => { });
+        EngineHarness engine = OpenWithTwoBlocks();
+        (FaultRule failed, FaultRule lying) = FailDuring(".tmp-for-creation/tombstones", "data/blocks", engine, () => StepBlocks(engine));
+        Check(engine, BlockOnly, failed, lying, after: static _ => { });
     }
 
     /// <summary>No lie of the disk, no power cut: the process is killed after the failure, and the next open removes the names that were given in vain.</summary>
     [Fact]
     public void Names_that_were_given_in_vain_are_not_adopted_though_another_job_was_under_way()
     {
-        StorageOptions options = EngineHarness.SmallOptions with { Integration = new IntegrationOptions { WritePath = WritePathChoice.Blocks } };
-        EngineHarness engine = EngineHarness.OpenStepwise(_files, options, _time);
-        Write(engine, 0);
-        engine.FlushByStep();
-        Write(engine, 1);
-        engine.FlushByStep();
-        (_, FaultRule lying) = FailDuring(
-            ".tmp-for-creation/tombstones", "data/blocks", engine, () =>
-            {
-                while (engine.Engine.StepBlocks())
-                {
-                }
-            }, lies: false);
+        EngineHarness engine = OpenWithTwoBlocks();
+        (_, FaultRule lying) = FailDuring(".tmp-for-creation/tombstones", "data/blocks", engine, () => StepBlocks(engine), lies: false);
         Assert.Equal(0, lying.Injections);
-        EngineHarness again = EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.All, seed: 1), options, _time);
+        EngineHarness again = EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.All, seed: 1), BlockOnly, _time);
         again.FlushAndConvertByStep();
         Assert.Equal(0, again.Engine.Stats().BlocksAdopted);
     }
@@ -84,6 +64,25 @@ public sealed class FailedSyncTests
 
         // The kernel writes other directories back whenever it likes.
         Check(engine, options, failed, lying, after: static disk => disk.SyncDir("/disk/data/tables"));
+    }
+
+    private EngineHarness OpenWithTwoBlocks()
+    {
+        EngineHarness engine = EngineHarness.OpenStepwise(_files, BlockOnly, _time);
+        for (int flush = 0; flush < 2; flush++)
+        {
+            Write(engine, flush);
+            engine.FlushByStep();
+        }
+
+        return engine;
+    }
+
+    private static void StepBlocks(EngineHarness engine)
+    {
+        while (engine.Engine.StepBlocks())
+        {
+        }
     }
 
     /// <summary>While a job makes its file, a flush begins, and the sync of a directory that it needs fails; later ones of it say that they succeeded.</summary>
