@@ -85,6 +85,20 @@ public sealed class OperationsTests
         Assert.Equal(0, again.Engine.Stats().RecordsReplayed);
     }
 
+    [Fact, Trait("Row", "42")]
+    public async Task An_error_nobody_foresaw_while_a_request_is_applied_stores_nothing_and_a_retry_is_taken()
+    {
+        var clock = new FailingClock();
+        await using ServerUnderTest server = await ServerUnderTest.OnClockAsync(clock);
+        clock.Fails = true;
+        Answer answer = await server.WriteAsync(V2Of(("__name__=up", [(1, 1)])));
+        Assert.Equal((HttpStatusCode.InternalServerError, "0/0/0"), (answer.Status, answer.Written));
+        clock.Fails = false;
+        Assert.Empty(await server.EverythingAsync());
+        Assert.Equal("1/0/0", (await server.WriteAsync(V2Of(("__name__=up", [(1, 1)])))).Written);
+        Assert.Equal(["__name__=up 1:1"], (await server.EverythingAsync()).Select(Print));
+    }
+
     [Fact]
     public async Task Status_pages_have_the_envelope_and_the_figures()
     {
@@ -306,5 +320,16 @@ public sealed class OperationsTests
         JsonElement root = JsonDocument.Parse(answer.Body).RootElement;
         Assert.Equal("success", root.GetProperty("status").GetString());
         return root.GetProperty("data");
+    }
+
+    /// <summary>Fails whoever applies a write; everybody else is told the time.</summary>
+    private sealed class FailingClock : TimeProvider
+    {
+        private volatile bool _fails;
+
+        public bool Fails { set => _fails = value; }
+
+        public override DateTimeOffset GetUtcNow() =>
+            _fails && Environment.StackTrace.Contains("WritePath.Apply", StringComparison.Ordinal) ? throw new InvalidOperationException("the clock fails") : base.GetUtcNow();
     }
 }

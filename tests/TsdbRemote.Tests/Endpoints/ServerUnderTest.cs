@@ -54,6 +54,8 @@ public sealed class ServerUnderTest : IAsyncDisposable
     public static async Task<ServerUnderTest> OnAsync(IFileSystem files, params (string Key, string Value)[] options) =>
         await ReadyAsync(new ServerUnderTest(false, files, null, options));
 
+    public static async Task<ServerUnderTest> OnClockAsync(TimeProvider time) => await ReadyAsync(new ServerUnderTest(false, null, time, []));
+
     public static async Task<ServerUnderTest> OnKestrel(params (string Key, string Value)[] options) => await ReadyAsync(new ServerUnderTest(true, null, null, options));
 
     /// <summary>Starts without waiting for the replay.</summary>

@@ -1,0 +1,102 @@
+using TsdbRemote.EndToEnd.Support;
+
+namespace TsdbRemote.EndToEnd.Conformance;
+
+/// <summary>How the two servers that a row asks are set up.</summary>
+public enum Variant
+{
+    /// <summary>Ours as it comes; Prometheus with its receivers and its admin calls on.</summary>
+    Default,
+
+    /// <summary>Ours with Prometheus' own rules: <c>out_of_order_window: 0s</c>, <c>conflicts: reject</c>.</summary>
+    Strict,
+
+    /// <summary>Both take samples that come up to ten minutes late.</summary>
+    Window,
+
+    /// <summary>Both answer a plain read with one sample at most.</summary>
+    OneSample,
+
+    /// <summary>Both send frames of 4 KiB.</summary>
+    SmallFrames,
+
+    /// <summary>Prometheus has external labels of its own.</summary>
+    ExternalLabels,
+
+    /// <summary>Admin calls are off in both, and neither keeps exemplars.</summary>
+    Bare,
+
+    /// <summary>A pair of its own, which the row kills.</summary>
+    Killed,
+}
+
+/// <summary>The two servers of a variant.</summary>
+/// <param name="Prometheus">A real Prometheus.</param>
+/// <param name="Ours">Ours.</param>
+public sealed record Pair(Peer Prometheus, Peer Ours);
+
+/// <summary>Starts the servers that the rows ask, each when the first row wants it, and keeps them for all rows.</summary>
+public sealed class Pairs : IDisposable
+{
+    // Within the hour that a Prometheus' head takes, whatever else a row sent; on a minute, so that chunks of one history are cut alike.
+    private readonly long _epochMs = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - 15 * 60_000) / 60_000 * 60_000;
+    private readonly WorkDirectory _directory = new();
+    private readonly Dictionary<Variant, Lazy<Task<Pair>>> _pairs;
+    private readonly List<ChildProcess> _processes = [];
+    private readonly Lazy<Task<Peer>> _plain;
+
+    public Pairs()
+    {
+        _plain = new Lazy<Task<Peer>>(() => StartPrometheusAsync("plain", ReceiverFlags, ""));
+        _pairs = Enum.GetValues<Variant>().ToDictionary(static variant => variant, variant => new Lazy<Task<Pair>>(() => MakeAsync(variant)));
+    }
+
+    private static string[] ReceiverFlags =>
+        ["--web.enable-remote-write-receiver", "--web.enable-admin-api", "--enable-feature=exemplar-storage,native-histograms"];
+
+    public Task<Pair> Of(Variant variant) => _pairs[variant].Value;
+
+    public void Dispose()
+    {
+        foreach (ChildProcess process in _processes) process.Dispose();
+        _directory.Dispose();
+    }
+
+    private async Task<Pair> MakeAsync(Variant variant)
+    {
+        (string[] ours, Task<Peer> prometheus) = variant switch
+        {
+            Variant.Strict => (["--storage:out_of_order_window=0s", "--storage:conflicts=reject"], _plain.Value),
+            Variant.Window => (["--storage:out_of_order_window=10m"], StartPrometheusAsync("window", ReceiverFlags, "storage: {tsdb: {out_of_order_time_window: 10m}}\n")),
+            Variant.OneSample => (["--storage:read:max_samples=1"], StartPrometheusAsync("one-sample", [.. ReceiverFlags, "--storage.remote.read-sample-limit=1"], "")),
+            Variant.SmallFrames =>
+                (["--storage:read:read_buffer_size=4KB"], StartPrometheusAsync("frames", [.. ReceiverFlags, "--storage.remote.read-max-bytes-in-frame=4096"], "")),
+            Variant.ExternalLabels => ([], StartPrometheusAsync("external", ReceiverFlags, "", "{external_labels: {b: c, baz: a}}")),
+            Variant.Bare =>
+                (["--admin:enabled=false"], StartPrometheusAsync("bare", ["--web.enable-remote-write-receiver"], "")),
+            Variant.Killed => ([], StartPrometheusAsync("killed", ReceiverFlags, "")),
+            _ => (Array.Empty<string>(), _plain.Value),
+        };
+        ServerProcess server;
+        lock (_processes) _processes.Add(server = new ServerProcess(Path.Combine(_directory.Path, variant.ToString()), ours));
+        Directory.CreateDirectory(Path.Combine(_directory.Path, variant.ToString()));
+        await server.StartAsync();
+        return new Pair(await prometheus, new Peer(server, () => server.StartAsync(), _epochMs));
+    }
+
+    private async Task<Peer> StartPrometheusAsync(string name, string[] flags, string storage, string global = "{}")
+    {
+        PrometheusProcess process;
+        lock (_processes) _processes.Add(process = new PrometheusProcess(_directory.Path, name, flags));
+        var peer = new Peer(process, () => process.StartAsync($"global: {global}\n{storage}"), _epochMs);
+        await process.StartAsync($"global: {global}\n{storage}");
+        return peer;
+    }
+}
+
+/// <summary>All rows share their servers.</summary>
+[CollectionDefinition(Name)]
+public sealed class ConformanceRows : ICollectionFixture<Pairs>
+{
+    public const string Name = "conformance";
+}
