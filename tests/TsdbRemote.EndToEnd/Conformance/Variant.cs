@@ -38,8 +38,7 @@ public sealed record Pair(Peer Prometheus, Peer Ours);
 /// <summary>Starts the servers that the rows ask, each when the first row wants it, and keeps them for all rows.</summary>
 public sealed class Pairs : IDisposable
 {
-    // Within the hour that a Prometheus' head takes, whatever else a row sent; on a minute, so that chunks of one history are cut alike.
-    private readonly long _epochMs = (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - 15 * 60_000) / 60_000 * 60_000;
+    private readonly long _epochMs = EpochMs(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
     private readonly WorkDirectory _directory = new();
     private readonly Dictionary<Variant, Lazy<Task<Pair>>> _pairs;
     private readonly List<ChildProcess> _processes = [];
@@ -60,6 +59,16 @@ public sealed class Pairs : IDisposable
     {
         foreach (ChildProcess process in _processes) process.Dispose();
         _directory.Dispose();
+    }
+
+    /// <summary>A quarter of an hour ago or a little more: a Prometheus takes what is an hour behind, and no row's few minutes are to lie across the end of a block.</summary>
+    private static long EpochMs(long nowMs)
+    {
+        const long BlockMs = 2 * 3_600_000;
+        const long RowMs = 10 * 60_000;
+        long epochMs = nowMs - 15 * 60_000;
+        long blockEndMs = (epochMs / BlockMs + 1) * BlockMs;
+        return Math.Min(epochMs, blockEndMs - RowMs);
     }
 
     private async Task<Pair> MakeAsync(Variant variant)
