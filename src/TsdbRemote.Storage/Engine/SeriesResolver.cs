@@ -35,44 +35,42 @@ internal sealed partial class SeriesResolver
         WriteBatch batch = scratch.Batch;
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
         Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
-        bool anyLate = batch.MaxTimeMs > latestMs;
-        int histogram = 0;
         SenderOrder order = dictionary.SenderOrder;
         uint previous = ResolvedSeries.Skip;
-        Span<ulong> hashes = stackalloc ulong[Ahead];
-        int hashed = 0;
+        var ahead = new HashesAhead(stackalloc ulong[Ahead]);
         for (int i = 0; i < entries.Length; i++)
         {
             if (i % Ahead == 0 && previous != ResolvedSeries.Skip) order.PrefetchBehind(previous, Ahead);
             ref readonly SeriesEntry entry = ref entries[i];
-            uint ordinal = ResolvedSeries.Skip;
-            if (entry.Problem != SeriesProblem.None || entry.BadExemplarCount > 0) Refuse(scratch, entry);
-            if (entry.Problem == SeriesProblem.None && entry.SampleCount + entry.HistogramCount > 0)
-            {
-                ReadOnlySpan<byte> run = batch.LabelsOf(entry);
-                ulong hash = 0;
-                bool follows = previous != ResolvedSeries.Skip && order.TryFollow(previous, run, out ordinal);
-                bool known = follows;
-                if (!follows)
-                {
-                    if (i >= hashed) hashed = HashAhead(batch, dictionary, entries, i, hashes);
-                    hash = hashes[i % Ahead];
-                    known = dictionary.TryFind(run, hash, out ordinal);
-                }
 
-                if (entry.HistogramCount > 0) ordinal = TakeHistograms(scratch, dictionary, new HistogramSeries(i, histogram, known, ordinal, hash), latestMs);
-                else if (!known)
-                    ordinal = anyLate && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
-                if (ordinal != ResolvedSeries.Skip)
-                {
-                    if (!follows && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
-                    previous = ordinal;
-                }
+            // Nearly all series of nearly all requests. The rest is a method of its own, which leaves this one its registers.
+            if (previous == ResolvedSeries.Skip || !entry.IsPlain || !order.TryFollow(previous, batch.LabelsOf(entry), out uint ordinal))
+            {
+                ordinal = ResolveOther(scratch, dictionary, i, latestMs, ref ahead);
+                if (ordinal != ResolvedSeries.Skip && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
             }
 
-            histogram += entry.HistogramCount;
+            if (ordinal != ResolvedSeries.Skip) previous = ordinal;
             resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entry.FirstSample, SampleCount = entry.SampleCount };
         }
+    }
+
+    /// <summary>Resolves a series that does not follow the one that it followed the last time, or is not plain.</summary>
+    private uint ResolveOther(WriteScratch scratch, SeriesDictionary dictionary, int index, long latestMs, ref HashesAhead ahead)
+    {
+        WriteBatch batch = scratch.Batch;
+        ref readonly SeriesEntry entry = ref batch.Series[index];
+        int firstHistogram = ahead.Histograms;
+        ahead.Histograms += entry.HistogramCount;
+        if (entry.Problem != SeriesProblem.None || entry.BadExemplarCount > 0) Refuse(scratch, entry);
+        if (entry.Problem != SeriesProblem.None || entry.SampleCount + entry.HistogramCount == 0) return ResolvedSeries.Skip;
+        if (index >= ahead.End) ahead.End = HashAhead(batch, dictionary, batch.Series, index, ahead.Hashes);
+        ulong hash = ahead.Hashes[index % Ahead];
+        ReadOnlySpan<byte> run = batch.LabelsOf(entry);
+        bool known = dictionary.TryFind(run, hash, out uint ordinal);
+        if (entry.HistogramCount > 0) return TakeHistograms(scratch, dictionary, new HistogramSeries(index, firstHistogram, known, ordinal, hash), latestMs);
+        if (known) return ordinal;
+        return batch.MaxTimeMs > latestMs && AllLater(batch, entry, latestMs) ? RefuseLate(scratch, entry) : ResolveNew(scratch, dictionary, entry, run, hash);
     }
 
     /// <summary>The ordinal of a run that was accepted once, whatever the limits are now: for replay.</summary>
@@ -158,5 +156,17 @@ internal sealed partial class SeriesResolver
 
         if (entry.BadExemplarCount > 0 && log.Add(RejectionReason.Exemplar, entry.BadExemplarCount))
             log.Explain(RemoteWriteV2.ExplainExemplar(scratch.Batch, entry), entry.BadExemplarCount);
+    }
+
+    /// <summary>Hashes of the label runs of series that come next, and how many histograms came before.</summary>
+    private ref struct HashesAhead(Span<ulong> hashes)
+    {
+        public readonly Span<ulong> Hashes = hashes;
+
+        /// <summary>Behind the last series that has been hashed.</summary>
+        public int End;
+
+        /// <summary>Histograms of the series so far.</summary>
+        public int Histograms;
     }
 }

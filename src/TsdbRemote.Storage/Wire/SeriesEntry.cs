@@ -61,6 +61,9 @@ public struct SeriesEntry
 
     /// <summary>Why the series cannot be taken; only in 2.0.</summary>
     public SeriesProblem Problem;
+
+    /// <summary>True if there is nothing to the series but floats, and nothing wrong with it.</summary>
+    public readonly bool IsPlain => Problem == SeriesProblem.None && SampleCount > 0 && (HistogramCount | BadExemplarCount) == 0;
 }
 
 /// <summary>One histogram of a request: where it is, and what a first look at it gave.</summary>
