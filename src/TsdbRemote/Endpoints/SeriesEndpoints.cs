@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Options;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;
 
@@ -24,6 +25,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     private static readonly JsonWriterOptions Json = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
     private readonly long _maxBytes = options.Storage.Read.Memory.Bytes;
+    private readonly long _maxSeries = options.Storage.Read.MaxSeries;
 
     /// <summary>Maps the paths.</summary>
     public void Map(IEndpointRouteBuilder endpoints)
@@ -38,16 +40,18 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     private static HttpAnswer? Names(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop) =>
         Write(body, snapshot.SearchLabels(question.Range, stop).Names(question.Selectors), question.Limit);
 
-    private static HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
+    private HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
     {
         using Utf8JsonWriter json = Begin(body);
         using SeriesMerge series = snapshot.SelectLabels(question.Selectors, question.Range, stop);
         long count = 0;
+        long written = 0;
         bool isTruncated = false;
         while (!isTruncated && series.MoveNext())
         {
             isTruncated = question.Limit > 0 && count++ == question.Limit;
             if (isTruncated) break;
+            if (_maxSeries > 0 && ++written > _maxSeries) throw ReadLimitException.OfSeries(_maxSeries);
             json.WriteStartObject();
             var labels = new LabelRunReader(series.Labels);
             while (labels.MoveNext()) json.WriteString(labels.Name, labels.Value);
