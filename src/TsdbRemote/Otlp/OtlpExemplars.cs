@@ -1,6 +1,5 @@
 using System.Runtime.InteropServices;
 using Google.Protobuf;
-using TsdbRemote.Protos.Otlp;
 using TsdbRemote.Protos.Prometheus;
 using Exemplar = TsdbRemote.Protos.Prometheus.Exemplar;
 

@@ -2,7 +2,6 @@ using System.Globalization;
 using Google.Protobuf.Collections;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Otlp;
-using TsdbRemote.Protos.Prometheus;
 using BucketSpan = TsdbRemote.Protos.Prometheus.BucketSpan;
 using Histogram = TsdbRemote.Protos.Prometheus.Histogram;
 

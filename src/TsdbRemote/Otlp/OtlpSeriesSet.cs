@@ -1,7 +1,6 @@
 using System.Text;
 using Google.Protobuf;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;
 using Labels = TsdbRemote.Blocks.Model.Labels;

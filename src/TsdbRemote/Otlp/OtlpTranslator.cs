@@ -1,7 +1,6 @@
 using Google.Protobuf.Collections;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Otlp;
-using TsdbRemote.Protos.Prometheus;
 using Key = TsdbRemote.Otlp.OtlpSeriesSet.Key;
 using Metric = TsdbRemote.Protos.Otlp.Metric;
 using MetricType = TsdbRemote.Protos.Prometheus.MetricMetadata.Types.MetricType;

@@ -63,7 +63,7 @@ public sealed class OtlpExportTests
         return $"{head}{Buckets(" +", histogram.PositiveSpans, histogram.PositiveDeltas)}{Buckets(" -", histogram.NegativeSpans, histogram.NegativeDeltas)})";
     }
 
-    private static string Buckets(string sign, IEnumerable<Protos.Prometheus.BucketSpan> spans, IEnumerable<long> deltas)
+    private static string Buckets(string sign, IEnumerable<Protos.Prometheus.BucketSpan> spans, Google.Protobuf.Collections.RepeatedField<long> deltas)
     {
         var text = new StringBuilder();
         using IEnumerator<long> delta = deltas.GetEnumerator();
