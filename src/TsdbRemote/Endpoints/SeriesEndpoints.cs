@@ -1,5 +1,7 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Options;
 using TsdbRemote.Protos.Prometheus;
@@ -16,6 +18,10 @@ namespace TsdbRemote.Endpoints;
 internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options, TimeProvider time, ReadSlots slots)
 {
     private const int MaxSelectors = 32;
+
+    /// <summary>Characters of a name that an error repeats.</summary>
+    private const int MaxEcho = 256;
+
     private const string Truncated = "results truncated due to limit";
 
     // Looked at now and then, not for each series.
@@ -105,10 +111,18 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
 
     private async Task ValuesAsync(HttpContext context)
     {
-        string name = EscapedName.Unescape((string)context.Request.RouteValues["name"]!);
-        if (name.Length == 0)
+        byte[] bytes = PathSegment.Of(context, "/label/", "/values");
+        if (bytes.AsSpan().Contains((byte)'/'))
         {
-            await RefuseAsync(context, $"invalid label name: \"{name}\"");
+            // To Prometheus that is another path.
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+            return;
+        }
+
+        string? name = Utf8.IsValid(bytes) ? EscapedName.Unescape(Encoding.UTF8.GetString(bytes)) : null;
+        if (string.IsNullOrEmpty(name))
+        {
+            await RefuseAsync(context, $"invalid label name: \"{(name is null ? LabelText.Escape(bytes, MaxEcho) : name)}\"");
             return;
         }
 
