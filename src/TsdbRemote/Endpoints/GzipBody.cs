@@ -1,53 +1,53 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Endpoints;
 
-/// <summary>Unpacks a body in gzip, which does not say how long it will be: room is taken and the limit looked at as it grows.</summary>
+/// <summary>Unpacks a body in gzip: one member, whose last four bytes say how long it is. What turns out longer than it says is refused, so that the claim can be relied on.</summary>
+/// <remarks>Source: RFC 1952.</remarks>
 internal static class GzipBody
 {
     private const int Step = 64 << 10;
 
+    /// <summary>Header and trailer.</summary>
+    private const int Shortest = 18;
+
+    /// <summary>Bytes that it says it is unpacked.</summary>
+    /// <returns>False if it is too short to be gzip.</returns>
+    public static bool TryReadLength(ReadOnlySpan<byte> packed, out long length)
+    {
+        bool isWhole = packed.Length >= Shortest;
+        length = isWhole ? BinaryPrimitives.ReadUInt32LittleEndian(packed[^4..]) : 0;
+        return isWhole;
+    }
+
     /// <summary>Unpacks.</summary>
     /// <param name="packed">The body as it came.</param>
-    /// <param name="limit">Most bytes unpacked.</param>
-    /// <param name="reservation">Covers both.</param>
-    /// <param name="cancel">The sender is gone.</param>
-    /// <returns>How it ended, the buffer, which the caller then owns, only for <see cref="BodyEnd.Whole"/>.</returns>
-    /// <exception cref="InvalidDataException">It is not gzip.</exception>
-    public static async ValueTask<(BodyEnd End, PooledBuffer? Raw)> UnpackAsync(PooledBuffer packed, long limit, BodyReservation reservation, CancellationToken cancel)
+    /// <param name="length">What it says.</param>
+    /// <returns>The bytes, the caller's to dispose.</returns>
+    /// <exception cref="InvalidDataException">It is not gzip, or longer than it says.</exception>
+    public static PooledBuffer Unpack(PooledBuffer packed, long length)
     {
-        bool isArray = MemoryMarshal.TryGetArray<byte>(packed.Memory, out ArraySegment<byte> bytes);
-        if (!isArray || bytes.Count == 0) throw new InvalidDataException("the body is empty, which is no gzip");
+        if (!MemoryMarshal.TryGetArray<byte>(packed.Memory, out ArraySegment<byte> bytes)) throw new InvalidDataException("no array");
         using var source = new MemoryStream(bytes.Array!, bytes.Offset, bytes.Count, writable: false);
         using var gzip = new GZipStream(source, CompressionMode.Decompress);
         PooledBuffer raw = PooledBuffer.Rent(Step);
-        BodyEnd end = BodyEnd.Aborted;
         try
         {
-            while (true)
+            while (gzip.Read(raw.Reserve(Step)[..Step]) is > 0 and int read)
             {
-                if (!await reservation.CoverAsync(packed.Length + raw.Length + Step, cancel))
-                {
-                    end = BodyEnd.NoRoom;
-                    return (end, null);
-                }
-
-                int read = gzip.Read(raw.Reserve(Step)[..Step]);
-                if (read == 0) break;
                 raw.SetLength(raw.Length + read);
-                if (raw.Length <= limit) continue;
-                end = BodyEnd.TooLarge;
-                return (end, null);
+                if (raw.Length > length) throw new InvalidDataException("it is longer than it says");
             }
 
-            end = BodyEnd.Whole;
-            return (end, raw);
+            return raw;
         }
-        finally
+        catch
         {
-            if (end != BodyEnd.Whole) raw.Dispose();
+            raw.Dispose();
+            throw;
         }
     }
 }

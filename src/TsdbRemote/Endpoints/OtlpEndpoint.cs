@@ -13,8 +13,8 @@ namespace TsdbRemote.Endpoints;
 
 /// <summary>OpenTelemetry's metrics over HTTP: an export becomes a request of remote write 1.0, which is logged and stored like any other.</summary>
 /// <remarks>
-/// What remote write keeps is kept, whoever sent it; what could not be translated is refused by name in a 400, and so is what the engine refuses, while the rest
-/// is stored. A 200 is for exports of which nothing was refused.
+/// Order of checks: method, content type, encoding, size, packing, form, messages; then the engine's. What has no translation is refused by name in a 400, and so is
+/// what the engine refuses, while the rest is stored; a 200 is for exports of which nothing was refused. Once the engine has the body nothing cancels.
 /// </remarks>
 internal sealed class OtlpEndpoint(
     EngineHost host, TsdbRemoteOptions options, BodiesInFlight bodies, HttpMetrics metrics, TimeProvider time, ILogger<OtlpEndpoint> log)
@@ -77,17 +77,16 @@ internal sealed class OtlpEndpoint(
 
         using (body)
         {
-            if (!isPacked) return await StoreAsync(context, body!, body!.Length, isJson, reservation);
+            long length = body!.Length;
+            if (isPacked && !GzipBody.TryReadLength(body.Span, out length)) return HttpAnswers.OtlpBroken("gzip: too short to be any");
+            if (length > _limits.WriteDecoded.Bytes) return HttpAnswers.OtlpTooLarge(_limits.WriteDecoded.Bytes);
             try
             {
-                (end, PooledBuffer? raw) = await GzipBody.UnpackAsync(body!, _limits.WriteDecoded.Bytes, reservation, context.RequestAborted);
-                using (raw)
-                {
-                    if (end == BodyEnd.NoRoom) return HttpAnswers.BodiesInFlight;
-                    return end == BodyEnd.TooLarge
-                        ? HttpAnswers.OtlpTooLarge(_limits.WriteDecoded.Bytes)
-                        : await StoreAsync(context, raw!, body!.Length + raw!.Length, isJson, reservation);
-                }
+                using BodyReservation? room = await bodies.ReserveExportAsync(length, context.RequestAborted);
+                if (room is null) return HttpAnswers.BodiesInFlight;
+                if (!isPacked) return await StoreAsync(context, body, isJson);
+                using PooledBuffer raw = GzipBody.Unpack(body, length);
+                return await StoreAsync(context, raw, isJson);
             }
             catch (InvalidDataException broken)
             {
@@ -100,17 +99,10 @@ internal sealed class OtlpEndpoint(
         }
     }
 
-    /// <param name="context">The request.</param>
-    /// <param name="raw">The export.</param>
-    /// <param name="held">Bytes that it holds in all forms.</param>
-    /// <param name="isJson">Its form.</param>
-    /// <param name="reservation">Covers what it takes.</param>
-    private async ValueTask<HttpAnswer?> StoreAsync(HttpContext context, PooledBuffer raw, long held, bool isJson, BodyReservation reservation)
+    private async ValueTask<HttpAnswer> StoreAsync(HttpContext context, PooledBuffer raw, bool isJson)
     {
-        if (raw.Length > _limits.WriteDecoded.Bytes) return HttpAnswers.OtlpTooLarge(_limits.WriteDecoded.Bytes);
         if (OtlpMessage.Weigh(raw.Span, isJson, out long weight) is { } problem) return HttpAnswers.OtlpBroken(problem);
         if (weight > _limits.OtlpMessages) return HttpAnswers.OtlpTooManyMessages(_limits.OtlpMessages);
-        if (!await reservation.CoverAsync(held + weight * OtlpMessage.BytesOfWeight, context.RequestAborted)) return HttpAnswers.BodiesInFlight;
         if (Translate(raw, isJson, out OtlpRefusals refusals, out PooledBuffer? body) is { } refused) return refused;
         foreach ((OtlpRefusal reason, long points) in refusals.ByReason)
             metrics.RefusedOtlp(JsonNamingPolicy.SnakeCaseLower.ConvertName(reason.ToString()), points);

@@ -15,9 +15,6 @@ namespace TsdbRemote.Otlp;
 /// </remarks>
 internal static class OtlpMessage
 {
-    /// <summary>Memory of one unit of weight, at most; bytes.</summary>
-    public const int BytesOfWeight = 128;
-
     /// <summary>Numbers in a list that weigh as much as a message.</summary>
     private const int NumbersOfWeight = 16;
 

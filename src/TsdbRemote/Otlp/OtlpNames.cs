@@ -11,19 +11,12 @@ namespace TsdbRemote.Otlp;
 /// </remarks>
 internal sealed class OtlpNames(TranslationStrategy strategy)
 {
-    private static readonly Dictionary<string, string> Units = new(StringComparer.Ordinal)
-    {
-        ["d"] = "days", ["h"] = "hours", ["min"] = "minutes", ["s"] = "seconds", ["ms"] = "milliseconds", ["us"] = "microseconds", ["ns"] = "nanoseconds",
-        ["By"] = "bytes", ["KiBy"] = "kibibytes", ["MiBy"] = "mebibytes", ["GiBy"] = "gibibytes", ["TiBy"] = "tibibytes",
-        ["KBy"] = "kilobytes", ["MBy"] = "megabytes", ["GBy"] = "gigabytes", ["TBy"] = "terabytes",
-        ["m"] = "meters", ["V"] = "volts", ["A"] = "amperes", ["J"] = "joules", ["W"] = "watts", ["g"] = "grams",
-        ["Cel"] = "celsius", ["Hz"] = "hertz", ["1"] = "", ["%"] = "percent",
-    };
+    private static readonly Dictionary<string, string> Units = Table(
+        "d=days h=hours min=minutes s=seconds ms=milliseconds us=microseconds ns=nanoseconds " +
+        "By=bytes KiBy=kibibytes MiBy=mebibytes GiBy=gibibytes TiBy=tibibytes KBy=kilobytes MBy=megabytes GBy=gigabytes TBy=terabytes " +
+        "m=meters V=volts A=amperes J=joules W=watts g=grams Cel=celsius Hz=hertz 1= %=percent");
 
-    private static readonly Dictionary<string, string> UnitsPer = new(StringComparer.Ordinal)
-    {
-        ["s"] = "second", ["m"] = "minute", ["h"] = "hour", ["d"] = "day", ["w"] = "week", ["mo"] = "month", ["y"] = "year",
-    };
+    private static readonly Dictionary<string, string> UnitsPer = Table("s=second m=minute h=hour d=day w=week mo=month y=year");
 
     private readonly bool _escapes = strategy is TranslationStrategy.UnderscoreEscapingWithSuffixes or TranslationStrategy.UnderscoreEscapingWithoutSuffixes;
     private readonly bool _appends = strategy is TranslationStrategy.UnderscoreEscapingWithSuffixes or TranslationStrategy.NoUtf8EscapingWithSuffixes;
@@ -57,6 +50,9 @@ internal sealed class OtlpNames(TranslationStrategy strategy)
         bool isInternal = name.Length > 1 && name[1] == '_';
         return name[0] == '_' && !isInternal ? name.Insert(0, "key").ToString() : name.ToString();
     }
+
+    private static Dictionary<string, string> Table(string pairs) =>
+        pairs.Split(' ').Select(static pair => pair.Split('=')).ToDictionary(static pair => pair[0], static pair => pair[1], StringComparer.Ordinal);
 
     private static List<string> Words(string name, bool keepUnderscores)
     {

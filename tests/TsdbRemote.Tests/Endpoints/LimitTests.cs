@@ -124,6 +124,17 @@ public sealed class LimitTests
     }
 
     [Fact]
+    public async Task Exports_that_need_the_whole_budget_take_turns_and_all_are_stored()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:lsm:write_buffer_size", "1MB"));
+        string Points(int series) => string.Join(',', Enumerable.Range(0, 1000).Select(i => $$$"""{"timeUnixNano":"{{{1 + i}}}000000","asInt":"{{{series}}}","attributes":[]}"""));
+        Task<Answer>[] exports = [.. Enumerable.Range(0, 16).Select(series => ExportAsync(
+            server, $$$"""{"resourceMetrics":[{"scopeMetrics":[{"metrics":[{"name":"m{{{series}}}","gauge":{"dataPoints":[{{{Points(series)}}}]}}]}]}]}"""))];
+        Assert.All(await Task.WhenAll(exports), static answer => Assert.Equal(HttpStatusCode.OK, answer.Status));
+        Assert.Equal(16_000, (await server.EverythingAsync()).Sum(static series => series.Samples.Count));
+    }
+
+    [Fact]
     public void What_waits_too_long_names_its_limit()
     {
         Assert.Equal(

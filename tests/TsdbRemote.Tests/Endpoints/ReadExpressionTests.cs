@@ -1,7 +1,7 @@
 using System.Net;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Endpoints;
+using TsdbRemote.Storage.Engine;
 using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
