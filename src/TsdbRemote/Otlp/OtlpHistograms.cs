@@ -42,7 +42,12 @@ internal static class OtlpHistograms
 
         var histogram = new Histogram
         {
-            Timestamp = timeMs, CountInt = point.Count, Sum = point.Sum, Schema = Math.Min(point.Scale, MaxScale), ZeroThreshold = ZeroThreshold, ZeroCountInt = point.ZeroCount,
+            Timestamp = timeMs,
+            CountInt = point.Count,
+            Sum = point.Sum,
+            Schema = Math.Min(point.Scale, MaxScale),
+            ZeroThreshold = ZeroThreshold,
+            ZeroCountInt = point.ZeroCount,
         };
         int shift = Math.Min(Math.Max(point.Scale - MaxScale, 0), 62);
         bool isWhole = TryAdd(point.Positive, shift, histogram.PositiveSpans, histogram.PositiveDeltas)

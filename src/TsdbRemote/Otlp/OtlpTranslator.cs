@@ -164,8 +164,18 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
     {
         if (_earliest > _latest || _labels.OfTarget() is not { } target) return;
         var key = new Key(Series.Intern(target), TargetInfo);
-        for (ulong time = _earliest; time < _latest && !IsTooMany; time += TargetInfoStep) Series.Add(key, Sample.Of((long)(time / NanosecondsInMs), 1));
-        Series.Add(key, Sample.Of((long)(_latest / NanosecondsInMs), 1));
+        long last = -1;
+        for (ulong time = _earliest; time < _latest && !IsTooMany; time += TargetInfoStep)
+        {
+            last = (long)(time / NanosecondsInMs);
+            Series.Add(key, Sample.Of(last, 1));
+
+            // Where the end is less than a step from all that a number holds.
+            if (_latest - time < TargetInfoStep) break;
+        }
+
+        long end = (long)(_latest / NanosecondsInMs);
+        if (last < end) Series.Add(key, Sample.Of(end, 1));
     }
 
     private int LabelsOf(RepeatedField<KeyValue> attributes) => Series.Intern(_labels.Of(attributes));
