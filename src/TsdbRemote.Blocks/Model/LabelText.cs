@@ -7,7 +7,7 @@ namespace TsdbRemote.Blocks.Model;
 /// <summary>
 /// Bytes that came from outside, as text that is safe in a message or a log: escaped as Go's <c>%q</c> does, and bounded.
 /// </summary>
-internal static class LabelText
+public static class LabelText
 {
     /// <summary>
     /// Appends the bytes, escaped, without quotes, until <paramref name="text"/> holds <paramref name="maxChars"/> characters or a few

@@ -60,6 +60,12 @@ internal sealed class EngineCounters
     public readonly long[] Rejected = new long[Enum.GetValues<RejectionReason>().Length];
     public readonly long[] Rotations = new long[Enum.GetValues<MemTables.RotationReason>().Length];
 
+    /// <summary>Refusals, by limit.</summary>
+    public readonly long[] LimitsExceeded = new long[Enum.GetValues<Limit>().Length];
+
+    /// <summary>Counts what a limit refused: a request, a series or a read.</summary>
+    public void Count(Limit limit) => Interlocked.Increment(ref LimitsExceeded[(int)limit]);
+
     public static void Add(ref long counter, long value)
     {
         if (value != 0) Interlocked.Add(ref counter, value);
@@ -174,6 +180,9 @@ public sealed record EngineStats
 
     /// <summary>Refused samples by reason.</summary>
     public required IReadOnlyDictionary<RejectionReason, long> SamplesRejected { get; init; }
+
+    /// <summary>Requests, series and reads refused, by the limit that refused them.</summary>
+    public required IReadOnlyDictionary<Limit, long> LimitsExceeded { get; init; }
 
     /// <summary>Series created since the start.</summary>
     public required long SeriesCreated { get; init; }

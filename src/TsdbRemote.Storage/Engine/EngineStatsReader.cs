@@ -36,6 +36,7 @@ internal static class EngineStatsReader
                 SamplesOutOfOrder = Interlocked.Read(ref counters.SamplesOutOfOrder),
                 HistogramsWritten = Interlocked.Read(ref counters.HistogramsWritten),
                 SamplesRejected = ByKey<RejectionReason>(counters.Rejected),
+                LimitsExceeded = ByKey<Limit>(counters.LimitsExceeded),
                 SeriesCreated = Interlocked.Read(ref counters.SeriesCreated),
                 Series = state.Dictionary.Count,
                 DictionaryBytes = state.Dictionary.MemoryBytes,

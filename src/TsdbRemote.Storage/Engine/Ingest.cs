@@ -66,6 +66,8 @@ internal sealed class Ingest
     public WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw)
     {
         DecodeStatus status = Decode(scratch.Batch, protocol, raw, _settings.Decode, out string? error);
+        if (status == DecodeStatus.TooManySeries) _counters.Count(Limit.SeriesPerRequest);
+        else if (status == DecodeStatus.TooManySamples) _counters.Count(Limit.SamplesPerRequest);
         return status switch
         {
             DecodeStatus.Ok => null,

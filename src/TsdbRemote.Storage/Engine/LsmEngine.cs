@@ -63,6 +63,9 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>Metadata of metric families, as far as senders have told it.</summary>
     public MetricMetadata Metadata => _parts.Metadata;
 
+    /// <summary>Counts what a limit outside the engine refused.</summary>
+    public void Count(Limit limit) => _parts.Counters.Count(limit);
+
     /// <summary>How far the replay is.</summary>
     public ReplayProgress ReplayProgress => _parts.Replay.Progress;
 

@@ -39,16 +39,26 @@ internal static class LabelErrors
 {
     private const int MaxLabelChars = 256;
 
+    /// <summary>The limit that a problem is about, if it is about one.</summary>
+    public static Limit? LimitOf(LabelProblem problem) => problem switch
+    {
+        LabelProblem.TooManyLabels => Limit.Labels,
+        LabelProblem.NameTooLong => Limit.LabelName,
+        LabelProblem.ValueTooLong => Limit.LabelValue,
+        LabelProblem.TooLong => Limit.LabelsSize,
+        _ => null,
+    };
+
     public static string Text(LabelProblem problem, ReadOnlySpan<byte> run, string? detail, in LabelLimits limits)
     {
         string labels = Labels.Print(run, MaxLabelChars);
         return problem switch
         {
             LabelProblem.DuplicateName => $"invalid labels for series, labels {labels}, duplicated label {detail}",
-            LabelProblem.TooManyLabels => $"too many labels (limits.labels = {limits.MaxLabels}) series={labels}",
-            LabelProblem.NameTooLong => $"label name too long (limits.label_name = {limits.MaxNameBytes}): {detail} series={labels}",
-            LabelProblem.ValueTooLong => $"label value too long (limits.label_value = {limits.MaxValueBytes}): {detail} series={labels}",
-            LabelProblem.TooLong => $"labels too long (limits.labels_size = {limits.MaxRunBytes}) series={labels}",
+            LabelProblem.TooManyLabels => $"too many labels (storage.limits.labels = {limits.MaxLabels}) series={labels}",
+            LabelProblem.NameTooLong => $"label name too long (storage.limits.label_name = {limits.MaxNameBytes}): {detail} series={labels}",
+            LabelProblem.ValueTooLong => $"label value too long (storage.limits.label_value = {limits.MaxValueBytes}): {detail} series={labels}",
+            LabelProblem.TooLong => $"labels too long (storage.limits.labels_size = {limits.MaxRunBytes}) series={labels}",
             _ => $"invalid metric name or labels, got {labels}",
         };
     }

@@ -106,14 +106,16 @@ internal sealed partial class SeriesResolver
         LabelProblem problem = LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out string? detail);
         if (problem != LabelProblem.None)
         {
+            if (LabelErrors.LimitOf(problem) is { } limit) _counters.Count(limit);
             if (scratch.Rejections.Add(RejectionReason.Labels, samples))
                 scratch.Rejections.Explain(LabelErrors.Text(problem, run, detail, _labelLimits), samples);
             return ResolvedSeries.Skip;
         }
 
         if (Add(dictionary, scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
+        _counters.Count(Limit.Series);
         if (scratch.Rejections.Add(RejectionReason.SeriesLimit, samples))
-            scratch.Rejections.Explain($"series limit reached (limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);
+            scratch.Rejections.Explain($"series limit reached (storage.limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);
         return ResolvedSeries.Skip;
     }
 

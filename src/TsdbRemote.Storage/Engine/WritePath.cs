@@ -90,6 +90,7 @@ internal sealed class WritePath
         if (status != CompressionStatus.Ok)
         {
             body.Dispose();
+            if (status == CompressionStatus.TooLarge) _counters.Count(Limit.WriteDecoded);
             return WriteReport.Nothing(WriteStatus.BadCompression, Explain(compression, status));
         }
 
@@ -99,6 +100,7 @@ internal sealed class WritePath
             if (reserved < 0)
             {
                 body.Dispose();
+                _counters.Count(Limit.WriteBufferSize);
                 return WriteReport.Nothing(WriteStatus.Unavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
             }
 
@@ -253,7 +255,7 @@ internal sealed class WritePath
     {
         CompressionStatus.Empty => $"the body is empty, which is no {(compression == Compression.Zstd ? "zstd frame" : "snappy block")}",
         CompressionStatus.Framed => "the body is a snappy stream; remote write sends a snappy block",
-        CompressionStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (limits.write_decoded)",
+        CompressionStatus.TooLarge => $"decoded size exceeds the {_options.Limits.WriteDecoded.Bytes} bytes limit (storage.limits.write_decoded)",
         _ => compression == Compression.Zstd ? "zstd: corrupt input" : "snappy: corrupt input",
     };
 }

@@ -37,6 +37,12 @@ public sealed record LimitsOptions : IOptionsSection
     /// <summary>Series of one write request.</summary>
     public int SeriesPerRequest { get; init; } = 100_000;
 
+    /// <summary>
+    /// Messages of one OTLP export: data points, attributes, values, exemplars; sixteen counts of buckets count as one. A message takes some 128 bytes once
+    /// it is parsed, however few it was sent in.
+    /// </summary>
+    public int OtlpMessages { get; init; } = 1_000_000;
+
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
     [
@@ -49,5 +55,6 @@ public sealed record LimitsOptions : IOptionsSection
         .. OptionProblem.Range(path, "series", Series, 1, 4_000_000_000),
         .. OptionProblem.Range(path, "samples_per_request", SamplesPerRequest, 1, 100_000_000),
         .. OptionProblem.Range(path, "series_per_request", SeriesPerRequest, 1, 100_000_000),
+        .. OptionProblem.Range(path, "otlp_messages", OtlpMessages, 1, 100_000_000),
     ];
 }

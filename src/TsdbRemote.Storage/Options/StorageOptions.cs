@@ -159,8 +159,13 @@ public sealed record ReadOptions : IOptionsSection
     /// <summary>Reads at one time. More wait up to 30 s for a slot, then get a 503.</summary>
     public int MaxConcurrent { get; init; } = 10;
 
-    /// <summary>Samples of one query of a SAMPLES read; beyond them the read gets a 400. 0: no limit. Streamed reads have none.</summary>
+    /// <summary>Samples of one query of a SAMPLES read; beyond them the read gets a 400. 0: no limit. Streamed reads have none: they take no memory for samples, and <c>http.read_timeout</c> bounds them.</summary>
     public long MaxSamples { get; init; } = 50_000_000;
+
+    /// <summary>
+    /// Series of one read, of all its queries together, or of one answer about series; beyond them 422, or a cut connection where a streamed answer had begun. 0: no limit.
+    /// </summary>
+    public long MaxSeries { get; init; } = 5_000_000;
 
     /// <summary>Bytes of one SAMPLES answer, or of one about labels or series, which has to be whole before its first byte can be sent; beyond them the read gets a 422.</summary>
     public ByteSize Memory { get; init; } = ByteSize.Mebibytes(256);
@@ -174,6 +179,7 @@ public sealed record ReadOptions : IOptionsSection
         .. OptionProblem.Range(path, "read_buffer_size", ReadBufferSize, ByteSize.Kibibytes(4), ByteSize.Mebibytes(32)),
         .. OptionProblem.Range(path, "max_concurrent", MaxConcurrent, 1, 10_000),
         .. OptionProblem.Range(path, "max_samples", MaxSamples, 0, long.MaxValue),
+        .. OptionProblem.Range(path, "max_series", MaxSeries, 0, long.MaxValue),
         .. OptionProblem.Range(path, "memory", Memory, ByteSize.Mebibytes(1), ByteSize.Gibibytes(2)),
     ];
 }

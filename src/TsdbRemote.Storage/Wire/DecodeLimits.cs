@@ -46,10 +46,10 @@ public readonly record struct DecodeLimits(int MaxSeries, int MaxSamples, int Ma
     /// <param name="status">Any status that means too much.</param>
     internal string Explain(DecodeStatus status) => status switch
     {
-        DecodeStatus.TooManySeries => Text($"too many series in one request (limits.series_per_request = {MaxSeries})"),
-        DecodeStatus.TooManySamples => Text($"too many samples in one request (limits.samples_per_request = {MaxSamples})"),
+        DecodeStatus.TooManySeries => Text($"too many series in one request (storage.limits.series_per_request = {MaxSeries})"),
+        DecodeStatus.TooManySamples => Text($"too many samples in one request (storage.limits.samples_per_request = {MaxSamples})"),
         DecodeStatus.TooManySymbols => Text($"too many symbols in one request ({MaxSymbols} allowed)"),
-        DecodeStatus.TooLarge => Text($"labels of one request too large ({MaxLabelBytes} bytes allowed, 4 x limits.write_decoded)"),
+        DecodeStatus.TooLarge => Text($"labels of one request too large ({MaxLabelBytes} bytes allowed, 4 x storage.limits.write_decoded)"),
         _ => throw new ArgumentOutOfRangeException(nameof(status), status, "not a limit"),
     };
 

@@ -29,6 +29,7 @@ internal static class ApiJson
     /// <summary>Sends what became of a read.</summary>
     public static Task RefuseAsync(HttpContext context, HttpAnswer answer)
     {
+        answer.Count(context);
         string errorType = answer.Status switch
         {
             StatusCodes.Status400BadRequest or StatusCodes.Status408RequestTimeout or StatusCodes.Status413PayloadTooLarge => BadData,

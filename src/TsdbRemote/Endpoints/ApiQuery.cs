@@ -106,12 +106,21 @@ internal sealed class ApiQuery
     {
         const NumberStyles Style = NumberStyles.AllowLeadingSign | NumberStyles.AllowDecimalPoint | NumberStyles.AllowExponent;
         timeMs = 0;
-        if (!double.TryParse(text, Style, CultureInfo.InvariantCulture, out double seconds) || double.IsNaN(seconds)) return false;
+        if (TryEndOfTime(text, out timeMs)) return true;
+        if (!double.TryParse(text, Style, CultureInfo.InvariantCulture, out double seconds) || !double.IsFinite(seconds)) return false;
 
         // As Prometheus rounds it; a cast takes what is beyond the ends of time to them.
         double whole = Math.Truncate(seconds);
         timeMs = Math.Abs(whole) < long.MaxValue / 1000 ? (long)whole * 1000 + (long)Math.Round((seconds - whole) * 1000) : (long)(seconds * 1000);
         return true;
+    }
+
+    /// <summary>The words for it; a number too large to be one is none.</summary>
+    private static bool TryEndOfTime(string text, out long timeMs)
+    {
+        timeMs = text.StartsWith('-') ? long.MinValue : long.MaxValue;
+        ReadOnlySpan<char> word = text.Length > 0 && text[0] is '+' or '-' ? text.AsSpan(1) : text;
+        return word.Equals("inf", StringComparison.OrdinalIgnoreCase) || word.Equals("infinity", StringComparison.OrdinalIgnoreCase);
     }
 
     private static bool TryRfc3339(string text, out long timeMs)

@@ -12,7 +12,8 @@ internal sealed class ApiSurface(RequestDelegate next)
     private const string Root = "/api/v1";
     private const string Json = "application/json";
 
-    private static readonly PathString[] NotForPages = [.. WriteEndpoint.Paths.Select(static path => new PathString(path)), new PathString("/api/v1/admin")];
+    private static readonly PathString[] NotForPages =
+        [.. WriteEndpoint.Paths.Select(static path => new PathString(path)), new PathString(OtlpEndpoint.Path), new PathString("/api/v1/admin")];
 
     /// <summary>Runs the rest of the pipeline.</summary>
     public async Task InvokeAsync(HttpContext context)

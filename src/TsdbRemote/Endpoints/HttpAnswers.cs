@@ -10,7 +10,15 @@ namespace TsdbRemote.Endpoints;
 /// <param name="Status">HTTP status.</param>
 /// <param name="Text">For people; one line or one line for each refused series. Null: no body.</param>
 /// <param name="RetryAfterSeconds">When to come again, before <see cref="RetryAfter"/> draws; 0: no such header.</param>
-internal readonly record struct HttpAnswer(int Status, string? Text, int RetryAfterSeconds = 0);
+/// <param name="Limit">The limit that refuses, to be counted; null where the engine has counted it, or it is none.</param>
+internal readonly record struct HttpAnswer(int Status, string? Text, int RetryAfterSeconds = 0, Limit? Limit = null)
+{
+    /// <summary>Counts the limit that refuses.</summary>
+    public void Count(HttpContext context)
+    {
+        if (Limit is { } limit) context.RequestServices.GetRequiredService<EngineHost>().OpenEngine?.Count(limit);
+    }
+}
 
 /// <summary>Every status, header and error text that we send, in one table.</summary>
 /// <remarks>
@@ -25,6 +33,8 @@ internal static class HttpAnswers
     public const string StreamMediaType = "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse";
     public const string Snappy = "snappy";
     public const string Zstd = "zstd";
+    public const string Gzip = "gzip";
+    public const string JsonMediaType = "application/json";
 
     private const string SamplesWritten = "X-Prometheus-Remote-Write-Samples-Written";
     private const string HistogramsWritten = "X-Prometheus-Remote-Write-Histograms-Written";
@@ -40,17 +50,17 @@ internal static class HttpAnswers
     // Whole request.
     public static readonly HttpAnswer NoContent = new(StatusCodes.Status204NoContent, null);
     public static readonly HttpAnswer MethodNotAllowed = new(StatusCodes.Status405MethodNotAllowed, "Method Not Allowed");
-    public static readonly HttpAnswer BodyTimeout = new(StatusCodes.Status408RequestTimeout, "the body took too long to arrive (http.body_timeout)");
+    public static readonly HttpAnswer BodyTimeout = new(StatusCodes.Status408RequestTimeout, "the body took too long to arrive (http.body_timeout)", Limit: Limit.BodyTimeout);
     public static readonly HttpAnswer ServiceUnavailable = new(StatusCodes.Status503ServiceUnavailable, "Service Unavailable");
     public static readonly HttpAnswer BodiesInFlight = new(
-        StatusCodes.Status503ServiceUnavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5);
+        StatusCodes.Status503ServiceUnavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5, Limit.WriteBufferSize);
 
     // Reads.
     public static readonly HttpAnswer TooManyReads = new(
-        StatusCodes.Status503ServiceUnavailable, "too many reads at a time (storage.read.max_concurrent)", 5);
+        StatusCodes.Status503ServiceUnavailable, "too many reads at a time (storage.read.max_concurrent)", 5, Limit.ReadMaxConcurrent);
 
     public static readonly HttpAnswer ReadTimeout = new(
-        StatusCodes.Status503ServiceUnavailable, "the read took too long (http.read_timeout); narrow the matchers or the time range");
+        StatusCodes.Status503ServiceUnavailable, "the read took too long (http.read_timeout); narrow the matchers or the time range", Limit: Limit.ReadTimeout);
 
     public static HttpAnswer BadSnappy(CompressionStatus status, long limit) => BadRead(status switch
     {
@@ -60,8 +70,10 @@ internal static class HttpAnswers
         _ => "snappy: corrupt input",
     });
 
-    public static HttpAnswer BodyTooLarge(long limit, string option) =>
-        new(StatusCodes.Status413PayloadTooLarge, Invariant($"request body exceeds the {limit} bytes limit ({option})"));
+    public static HttpAnswer BodyTooLarge(long limit, string what) =>
+        new(StatusCodes.Status413PayloadTooLarge, Invariant($"request body exceeds the {limit} bytes limit ({what})"));
+
+    public static HttpAnswer WriteBodyTooLarge(long limit) => BodyTooLarge(limit, Limit.WriteBody.Path()) with { Limit = Limit.WriteBody };
 
     public static HttpAnswer Encoding(string encoding) => new(
         StatusCodes.Status415UnsupportedMediaType, $"{Echo(encoding)} encoding (compression) is not accepted by this server; only snappy and zstd are acceptable");
@@ -77,6 +89,24 @@ internal static class HttpAnswers
         StatusCodes.Status415UnsupportedMediaType,
         $"got {Echo(contentType)} content type; unknown type for remote write protobuf message {Echo(message)}, supported: {WriteV1Message}, {WriteV2Message}");
 
+    // OTLP.
+    public static HttpAnswer OtlpType(string type) => new(
+        StatusCodes.Status400BadRequest, $"unsupported content type: {Echo(type)}, supported: [{JsonMediaType}, {ProtobufMediaType}]");
+
+    public static HttpAnswer OtlpEncoding(string encoding) => new(
+        StatusCodes.Status400BadRequest, $"unsupported compression: {Echo(encoding)}. Only \"{Gzip}\" or no compression supported");
+
+    public static HttpAnswer OtlpBroken(string why) => new(StatusCodes.Status400BadRequest, $"not an OTLP export of metrics: {Echo(why)}");
+
+    public static HttpAnswer OtlpTooLarge(long limit) => new(
+        StatusCodes.Status400BadRequest, Invariant($"decoded size exceeds the {limit} bytes limit ({Limit.WriteDecoded.Path()})"), Limit: Limit.WriteDecoded);
+
+    public static HttpAnswer OtlpTooManyMessages(long limit) => new(
+        StatusCodes.Status413PayloadTooLarge, Invariant($"too many messages in one request ({Limit.OtlpMessages.Path()} = {limit})"), Limit: Limit.OtlpMessages);
+
+    public static HttpAnswer OtlpTooManySamples(long limit) => new(
+        StatusCodes.Status413PayloadTooLarge, Invariant($"too many samples in one request ({Limit.SamplesPerRequest.Path()} = {limit})"), Limit: Limit.SamplesPerRequest);
+
     public static HttpAnswer InternalError(string id) =>
         new(StatusCodes.Status500InternalServerError, $"internal error; the server's log has it under {id}");
 
@@ -89,7 +119,14 @@ internal static class HttpAnswers
 
     public static HttpAnswer BadRead(string why) => new(StatusCodes.Status400BadRequest, why);
 
-    public static HttpAnswer ReadTooBig(string why) => new(StatusCodes.Status422UnprocessableEntity, why);
+    public static HttpAnswer ReadTooBig(string why, Limit? limit = null) => new(StatusCodes.Status422UnprocessableEntity, why, Limit: limit);
+
+    public static HttpAnswer ReadLimit(ReadLimitException refused) => refused.Kind switch
+    {
+        ReadLimitKind.Samples => BadRead(refused.Message) with { Limit = Limit.ReadMaxSamples },
+        ReadLimitKind.Series => ReadTooBig(refused.Message, Limit.ReadMaxSeries),
+        _ => ReadTooBig(refused.Message, Limit.ReadMemory),
+    };
 
     public static HttpAnswer ExpressionsTooExpensive(TimeSpan limit, int query, string name, string expression) => ReadTooBig(Invariant(
         $"the regular expressions of this read take more than {limit.TotalSeconds:0} s to compile: those before {Echo(name)}, {Echo(expression)}, of query {query} did"));
@@ -122,6 +159,7 @@ internal static class HttpAnswers
     /// <summary>Sends a plain answer.</summary>
     public static Task SendAsync(HttpContext context, HttpAnswer answer)
     {
+        answer.Count(context);
         HttpResponse response = context.Response;
         response.StatusCode = answer.Status;
         RetryAfter.Set(response, answer.RetryAfterSeconds);

@@ -1,6 +1,7 @@
 using System.Buffers;
 using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Storage.Engine;
 
 namespace TsdbRemote.Endpoints;
 
@@ -18,7 +19,7 @@ internal sealed class JsonBody(long maxBytes) : IBufferWriter<byte>, IDisposable
 
     /// <summary>What to say if it grew beyond its bound; null as long as it has not.</summary>
     public HttpAnswer? Refusal => Length <= maxBytes ? null : HttpAnswers.ReadTooBig(string.Create(
-        CultureInfo.InvariantCulture, $"the answer exceeds the memory of one read (storage.read.memory = {maxBytes} bytes); narrow the matchers or the time range, or set a limit"));
+        CultureInfo.InvariantCulture, $"the answer exceeds the memory of one read (storage.read.memory = {maxBytes} bytes); narrow the matchers or the time range, or set a limit"), Limit.ReadMemory);
 
     /// <inheritdoc/>
     public void Advance(int count)

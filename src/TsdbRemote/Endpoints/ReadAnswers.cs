@@ -11,9 +11,10 @@ internal static class ReadAnswers
     private const int FlushBytes = 64 << 10;
 
     /// <summary>Frames of chunks, one series a frame or more, sent as they are made.</summary>
+    /// <exception cref="ReadLimitException">More series than allowed; what was sent is cut off.</exception>
     /// <exception cref="OperationCanceledException">The reader is gone, or its time is up.</exception>
     public static ReadCounts Stream(
-        ResponseWriter output, ReadSnapshot snapshot, IReadOnlyList<ReadQuery> queries, int maxFrameBytes, CancellationToken stop)
+        ResponseWriter output, ReadSnapshot snapshot, IReadOnlyList<ReadQuery> queries, int maxFrameBytes, long maxSeries, CancellationToken stop)
     {
         output.Response.ContentType = HttpAnswers.StreamMediaType;
         ReadCounts counts = default;
@@ -22,6 +23,7 @@ internal static class ReadAnswers
             using SeriesMerge cursor = snapshot.Select(queries[i].Matchers, queries[i].Range, stop);
             while (cursor.MoveNext())
             {
+                CheckSeries(counts, maxSeries);
                 ReadStream.WriteSeries(output, cursor.Labels, cursor.Chunks, i, maxFrameBytes);
                 counts = counts.Add(cursor.Chunks);
                 if (output.Unflushed >= FlushBytes) output.Flush(stop);
@@ -33,10 +35,10 @@ internal static class ReadAnswers
     }
 
     /// <summary>One snappy block of a <c>ReadResponse</c>; nothing is sent before it is whole, so that every failure still has a status.</summary>
-    /// <exception cref="ReadLimitException">More samples, or more bytes, than allowed.</exception>
+    /// <exception cref="ReadLimitException">More samples, series or bytes than allowed.</exception>
     /// <exception cref="OperationCanceledException">The reader is gone, or its time is up.</exception>
     public static ReadCounts Samples(
-        ResponseWriter output, ReadSnapshot snapshot, IReadOnlyList<ReadQuery> queries, long maxSamples, long maxBytes, CancellationToken stop)
+        ResponseWriter output, ReadSnapshot snapshot, IReadOnlyList<ReadQuery> queries, long maxSamples, long maxSeries, long maxBytes, CancellationToken stop)
     {
         using var samples = new ReadSamples(maxBytes, maxSamples);
         ReadCounts counts = default;
@@ -47,6 +49,7 @@ internal static class ReadAnswers
             {
                 while (cursor.MoveNext())
                 {
+                    CheckSeries(counts, maxSeries);
                     samples.AddSeries(cursor.Labels, cursor.Chunks);
                     counts = counts.Add(cursor.Chunks);
                 }
@@ -60,5 +63,10 @@ internal static class ReadAnswers
         output.Response.ContentLength = samples.Length;
         output.Send(samples.Length, body => samples.CopyToAsync(body, stop));
         return counts with { Bytes = output.Total };
+    }
+
+    private static void CheckSeries(in ReadCounts soFar, long maxSeries)
+    {
+        if (maxSeries > 0 && soFar.Series >= maxSeries) throw ReadLimitException.OfSeries(maxSeries);
     }
 }

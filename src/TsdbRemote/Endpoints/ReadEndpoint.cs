@@ -60,7 +60,9 @@ internal sealed class ReadEndpoint(EngineHost host, TsdbRemoteOptions options, H
     {
         var output = new ResponseWriter(context.Response);
         HttpAnswer? answer = await slots.RunAsync(context, stop => Work(output, queries, stop));
-        return answer?.Status != StatusCodes.Status200OK && output.Total > 0 ? null : answer;
+        if (answer?.Status == StatusCodes.Status200OK || output.Total == 0) return answer;
+        answer?.Count(context);
+        return null;
     }
 
     private HttpAnswer? Work(ResponseWriter output, ReadQueries queries, CancellationToken stop)
@@ -68,8 +70,8 @@ internal sealed class ReadEndpoint(EngineHost host, TsdbRemoteOptions options, H
         if (queries.TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } refused) return refused;
         using ReadSnapshot snapshot = host.Engine.AcquireSnapshot();
         ReadCounts counts = queries.Streamed
-            ? ReadAnswers.Stream(output, snapshot, compiled, (int)options.Storage.Read.ReadBufferSize.Bytes, stop)
-            : ReadAnswers.Samples(output, snapshot, compiled, options.Storage.Read.MaxSamples, options.Storage.Read.Memory.Bytes, stop);
+            ? ReadAnswers.Stream(output, snapshot, compiled, (int)options.Storage.Read.ReadBufferSize.Bytes, options.Storage.Read.MaxSeries, stop)
+            : ReadAnswers.Samples(output, snapshot, compiled, options.Storage.Read.MaxSamples, options.Storage.Read.MaxSeries, options.Storage.Read.Memory.Bytes, stop);
         metrics.Returned(queries.Streamed, counts);
         return new HttpAnswer(StatusCodes.Status200OK, null);
     }

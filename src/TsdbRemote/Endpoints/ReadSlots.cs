@@ -84,7 +84,7 @@ internal sealed class ReadSlots(EngineHost host, TsdbRemoteOptions options, Time
         }
         catch (ReadLimitException refused)
         {
-            return refused.Kind == ReadLimitKind.Samples ? HttpAnswers.BadRead(refused.Message) : HttpAnswers.ReadTooBig(refused.Message);
+            return HttpAnswers.ReadLimit(refused);
         }
         catch (MatcherException refused)
         {

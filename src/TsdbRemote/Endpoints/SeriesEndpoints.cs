@@ -1,9 +1,12 @@
 using System.Globalization;
+using System.Text;
 using System.Text.Json;
+using System.Text.Unicode;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Options;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;
 
@@ -15,6 +18,10 @@ namespace TsdbRemote.Endpoints;
 internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options, TimeProvider time, ReadSlots slots)
 {
     private const int MaxSelectors = 32;
+
+    /// <summary>Characters of a name that an error repeats.</summary>
+    private const int MaxEcho = 256;
+
     private const string Truncated = "results truncated due to limit";
 
     // Looked at now and then, not for each series.
@@ -24,6 +31,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     private static readonly JsonWriterOptions Json = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
     private readonly long _maxBytes = options.Storage.Read.Memory.Bytes;
+    private readonly long _maxSeries = options.Storage.Read.MaxSeries;
 
     /// <summary>Maps the paths.</summary>
     public void Map(IEndpointRouteBuilder endpoints)
@@ -38,16 +46,18 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     private static HttpAnswer? Names(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop) =>
         Write(body, snapshot.SearchLabels(question.Range, stop).Names(question.Selectors), question.Limit);
 
-    private static HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
+    private HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
     {
         using Utf8JsonWriter json = Begin(body);
         using SeriesMerge series = snapshot.SelectLabels(question.Selectors, question.Range, stop);
         long count = 0;
+        long written = 0;
         bool isTruncated = false;
         while (!isTruncated && series.MoveNext())
         {
             isTruncated = question.Limit > 0 && count++ == question.Limit;
             if (isTruncated) break;
+            if (_maxSeries > 0 && ++written > _maxSeries) throw ReadLimitException.OfSeries(_maxSeries);
             json.WriteStartObject();
             var labels = new LabelRunReader(series.Labels);
             while (labels.MoveNext()) json.WriteString(labels.Name, labels.Value);
@@ -101,10 +111,18 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
 
     private async Task ValuesAsync(HttpContext context)
     {
-        string name = EscapedName.Unescape((string)context.Request.RouteValues["name"]!);
-        if (name.Length == 0)
+        byte[] bytes = PathSegment.Of(context, "/label/", "/values");
+        if (bytes.AsSpan().Contains((byte)'/'))
         {
-            await RefuseAsync(context, $"invalid label name: \"{name}\"");
+            // To Prometheus that is another path.
+            context.Response.StatusCode = StatusCodes.Status404NotFound;
+            return;
+        }
+
+        string? name = Utf8.IsValid(bytes) ? EscapedName.Unescape(Encoding.UTF8.GetString(bytes)) : null;
+        if (string.IsNullOrEmpty(name))
+        {
+            await RefuseAsync(context, $"invalid label name: \"{(name is null ? LabelText.Escape(bytes, MaxEcho) : name)}\"");
             return;
         }
 

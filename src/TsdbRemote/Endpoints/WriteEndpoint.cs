@@ -11,16 +11,14 @@ namespace TsdbRemote.Endpoints;
 /// Order of checks: method, content type, encoding, size; then the engine's: compression, protobuf, series by series. A wrong type with a broken body is a
 /// 415, as the compliance suite asks. Once the engine has the body nothing cancels: a sender that goes away changes nothing about what is stored.
 /// </remarks>
-internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, HttpMetrics metrics, TimeProvider time, ILogger<WriteEndpoint> log)
+internal sealed class WriteEndpoint(
+    EngineHost host, TsdbRemoteOptions options, BodiesInFlight bodies, HttpMetrics metrics, TimeProvider time, ILogger<WriteEndpoint> log)
 {
     /// <summary>Where senders of different makes post to.</summary>
     public static readonly string[] Paths = ["/api/v1/write", "/api/v1/push", "/api/v1/receive"];
 
-    private const int MaxWaiting = 256;
     private const string ZstdVersion = "1";
-    private static readonly TimeSpan QueueWait = TimeSpan.FromSeconds(5);
 
-    private readonly ByteBudget _bodies = new(options.Storage.Lsm.WriteBufferSize.Bytes, MaxWaiting, time);
     private readonly long _limit = options.Storage.Limits.WriteBody.Bytes;
     private readonly TimeSpan _bodyTimeout = options.Http.BodyTimeout.ToTimeSpan();
 
@@ -61,13 +59,13 @@ internal sealed class WriteEndpoint(EngineHost host, TsdbRemoteOptions options, 
     /// <returns>The answer; null if there is nobody left to answer.</returns>
     private async ValueTask<HttpAnswer?> AdmitAsync(HttpContext context, WriteProtocol protocol, Compression compression)
     {
-        if (context.Request.ContentLength > _limit) return HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body");
-        using var reservation = new BodyReservation(_bodies, QueueWait);
+        if (context.Request.ContentLength > _limit) return HttpAnswers.WriteBodyTooLarge(_limit);
+        using var reservation = bodies.Reserve();
         (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, _limit, _bodyTimeout, time, reservation);
         return end switch
         {
             BodyEnd.Whole => await StoreAsync(context, protocol, compression, body!),
-            BodyEnd.TooLarge => HttpAnswers.BodyTooLarge(_limit, "storage.limits.write_body"),
+            BodyEnd.TooLarge => HttpAnswers.WriteBodyTooLarge(_limit),
             BodyEnd.TooSlow => HttpAnswers.BodyTimeout,
             BodyEnd.NoRoom => NothingWritten(context, protocol, HttpAnswers.BodiesInFlight),
             _ => null,

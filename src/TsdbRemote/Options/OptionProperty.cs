@@ -89,7 +89,8 @@ internal sealed class OptionProperty
         value = null;
         foreach (string name in Enum.GetNames(Type))
         {
-            if (SnakeCase(name).Equals(text.Trim(), StringComparison.OrdinalIgnoreCase)) value = Enum.Parse(Type, name);
+            // Underscores are ours; Prometheus' files have the same words without.
+            if (name.Equals(text.Trim().Replace("_", "", StringComparison.Ordinal), StringComparison.OrdinalIgnoreCase)) value = Enum.Parse(Type, name);
         }
 
         return value is not null;

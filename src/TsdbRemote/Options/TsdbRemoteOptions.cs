@@ -11,12 +11,17 @@ public sealed record TsdbRemoteOptions : IOptionsSection
     /// <summary>The HTTP surface. Keys: <c>http</c>.</summary>
     public HttpOptions Http { get; init; } = new();
 
+    /// <summary>The receiver of OpenTelemetry's metrics. Keys: <c>otlp</c>.</summary>
+    public OtlpOptions Otlp { get; init; } = new();
+
     /// <summary>Calls that change the server's state. Keys: <c>admin</c>.</summary>
     public AdminOptions Admin { get; init; } = new();
 
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
-        [.. Storage.Problems(Join(path, "storage")), .. Http.Problems(Join(path, "http")), .. Admin.Problems(Join(path, "admin"))];
+        [
+            .. Storage.Problems(Join(path, "storage")), .. Http.Problems(Join(path, "http")), .. Otlp.Problems(Join(path, "otlp")), .. Admin.Problems(Join(path, "admin")),
+        ];
 
     private static string Join(string path, string key) => path.Length == 0 ? key : $"{path}.{key}";
 }

@@ -14,6 +14,8 @@ internal sealed class HttpMetrics
     private readonly Histogram.Child _writeSecondsV2;
     private readonly Counter.Child _writtenV1;
     private readonly Counter.Child _writtenV2;
+    private readonly Histogram.Child _writeSecondsOtlp;
+    private readonly Counter _otlpRefused;
     private readonly Counter _reads;
     private readonly Histogram _readSeconds;
     private readonly Counter _series;
@@ -24,12 +26,14 @@ internal sealed class HttpMetrics
     public HttpMetrics(CollectorRegistry registry)
     {
         MetricFactory factory = Prometheus.Metrics.WithCustomRegistry(registry);
-        _writes = factory.CreateCounter("tsdb_remote_write_requests_total", "Write requests answered, by remote write version and HTTP status.", "version", "code");
+        _writes = factory.CreateCounter("tsdb_remote_write_requests_total", "Write requests answered, by remote write version, or otlp, and HTTP status.", "version", "code");
         Histogram writeSeconds = factory.CreateHistogram(
             "tsdb_remote_write_request_duration_seconds", "Time from a write request's headers to its answer.",
             ["version"], new HistogramConfiguration { Buckets = LatencySeconds });
         _writeSecondsV1 = writeSeconds.WithLabels("1");
         _writeSecondsV2 = writeSeconds.WithLabels("2");
+        _writeSecondsOtlp = writeSeconds.WithLabels("otlp");
+        _otlpRefused = factory.CreateCounter("tsdb_remote_otlp_points_refused_total", "Data points of OTLP that have no translation, by reason.", "reason");
         _writtenV1 = _writes.WithLabels("1", "204");
         _writtenV2 = _writes.WithLabels("2", "204");
         _reads = factory.CreateCounter(
@@ -50,6 +54,16 @@ internal sealed class HttpMetrics
         if (status == StatusCodes.Status204NoContent) (first ? _writtenV1 : _writtenV2).Inc();
         else _writes.WithLabels(first ? "1" : "2", status.ToString(CultureInfo.InvariantCulture)).Inc();
     }
+
+    /// <summary>Counts an OTLP export.</summary>
+    public void WrittenOtlp(int status, TimeSpan took)
+    {
+        _writeSecondsOtlp.Observe(took.TotalSeconds);
+        _writes.WithLabels("otlp", status.ToString(CultureInfo.InvariantCulture)).Inc();
+    }
+
+    /// <summary>Counts data points of an OTLP export that could not be translated.</summary>
+    public void RefusedOtlp(string reason, long points) => _otlpRefused.WithLabels(reason).Inc(points);
 
     /// <summary>Counts a read request.</summary>
     public void Read(bool streamed, int status, TimeSpan took)

@@ -44,6 +44,11 @@ internal sealed class Metrics
         Count("tsdb_remote_samples_out_of_order_total", "Samples that came behind a newer one of their series.", static stats => stats.SamplesOutOfOrder);
         Count("tsdb_remote_histograms_written_total", "Of the samples written, native histograms.", static stats => stats.HistogramsWritten);
         CountEach("tsdb_remote_samples_rejected_total", "Samples refused, by reason.", "reason", static stats => stats.SamplesRejected);
+        Counter limits = _factory.CreateCounter("tsdb_remote_limit_exceeded_total", "Requests, series and reads refused, by the option whose limit they exceed.", "limit");
+        _updates.Add(stats =>
+        {
+            foreach ((Limit limit, long count) in stats.LimitsExceeded) limits.WithLabels(limit.Path()).IncTo(count);
+        });
         Count("tsdb_remote_write_requests_unavailable_total", "Write requests told to come again.", static stats => stats.WriteRequestsFailed);
         Show("tsdb_remote_write_inflight_bytes", "Decompressed request bytes in flight.", static stats => stats.InFlightBytes);
         Show("tsdb_remote_series", "Series in the dictionary.", static stats => stats.Series);

@@ -90,7 +90,9 @@ internal static class ServeVerb
         services.AddSingleton<RuntimeMetrics>();
         services.AddSingleton(static provider => new Metrics(
             provider.GetRequiredService<CollectorRegistry>(), () => provider.GetRequiredService<EngineHost>().OpenEngine?.Stats()));
+        services.AddSingleton<BodiesInFlight>();
         services.AddSingleton<WriteEndpoint>();
+        services.AddSingleton<OtlpEndpoint>();
         services.AddSingleton<ReadSlots>();
         services.AddSingleton<ReadEndpoint>();
         services.AddSingleton<SeriesEndpoints>();
@@ -104,6 +106,7 @@ internal static class ServeVerb
         app.UseWhen(ApiSurface.MayBeCompressed, static branch => branch.UseResponseCompression());
         WriteEndpoint write = app.Services.GetRequiredService<WriteEndpoint>();
         foreach (string path in WriteEndpoint.Paths) app.Map(path, write.HandleAsync);
+        app.Map(OtlpEndpoint.Path, app.Services.GetRequiredService<OtlpEndpoint>().HandleAsync);
         app.Map("/api/v1/read", app.Services.GetRequiredService<ReadEndpoint>().HandleAsync);
         app.MapHealth();
         app.MapMethods("/", [HttpMethods.Get, HttpMethods.Head], StartPage.SendAsync);

@@ -31,10 +31,10 @@ public sealed class BadInputTests
             data.Add(type, "__name__=bad,=a", "bad");
             data.Add(type, "job=nameless", "nameless");
             data.Add(type, "__name__=,job=nameless", "nameless");
-            data.Add(type, $"__name__=bad,{Wide}", "limits.labels = 64");
-            data.Add(type, $"__name__=bad,{new string('n', 1025)}=v", "limits.label_name = 1024");
-            data.Add(type, $"__name__=bad,job={new string('v', 4097)}", "limits.label_value = 4096");
-            data.Add(type, $"__name__=bad,{string.Join(',', Enumerable.Range(0, 5).Select(static i => $"l{i}={new string('v', 4000)}"))}", "limits.labels_size = 16384");
+            data.Add(type, $"__name__=bad,{Wide}", "storage.limits.labels = 64");
+            data.Add(type, $"__name__=bad,{new string('n', 1025)}=v", "storage.limits.label_name = 1024");
+            data.Add(type, $"__name__=bad,job={new string('v', 4097)}", "storage.limits.label_value = 4096");
+            data.Add(type, $"__name__=bad,{string.Join(',', Enumerable.Range(0, 5).Select(static i => $"l{i}={new string('v', 4000)}"))}", "storage.limits.labels_size = 16384");
         }
 
         return data;
@@ -109,7 +109,7 @@ public sealed class BadInputTests
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
         Answer[] answers = await Task.WhenAll(Enumerable.Range(0, 1000).Select(_ => server.SendAsync(HttpMethod.Post, "/api/v1/write", [0x80, 0x80, 0x80, 0x80, 0x01])));
         Assert.All(answers, static answer => Assert.Equal(HttpStatusCode.BadRequest, answer.Status));
-        Assert.Contains("limits.write_decoded", answers[0].Text, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.write_decoded", answers[0].Text, StringComparison.Ordinal);
         Assert.Equal(0, server.Engine.InFlight.Used);
         await AssertServesAsync(server);
     }
@@ -235,7 +235,7 @@ public sealed class BadInputTests
         Assert.True(body.Length < 4 << 20);
         Answer answer = await server.SendAsync(HttpMethod.Post, "/api/v1/write", body);
         Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
-        Assert.Contains("limits.write_decoded", answer.Text, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.write_decoded", answer.Text, StringComparison.Ordinal);
         await AssertServesAsync(server);
     }
 

@@ -3,6 +3,7 @@ using System.Net.Sockets;
 using System.Text;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Protos.Prometheus;
+using TsdbRemote.Storage.Engine;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
 namespace TsdbRemote.Tests.Endpoints;
@@ -94,6 +95,7 @@ public sealed class KestrelTests
         await stream.WriteAsync(new byte[10]);
         using var reader = new StreamReader(stream);
         Assert.Equal("HTTP/1.1 408 Request Timeout", await reader.ReadLineAsync());
+        Assert.Equal(1, server.Engine.Stats().LimitsExceeded[Limit.BodyTimeout]);
         client.Client.Shutdown(SocketShutdown.Send);
         await Record.ExceptionAsync(() => reader.ReadToEndAsync()); // in order or reset: the connection ends
         Assert.Empty(complaints.Heard);

@@ -1,6 +1,7 @@
 using System.Net;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Endpoints;
+using TsdbRemote.Storage.Engine;
 using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
@@ -45,6 +46,7 @@ public sealed class ReadExpressionTests
         Answer answer = await server.ReadAsync(Read(Query(0, 1, [.. Enumerable.Repeat(Re("foo", Large), 100)])));
         Assert.Equal(HttpStatusCode.ServiceUnavailable, answer.Status);
         Assert.Contains("http.read_timeout", answer.Text, StringComparison.Ordinal);
+        Assert.Equal(1, server.Engine.Stats().LimitsExceeded[Limit.ReadTimeout]);
     }
 
     [Fact]

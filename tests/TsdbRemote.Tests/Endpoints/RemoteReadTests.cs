@@ -152,7 +152,7 @@ public sealed class RemoteReadTests
         Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1, 1), (2, 2))))).Status);
         Query query = Query(0, 9, Eq("__name__", "up"));
         Answer refused = await server.ReadAsync(Read(query));
-        Assert.Equal((HttpStatusCode.BadRequest, "exceeded sample limit (1)\n"), (refused.Status, refused.Text));
+        Assert.Equal((HttpStatusCode.BadRequest, "exceeded sample limit (1), set by storage.read.max_samples\n"), (refused.Status, refused.Text));
         Assert.Equal(["__name__=up 1:1 2:2"], Decode(await server.ReadAsync(Read(query).Accepting(1))).Select(Print));
         Assert.Equal(HttpStatusCode.OK, (await server.ReadAsync(Read(Query(1, 1, Eq("__name__", "up"))))).Status);
     }
@@ -171,7 +171,7 @@ public sealed class RemoteReadTests
 
         Answer answer = await server.ReadAsync(Read(Query(long.MinValue, long.MaxValue, Eq("__name__", "noise"))));
         Assert.Equal(HttpStatusCode.UnprocessableEntity, answer.Status);
-        Assert.Contains("read.memory", answer.Text, StringComparison.Ordinal);
+        Assert.Contains("storage.read.memory", answer.Text, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -28,7 +28,7 @@ public sealed class SeriesApiTests
     [Trait("Row", "95"), Trait("Row", "96"), Trait("Row", "98")]
     public async Task What_Prometheus_answers_whatever_it_holds_is_answered_alike()
     {
-        await using ServerUnderTest server = await StoredAsync();
+        await using ServerUnderTest server = await StoredAsync(kestrel: true);
         var differences = new List<string>();
         foreach (object[] row in Recorded)
         {
@@ -39,6 +39,33 @@ public sealed class SeriesApiTests
         }
 
         Assert.True(differences.Count == 0, string.Join('\n', differences));
+    }
+
+    [Theory]
+    [InlineData("label/a%2Fb/values", 404)]
+    [InlineData("label/a%2fb/values?match[]=up", 404)]
+    [InlineData("label/a%252Fb/values", 200)]
+    [InlineData("label/%20/values", 200)]
+    [InlineData("label/a%5Cb/values", 200)]
+    [InlineData("labels?start=Inf", 200)]
+    [InlineData("labels?start=-Inf", 200)]
+    [InlineData("labels?start=%2BInf", 200)]
+    [InlineData("labels?end=infinity", 200)]
+    [InlineData("labels?start=1e308", 200)]
+    public async Task Odd_questions_have_the_status_that_Prometheus_gives_them(string path, int status)
+    {
+        await using ServerUnderTest server = await StoredAsync(kestrel: true);
+        Assert.Equal(status, (int)(await server.SendAsync(HttpMethod.Get, $"/api/v1/{path}")).Status);
+    }
+
+    [Theory]
+    [InlineData("start=-Inf&end=Inf", "__name__ a.b host job old recent")]
+    [InlineData("start=Inf", "")]
+    [InlineData("end=-inf", "")]
+    public async Task The_ends_of_time_can_be_named(string range, string expected)
+    {
+        await using ServerUnderTest server = await StoredAsync();
+        Assert.Equal(expected, string.Join(' ', (await DataAsync(server, $"labels?{range}")).AsArray().Select(static item => item!.GetValue<string>())));
     }
 
     [Theory]
@@ -214,9 +241,11 @@ public sealed class SeriesApiTests
     }
 
     /// <summary>A series in a block and in the MemTable, one in another block alone, one in a table, one in the MemTable.</summary>
-    private static async Task<ServerUnderTest> StoredAsync()
+    /// <param name="kestrel">True for a real port: only there do odd paths arrive as they were sent.</param>
+    private static async Task<ServerUnderTest> StoredAsync(bool kestrel = false)
     {
-        ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:integration:block_compaction", "false"));
+        (string, string)[] options = [("storage:integration:block_compaction", "false")];
+        ServerUnderTest server = kestrel ? await ServerUnderTest.OnKestrel(options) : await ServerUnderTest.StartAsync(options);
         await WriteAsync(server, SeriesOf("__name__=up,host=w,job=a", (OlderMs, 1)), SeriesOf("__name__=gone,job=c,old=yes", (OldMs, 1)));
         await server.Engine.CompactAsync(CancellationToken.None);
         Assert.Equal(2, server.Engine.Stats().Blocks.Length);

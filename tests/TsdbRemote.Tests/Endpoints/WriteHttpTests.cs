@@ -118,7 +118,7 @@ public sealed class WriteHttpTests
         string labels = "__name__=wide," + string.Join(',', Enumerable.Range(0, 10_000).Select(static i => $"l{i:D5}=v"));
         Answer answer = await server.WriteAsync(V2Of((labels, [(1, 1)]), ("__name__=good", [(1, 1)])));
         Assert.Equal((HttpStatusCode.BadRequest, "1/0/0"), (answer.Status, answer.Written));
-        Assert.Contains("limits.labels", answer.Text, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.labels", answer.Text, StringComparison.Ordinal);
         Assert.True(answer.Body.Length <= 1100, "senders keep 1,024 bytes of a text");
         Assert.Equal(["__name__=good 1:1"], (await server.EverythingAsync()).Select(Print));
     }

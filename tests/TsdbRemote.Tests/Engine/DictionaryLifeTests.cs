@@ -220,7 +220,7 @@ public sealed class DictionaryLifeTests
         Write(-3, SeriesNumbers(0, 50));
         WriteReport refused = Send(0, SeriesNumbers(50, 1), 0);
         Assert.Equal(WriteStatus.Rejected, refused.Status);
-        Assert.Contains("limits.series", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.series", refused.Message, StringComparison.Ordinal);
         _engine.CompactByStep();
         Write(0, SeriesNumbers(50, 50));
         Assert.Equal(WriteStatus.Rejected, Send(0, SeriesNumbers(0, 1), 0).Status);

@@ -107,7 +107,7 @@ public sealed class ReadHistogramsTests : IDisposable
         answer.BeginQuery();
         answer.AddSeries(Run, floats);
         ReadLimitException stop = Assert.Throws<ReadLimitException>(() => answer.AddSeries(Run, histograms));
-        Assert.Equal(("exceeded sample limit (19)", ReadLimitKind.Samples), (stop.Message, stop.Kind));
+        Assert.Equal(("exceeded sample limit (19), set by storage.read.max_samples", ReadLimitKind.Samples), (stop.Message, stop.Kind));
         using var enough = new ReadSamples(1 << 20, sampleLimit: 20);
         enough.BeginQuery();
         enough.AddSeries(Run, floats);

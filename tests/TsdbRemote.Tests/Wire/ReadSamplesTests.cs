@@ -118,7 +118,7 @@ public sealed class ReadSamplesTests
         answer.AddSeries(Run, chunks);
         answer.AddSeries(Run, chunks);
         ReadLimitException stop = Assert.Throws<ReadLimitException>(() => answer.AddSeries(Run, chunks));
-        Assert.Equal("exceeded sample limit (300)", stop.Message);
+        Assert.Equal("exceeded sample limit (300), set by storage.read.max_samples", stop.Message);
         Assert.Equal(ReadLimitKind.Samples, stop.Kind);
     }
 
@@ -131,7 +131,7 @@ public sealed class ReadSamplesTests
         answer.BeginQuery();
         ReadLimitException stop = Assert.Throws<ReadLimitException>(() => answer.AddSeries(Run, chunks));
         Assert.Equal(ReadLimitKind.Memory, stop.Kind);
-        Assert.Contains("read.memory = 100000", stop.Message, StringComparison.Ordinal);
+        Assert.Contains("storage.read.memory = 100000", stop.Message, StringComparison.Ordinal);
     }
 
     [Fact]

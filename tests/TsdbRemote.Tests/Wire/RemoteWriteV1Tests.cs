@@ -141,7 +141,7 @@ public sealed class RemoteWriteV1Tests
         Assert.Equal(DecodeStatus.Ok, RemoteWriteV1.Decode(output.Memory, batch, limits, out _));
         limits = limits with { MaxSeries = 3 };
         Assert.Equal(DecodeStatus.TooManySeries, RemoteWriteV1.Decode(output.Memory, batch, limits, out string? error));
-        Assert.Equal("too many series in one request (limits.series_per_request = 3)", error);
+        Assert.Equal("too many series in one request (storage.limits.series_per_request = 3)", error);
         Assert.Equal(0, batch.Series.Length);
         Assert.Equal(0, batch.SampleCount);
     }
@@ -163,7 +163,7 @@ public sealed class RemoteWriteV1Tests
         {
             limits = limits with { MaxSamples = tooFew };
             Assert.Equal(DecodeStatus.TooManySamples, RemoteWriteV1.Decode(body, batch, limits, out string? error));
-            Assert.Equal($"too many samples in one request (limits.samples_per_request = {tooFew})", error);
+            Assert.Equal($"too many samples in one request (storage.limits.samples_per_request = {tooFew})", error);
         }
     }
 
@@ -175,7 +175,7 @@ public sealed class RemoteWriteV1Tests
         using var batch = new WriteBatch();
         DecodeLimits limits = DecodeLimits.Default with { MaxLabelBytes = 500 };
         Assert.Equal(DecodeStatus.TooLarge, RemoteWriteV1.Decode(body.ToArray(), batch, limits, out string? error));
-        Assert.Contains("limits.write_decoded", error, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.write_decoded", error, StringComparison.Ordinal);
     }
 
     [Theory]

@@ -107,7 +107,7 @@ public sealed class RemoteWriteV2Tests
         Assert.Equal(DecodeStatus.Ok, RemoteWriteV2.Decode(body, batch, limits, out _));
         limits = limits with { MaxLabelBytes = 4 * body.Length };
         Assert.Equal(DecodeStatus.TooLarge, RemoteWriteV2.Decode(body, batch, limits, out string? error));
-        Assert.Contains("limits.write_decoded", error, StringComparison.Ordinal);
+        Assert.Contains("storage.limits.write_decoded", error, StringComparison.Ordinal);
         Assert.Equal(0, batch.Series.Length);
     }
 
