@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
@@ -62,6 +63,9 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>Metadata of metric families, as far as senders have told it.</summary>
     public MetricMetadata Metadata => _parts.Metadata;
+
+    /// <summary>The exemplars that are kept.</summary>
+    public ExemplarRing Exemplars => _parts.Exemplars;
 
     /// <summary>How far the replay is.</summary>
     public ReplayProgress ReplayProgress => _parts.Replay.Progress;
@@ -181,7 +185,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
-        _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count,
+        _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count, _parts.Exemplars.Stats,
         _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>

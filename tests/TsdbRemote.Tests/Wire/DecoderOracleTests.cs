@@ -70,6 +70,8 @@ public sealed class DecoderOracleTests
             Assert.Equal(series.Exemplars.Count, entry.ExemplarCount);
         }
 
+        ExemplarOracle.Compare(expected, batch);
+
         AssertTotals(
             batch,
             [.. expected.Timeseries.SelectMany(static series => series.Samples).Select(static sample => sample.Timestamp)],
@@ -97,6 +99,7 @@ public sealed class DecoderOracleTests
             [.. expected.Timeseries.SelectMany(static series => series.Histograms).Select(HistogramOracle.AsV1)],
             expected.Timeseries.Sum(static series => series.Exemplars.Count));
         Assert.Equal(Collapse(ExpectedMetadata(expected)), Collapse(MetadataOf(batch)));
+        ExemplarOracle.Compare(expected, batch);
     }
 
     private static void CompareSeries(OracleV2.TimeSeries series, RepeatedField<ByteString> symbols, WriteBatch batch, SeriesEntry entry)
@@ -139,7 +142,7 @@ public sealed class DecoderOracleTests
         times = [.. times, .. HistogramOracle.Compare(histograms, batch)];
         Assert.Equal(times.Length == 0 ? long.MaxValue : times.Min(), batch.MinTimeMs);
         Assert.Equal(times.Length == 0 ? long.MinValue : times.Max(), batch.MaxTimeMs);
-        Assert.Equal(exemplars, batch.ExemplarCount);
+        Assert.Equal(exemplars, batch.Exemplars.Length);
     }
 
     private static SeriesProblem ExpectedProblem(OracleV2.TimeSeries series, int symbols)
