@@ -3,17 +3,23 @@ using System.Globalization;
 namespace TsdbRemote.Blocks.Model;
 
 /// <summary>Numbers as Go prints them, for texts that must equal Prometheus' own.</summary>
-internal static class GoNumber
+public static class GoNumber
 {
-    // Where %v changes from plain digits to an exponent.
-    private const int MinPlainExponent = -4;
-    private const int MaxPlainExponent = 20;
+    // Where %v changes from plain digits to an exponent, and where JSON does.
+    private const int MinExponent = -4;
+    private const int MinPlainExponent = -6;
+    private const int MaxExponent = 20;
 
     /// <summary>As %f: six digits behind the point.</summary>
     public static string Fixed(double value) => double.IsFinite(value) ? value.ToString("F6", CultureInfo.InvariantCulture) : NotFinite(value);
 
     /// <summary>As %v: the shortest digits that give the number back.</summary>
-    public static string Shortest(double value)
+    public static string Shortest(double value) => Shortest(value, MinExponent);
+
+    /// <summary>As JSON has it: the same, but down to a millionth without an exponent.</summary>
+    public static string Plain(double value) => Shortest(value, MinPlainExponent);
+
+    private static string Shortest(double value, int minExponent)
     {
         if (!double.IsFinite(value)) return NotFinite(value);
         string sign = double.IsNegative(value) ? "-" : "";
@@ -26,12 +32,12 @@ internal static class GoNumber
         string significant = digits.TrimStart('0');
         exponent += (point < 0 ? mantissa.Length : point) - (digits.Length - significant.Length) - 1;
         significant = significant.TrimEnd('0');
-        return sign + (significant.Length == 0 ? "0" : Place(significant, exponent));
+        return sign + (significant.Length == 0 ? "0" : Place(significant, exponent, minExponent));
     }
 
-    private static string Place(string digits, int exponent)
+    private static string Place(string digits, int exponent, int minExponent)
     {
-        if (exponent is < MinPlainExponent or > MaxPlainExponent)
+        if (exponent < minExponent || exponent > MaxExponent)
         {
             string fraction = digits.Length > 1 ? "." + digits[1..] : "";
             return string.Create(CultureInfo.InvariantCulture, $"{digits[0]}{fraction}e{(exponent < 0 ? '-' : '+')}{Math.Abs(exponent):00}");

@@ -3,6 +3,7 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
@@ -123,14 +124,23 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
     public ReadSnapshot AcquireSnapshot()
     {
-        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
-        if (!_parts.Ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+        RefuseReads();
         EngineCounters.Add(ref _parts.Counters.Reads, 1);
         EngineState state = _parts.State.Acquire();
         var sources = new ReadSources(
             [.. state.MemTables.NewestFirst], _parts.Modes.ReadsTables ? state.Levels.Tables : [], _parts.Modes.ReadsBlocks ? state.Blocks.Blocks : []);
         _parts.ReadBegan();
         return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers);
+    }
+
+    /// <summary>Finds exemplars.</summary>
+    /// <param name="isWanted">Whether a series, given by its canonical label run, is asked for.</param>
+    /// <param name="range">Closed, ms.</param>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
+    public IReadOnlyList<SeriesExemplars> FindExemplars(Func<byte[], bool> isWanted, TimeRange range)
+    {
+        RefuseReads();
+        return _parts.Exemplars.Find(isWanted, range);
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables or blocks.</summary>
@@ -268,6 +278,12 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
     internal bool StepDictionary() => _parts.Dictionaries.Step();
+
+    private void RefuseReads()
+    {
+        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
+        if (!_parts.Ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+    }
 
     private void Done(EngineState state)
     {

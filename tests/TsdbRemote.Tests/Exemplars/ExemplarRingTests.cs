@@ -71,6 +71,22 @@ public sealed class ExemplarRingTests
         Assert.Equal(ExemplarOutcome.Stored, ring.Offer(Down, Of(1, 0, 0)));   // another series has its own order
     }
 
+    /// <summary>Which of 18 exemplars at the time and value of another a Prometheus 3.5.3 took: it orders them by hash of labels.</summary>
+    [Fact]
+    public void At_one_time_and_value_labels_decide_as_they_do_in_Prometheus()
+    {
+        string[] traces = [.. Enumerable.Range(0, 16).Select(static i => $"t{i}"), new string('é', 127), new string('x', 127)];
+        string taken = "";
+        foreach (string trace in traces)
+        {
+            var ring = new ExemplarRing(1 << 20);
+            ring.Offer(Up, new Exemplar(Labels.Encode(("t", "base")), Sample.Of(5, 1)));
+            taken += ring.Offer(Up, new Exemplar(Labels.Encode(("t", trace)), Sample.Of(5, 1))) == ExemplarOutcome.Stored ? '1' : '0';
+        }
+
+        Assert.Equal("100000100001001110", taken);
+    }
+
     [Fact]
     public void A_repetition_of_one_that_is_not_the_newest_is_no_error()
     {
