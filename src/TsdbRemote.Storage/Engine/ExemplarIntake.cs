@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.MemTables;

@@ -3,21 +3,27 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Framing;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Exemplars;
 
 /// <summary>The file <c>EXEMPLARS</c>: what an <see cref="ExemplarRing"/> held at a flush, in the order in which it came. A <see cref="SideFile"/>. Stateless.</summary>
 /// <remarks>
 /// <code>
-/// payload of a record   ┌ time i64, ms ┬ value u64, bits ┬ length of the series' labels u32 ┬ the series' labels ┬ the exemplar's labels ┐   little-endian
+/// payload of a record   ┌ 1 u8 ┬ a series' labels ┐                                                                little-endian
+///                       ┌ 2 u8 ┬ series u32 ┬ time i64, ms ┬ value u64, bits ┬ the exemplar's labels ┐
 /// </code>
-/// Both label runs are canonical (<see cref="Labels"/>); the second may be empty.
+/// Series are numbered from 0 in the order of the file, and stand before their first exemplar: once, for one may have thousands. Label runs are canonical
+/// (<see cref="Labels"/>); an exemplar's may be empty.
 /// </remarks>
 public static class ExemplarFile
 {
-    private const int ValueAt = 8;
-    private const int LengthAt = 16;
-    private const int RunsAt = 20;
+    private const byte SeriesKind = 1;
+    private const byte ExemplarKind = 2;
+    private const int SeriesAt = 1;
+    private const int TimeAt = 5;
+    private const int ValueAt = 13;
+    private const int LabelsAt = 21;
 
     /// <summary>What the file is.</summary>
     public static SideFileKind Kind { get; } = new("EXEMPLARS", [.. "TSDBEXEM"u8], Version: 1);
@@ -29,12 +35,23 @@ public static class ExemplarFile
     {
         ArgumentNullException.ThrowIfNull(ring);
         IReadOnlyList<(byte[] Series, Exemplar Exemplar)> all = ring.All(out long version);
+        var numbers = new Dictionary<byte[], uint>(Utf8Comparer.Instance);
         int next = 0;
         SideFile.Write(fs, path, Kind, directoryId, record =>
         {
             if (next == all.Count) return false;
-            Encode(record, all[next].Series, all[next].Exemplar);
-            next++;
+            (byte[] series, Exemplar exemplar) = all[next];
+            if (numbers.TryGetValue(series, out uint number))
+            {
+                Encode(record, number, exemplar);
+                next++;
+                return true;
+            }
+
+            // Its exemplar comes with the next record.
+            numbers.Add(series, (uint)numbers.Count);
+            record.Append([SeriesKind]);
+            record.Append(series);
             return true;
         });
         return version;
@@ -46,30 +63,36 @@ public static class ExemplarFile
     public static void Load(IFileSystem fs, string path, Guid directoryId, ExemplarRing ring)
     {
         ArgumentNullException.ThrowIfNull(ring);
+        var series = new List<byte[]>();
         ulong order = 0;
         SideFile.Load(fs, path, Kind, directoryId, record =>
         {
-            if (record.Length < RunsAt) return false;
-            uint length = BinaryPrimitives.ReadUInt32LittleEndian(record[LengthAt..]);
-            if (length == 0 || length > (uint)(record.Length - RunsAt)) return false;
-            ReadOnlySpan<byte> series = record.Slice(RunsAt, (int)length);
-            ReadOnlySpan<byte> labels = record[(RunsAt + (int)length)..];
-            if (!LabelNormalizer.IsCanonical(series) || !LabelNormalizer.IsCanonical(labels)) return false;
-            var at = new Sample(BinaryPrimitives.ReadInt64LittleEndian(record), BinaryPrimitives.ReadUInt64LittleEndian(record[ValueAt..]));
-            ring.Restore(series, new Exemplar(labels, at), order++);
+            if (record[0] == SeriesKind)
+            {
+                ReadOnlySpan<byte> run = record[SeriesAt..];
+                if (run.IsEmpty || !LabelNormalizer.IsCanonical(run)) return false;
+                series.Add(run.ToArray());
+                return true;
+            }
+
+            if (record[0] != ExemplarKind || record.Length < LabelsAt) return false;
+            uint number = BinaryPrimitives.ReadUInt32LittleEndian(record[SeriesAt..]);
+            ReadOnlySpan<byte> labels = record[LabelsAt..];
+            if (number >= (uint)series.Count || !LabelNormalizer.IsCanonical(labels)) return false;
+            var at = new Sample(BinaryPrimitives.ReadInt64LittleEndian(record[TimeAt..]), BinaryPrimitives.ReadUInt64LittleEndian(record[ValueAt..]));
+            ring.Restore(series[(int)number], new Exemplar(labels, at), order++);
             return true;
         });
     }
 
-    private static void Encode(PooledBuffer record, byte[] series, Exemplar exemplar)
+    private static void Encode(PooledBuffer record, uint series, Exemplar exemplar)
     {
-        int size = RunsAt + series.Length + exemplar.LabelBytes;
-        Span<byte> space = record.Reserve(size);
-        BinaryPrimitives.WriteInt64LittleEndian(space, exemplar.At.TimeMs);
-        BinaryPrimitives.WriteUInt64LittleEndian(space[ValueAt..], exemplar.At.ValueBits);
-        BinaryPrimitives.WriteUInt32LittleEndian(space[LengthAt..], (uint)series.Length);
-        series.CopyTo(space[RunsAt..]);
-        exemplar.Labels.CopyTo(space[(RunsAt + series.Length)..]);
-        record.SetLength(size);
+        Span<byte> head = record.Reserve(LabelsAt);
+        head[0] = ExemplarKind;
+        BinaryPrimitives.WriteUInt32LittleEndian(head[SeriesAt..], series);
+        BinaryPrimitives.WriteInt64LittleEndian(head[TimeAt..], exemplar.At.TimeMs);
+        BinaryPrimitives.WriteUInt64LittleEndian(head[ValueAt..], exemplar.At.ValueBits);
+        record.SetLength(LabelsAt);
+        record.Append(exemplar.Labels);
     }
 }

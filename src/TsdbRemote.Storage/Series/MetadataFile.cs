@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Framing;
 

@@ -45,7 +45,7 @@ public sealed record MetricDescription(MetricType Type, string Help, string Unit
 /// <param name="Unit">Unit of its values.</param>
 public readonly record struct MetadataTexts(byte[] Name, MetricType Type, byte[] Help, byte[] Unit);
 
-/// <summary>Metric family → type, help and unit, in memory and bounded; what does not fit is left out and counted.</summary>
+/// <summary>Metric family → type, help and unit, bounded; what does not fit is left out and counted.</summary>
 /// <remarks>
 /// Remote write 2.0 repeats the metadata with every series, so being told what is known already takes no lock and allocates nothing.
 /// Order:    of two words about a family that with the higher order stays: the sequence of the log record that told it, below all of them what a file says. So it makes no

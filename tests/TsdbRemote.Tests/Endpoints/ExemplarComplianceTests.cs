@@ -1,6 +1,5 @@
 using System.Net;
 using Google.Protobuf;
-using TsdbRemote.Tests.Exemplars;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using V2 = TsdbRemote.Protos.WriteV2;
 

@@ -1,7 +1,6 @@
 using System.Net;
 using Google.Protobuf;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using Labels = TsdbRemote.Blocks.Model.Labels;

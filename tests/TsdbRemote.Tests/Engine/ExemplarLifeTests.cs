@@ -1,11 +1,8 @@
-using Google.Protobuf;
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Exemplars;
@@ -177,12 +174,12 @@ public sealed class ExemplarLifeTests
     }
 
     [Fact]
-    public void A_later_version_of_a_side_file_refuses_the_start()
+    public async Task A_later_version_of_a_side_file_refuses_the_start()
     {
         var disk = new CrashFileSystem("/disk");
         EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
         Guid directory = engine.Engine.StateNow.Manifest.DirectoryId;
-        engine.DisposeAsync().AsTask().GetAwaiter().GetResult();
+        await engine.DisposeAsync();
         TsdbRemote.Storage.Framing.SideFile.Write(disk, "/disk/data/EXEMPLARS", ExemplarFile.Kind with { Version = 2 }, directory, static _ => false);
         DataDirectoryException refused = Assert.Throws<DataDirectoryException>(() => EngineHarness.OpenStepwise(disk, Options));
         Assert.Contains("EXEMPLARS: format 2; this build reads 1", refused.Message, StringComparison.Ordinal);
