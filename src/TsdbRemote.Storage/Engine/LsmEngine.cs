@@ -40,6 +40,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly EngineParts _parts;
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _replayersLeft;
     private int _stopped;
 
@@ -220,11 +221,28 @@ public sealed class LsmEngine : IAsyncDisposable
         _parts.Damages.AddOfRead(damage);
     }
 
-    /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
+    /// <summary>Refuses new writes, flushes what is in memory and closes the log. Who comes second waits for that, too.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
     public async Task StopAsync(CancellationToken cancel)
     {
-        if (Interlocked.Exchange(ref _stopped, 1) != 0) return;
+        if (Interlocked.Exchange(ref _stopped, 1) != 0)
+        {
+            await _closed.Task.ConfigureAwait(false);
+            return;
+        }
+
+        try
+        {
+            await CloseAsync(cancel).ConfigureAwait(false);
+        }
+        finally
+        {
+            _closed.SetResult();
+        }
+    }
+
+    private async Task CloseAsync(CancellationToken cancel)
+    {
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)

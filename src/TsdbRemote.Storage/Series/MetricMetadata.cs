@@ -135,7 +135,13 @@ public sealed class MetricMetadata
         MetricType known = TypeOf(type);
         ReadOnlySpan<byte> unit = Cut(unitUtf8, MaxTextBytes);
         ReadOnlySpan<byte> help = Cut(helpUtf8, MaxTextBytes - unit.Length);
-        if (_byName.TryGetValue(familyUtf8, out Entry? entry) && entry.Order >= order && entry.Equals(known, help, unit)) return true;
+        if (_byName.TryGetValue(familyUtf8, out Entry? entry) && entry.Equals(known, help, unit))
+        {
+            // A replayed record repeats most of what another said: that takes no lock either. Who replaces the entry meanwhile looks at its order once more.
+            entry.RaiseTo(order);
+            if (_byName.TryGetValue(familyUtf8, out Entry? current) && ReferenceEquals(current, entry)) return true;
+        }
+
         if (familyUtf8.Length <= MaxNameBytes && TryChange(familyUtf8, new Entry(known, help.ToArray(), unit.ToArray(), order))) return true;
         Interlocked.Increment(ref _leftOut);
         return false;
@@ -181,7 +187,15 @@ public sealed class MetricMetadata
             if (isKnown && before!.Order > entry.Order) return true; // a later word is known
             long added = Growth(family, before, entry.TextBytes);
             if (!Fits(isKnown, added)) return false;
-            _families[family.ToArray()] = entry;
+            byte[] name = family.ToArray();
+            _families[name] = entry;
+            if (isKnown && before!.Order > entry.Order)
+            {
+                // Told again just now, and later than this.
+                _families[name] = before;
+                return true;
+            }
+
             Interlocked.Increment(ref _version);
             Interlocked.Add(ref _bytes, added);
             if (!isKnown) Volatile.Write(ref _count, _count + 1);
@@ -202,15 +216,28 @@ public sealed class MetricMetadata
 
     private sealed class Entry(MetricType type, byte[] help, byte[] unit, ulong order)
     {
+        private ulong _order = order;
+
         public MetricType Type => type;
 
         public byte[] Help => help;
 
         public byte[] Unit => unit;
 
-        public ulong Order => order;
+        public ulong Order => Volatile.Read(ref _order);
 
         public int TextBytes => help.Length + unit.Length;
+
+        public void RaiseTo(ulong later)
+        {
+            ulong known = Order;
+            while (known < later)
+            {
+                ulong before = Interlocked.CompareExchange(ref _order, later, known);
+                if (before == known) return;
+                known = before;
+            }
+        }
 
         public bool Equals(MetricType otherType, ReadOnlySpan<byte> otherHelp, ReadOnlySpan<byte> otherUnit) =>
             type == otherType && otherHelp.SequenceEqual(help) && otherUnit.SequenceEqual(unit);
