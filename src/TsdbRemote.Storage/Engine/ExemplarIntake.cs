@@ -39,7 +39,8 @@ internal readonly record struct TakenExemplar(int Series, int Index);
 /// <summary>Takes the exemplars of a request into the ring, in the order of remote write: after their samples. Thread-safe.</summary>
 /// <remarks>
 /// As Prometheus 3.5 (storage/remote/write_handler.go): in 2.0 one that is out of order, or whose references are bad, is an error of the sender and named in a 400, in 1.0 it is only
-/// counted; all else that keeps one from being taken is only counted in both. Samples are never refused for an exemplar.
+/// counted; all else that keeps one from being taken is only counted in both. Samples are never refused for an exemplar. An exemplar comes with samples of its series or, as
+/// Prometheus sends it, in an entry of its own.
 /// </remarks>
 internal sealed class ExemplarIntake(ExemplarRing ring, LabelLimits seriesLimits, EngineCounters counters)
 {
@@ -68,7 +69,12 @@ internal sealed class ExemplarIntake(ExemplarRing ring, LabelLimits seriesLimits
 
             // A series with a problem is refused with all that it has, which is named already.
             if (entries[i].Problem == SeriesProblem.None)
-                TakeOf(scratch, protocol, SeriesOf(scratch, dictionary, entries[i], resolved[i].Ordinal), i, first, latestMs, dropped);
+            {
+                ReadOnlySpan<byte> series = SeriesOf(scratch, dictionary, entries[i], resolved[i].Ordinal);
+                if (series.IsEmpty && protocol == WriteProtocol.V2) RefuseAlone(scratch, entries[i]);
+                TakeOf(scratch, protocol, series, i, first, latestMs, dropped);
+            }
+
             first += count;
         }
 
@@ -118,6 +124,14 @@ internal sealed class ExemplarIntake(ExemplarRing ring, LabelLimits seriesLimits
             if (drop != ExemplarDrop.OutOfOrder || protocol == WriteProtocol.V1) continue;
             if (scratch.Rejections.Add(RejectionReason.Exemplar, 1)) scratch.Rejections.Explain(SampleErrors.ExemplarOutOfOrder(series), 1);
         }
+    }
+
+    /// <summary>Names a series of 2.0 that does not exist and has nothing but exemplars, by which it cannot begin to.</summary>
+    private static void RefuseAlone(WriteScratch scratch, SeriesEntry entry)
+    {
+        if (entry.SampleCount + entry.HistogramCount > 0) return; // refused, and named, with its samples
+        entry.Problem = SeriesProblem.NoData;
+        if (scratch.Rejections.Add(RejectionReason.Series, 1)) scratch.Rejections.Explain(RemoteWriteV2.Explain(scratch.Batch, entry), 1);
     }
 
     private ExemplarDrop? Offer(WriteScratch scratch, ReadOnlySpan<byte> series, in ExemplarEntry exemplar, long latestMs)

@@ -106,6 +106,7 @@ public static class RemoteWriteV2
         var labels = new LabelExpander(batch);
         var metadata = new MetadataRefs();
         entry.FirstSample = batch.SampleCount;
+        int dropped = batch.ExemplarsDropped;
         int at = entry.MessageOffset;
         while (at < series.Length)
         {
@@ -117,7 +118,8 @@ public static class RemoteWriteV2
         entry.SampleCount = batch.SampleCount - entry.FirstSample;
         entry.Problem = labels.Finish(ref entry);
         if (entry.Problem == SeriesProblem.None) entry.Problem = metadata.Check(batch.SymbolCount);
-        if (entry.Problem == SeriesProblem.None && entry.SampleCount + entry.HistogramCount == 0) entry.Problem = SeriesProblem.NoData;
+        bool hasData = entry.SampleCount + entry.HistogramCount + entry.ExemplarCount > 0 || batch.ExemplarsDropped > dropped;
+        if (entry.Problem == SeriesProblem.None && !hasData) entry.Problem = SeriesProblem.NoData;
         if (entry.Problem == SeriesProblem.None && metadata.IsPresent) KeepMetadata(metadata, labels.MetricName, batch);
         return DecodeStatus.Ok;
     }

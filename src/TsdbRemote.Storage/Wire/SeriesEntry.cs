@@ -19,7 +19,8 @@ public enum SeriesProblem : byte
     HelpRefOutOfTable,
 
     /// <summary>
-    /// Neither a sample nor a histogram. Prometheus looks at the labels first, and so names a problem of theirs before this one.
+    /// Neither a sample nor a histogram, nor an exemplar, which Prometheus sends in entries of their own. Prometheus looks at the labels first, and so names a problem of theirs
+    /// before this one.
     /// </summary>
     NoData,
 }

@@ -126,6 +126,35 @@ public sealed class ExemplarWriteTests
         Assert.Equal(2, server.Engine.Stats().ExemplarsDropped[ExemplarDrop.Labels]);
     }
 
+    /// <summary>As Prometheus sends them by 2.0.</summary>
+    [Theory]
+    [InlineData("32MB", "1/0/1", "0/0/1")]
+    [InlineData("0", "1/0/0", "0/0/0")]
+    public async Task Exemplars_of_2_0_come_in_entries_of_their_own(string memory, string first, string second)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:exemplars:memory", memory));
+        V2.Request request = V2Of(("__name__=up", []), ("__name__=up", One));      // before the sample that makes the series
+        request.Timeseries[0].Exemplars.Add(ExemplarV2(request, 1, 1, ("trace_id", "x")));
+        Answer answer = await server.WriteAsync(request);
+        Assert.Equal((HttpStatusCode.NoContent, first), (answer.Status, answer.Written));
+        request = V2Of(("__name__=up", []));
+        request.Timeseries[0].Exemplars.Add(ExemplarV2(request, 2, 1, ("trace_id", "y")));
+        answer = await server.WriteAsync(request);
+        Assert.Equal((HttpStatusCode.NoContent, second), (answer.Status, answer.Written));
+        Assert.Equal(memory == "0" ? 0 : 2, server.Engine.Exemplars.Stats.Count);
+    }
+
+    [Fact]
+    public async Task Exemplars_alone_do_not_make_a_series_of_2_0()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        V2.Request request = V2Of(("__name__=nosuch", []), ("__name__=good", One));
+        request.Timeseries[0].Exemplars.Add(ExemplarV2(request, 1, 1, ("trace_id", "x")));
+        Answer answer = await server.WriteAsync(request);
+        Assert.Equal((HttpStatusCode.BadRequest, "1/0/0"), (answer.Status, answer.Written));
+        Assert.StartsWith("TimeSeries must contain at least one sample or histogram for series {__name__=\"nosuch\"}\n", answer.Text, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task The_same_request_again_counts_its_exemplars_and_keeps_none_twice()
     {

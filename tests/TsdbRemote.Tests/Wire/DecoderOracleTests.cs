@@ -151,7 +151,7 @@ public sealed class DecoderOracleTests
         if (labels != SeriesProblem.None) return labels;
         if ((series.Metadata?.UnitRef ?? 0) >= symbols) return SeriesProblem.UnitRefOutOfTable;
         if ((series.Metadata?.HelpRef ?? 0) >= symbols) return SeriesProblem.HelpRefOutOfTable;
-        return series.Samples.Count + series.Histograms.Count == 0 ? SeriesProblem.NoData : SeriesProblem.None;
+        return series.Samples.Count + series.Histograms.Count + series.Exemplars.Count == 0 ? SeriesProblem.NoData : SeriesProblem.None;
     }
 
     private static SeriesProblem RefProblem(RepeatedField<uint> refs, int symbols)
