@@ -21,9 +21,12 @@ public static class GoNumber
     /// <summary>The shortest digits that give the number back, never with an exponent: how Prometheus prints bounds and quantiles.</summary>
     public static string Plain(double value) => Print(value, int.MinValue, int.MaxValue);
 
-    /// <summary>As encoding/json: the shortest digits, and exponents without a leading zero if they are negative.</summary>
+    /// <summary>As Prometheus' JSON answers have values: as %v, but down to a millionth without an exponent.</summary>
+    public static string Answered(double value) => Print(value, MinJsonExponent, MaxPlainExponent);
+
+    /// <summary>As encoding/json: the same, and exponents without a leading zero if they are negative.</summary>
     /// <param name="value">A finite number; others print as <see cref="Shortest"/> does.</param>
-    public static string Json(double value) => Print(value, MinJsonExponent, MaxPlainExponent).Replace("e-0", "e-", StringComparison.Ordinal);
+    public static string Json(double value) => Answered(value).Replace("e-0", "e-", StringComparison.Ordinal);
 
     private static string Print(double value, int minPlainExponent, int maxPlainExponent)
     {

@@ -65,20 +65,31 @@ public static class LabelNormalizer
     /// <param name="output">Receives the canonical run; cleared first, and empty if there is a problem.</param>
     /// <param name="detail">Name of the offending label, escaped and bounded, where the problem has one.</param>
     /// <returns>The first problem in the order sent, then what concerns the run as a whole.</returns>
-    public static LabelProblem Normalize(ReadOnlySpan<byte> run, in LabelLimits limits, PooledBuffer output, out string? detail)
+    public static LabelProblem Normalize(ReadOnlySpan<byte> run, in LabelLimits limits, PooledBuffer output, out string? detail) =>
+        Normalize(run, limits, isSeries: true, output, out detail);
+
+    /// <summary>Rewrites labels that are not a series', such as those of an exemplar, in canonical form: they need no <c>__name__</c>, and may be none at all.</summary>
+    /// <param name="run">Label messages in any legal spelling and order.</param>
+    /// <param name="limits">What is still accepted.</param>
+    /// <param name="output">Receives the canonical run; cleared first, and empty if there is a problem.</param>
+    /// <returns>The first problem.</returns>
+    public static LabelProblem NormalizeUnnamed(ReadOnlySpan<byte> run, in LabelLimits limits, PooledBuffer output) =>
+        Normalize(run, limits, isSeries: false, output, out _);
+
+    private static LabelProblem Normalize(ReadOnlySpan<byte> run, in LabelLimits limits, bool isSeries, PooledBuffer output, out string? detail)
     {
         output.SetLength(0);
         if (limits.MaxLabels <= MaxOnStack)
         {
             Span<LabelSlot> slots = stackalloc LabelSlot[MaxOnStack];
-            return Normalize(run, limits, slots, output, out detail);
+            return Normalize(run, limits, isSeries, slots, output, out detail);
         }
 
         // A label takes two bytes or more, so a short run needs no room for as many labels as are allowed.
         LabelSlot[] rented = ArrayPool<LabelSlot>.Shared.Rent(Math.Min(limits.MaxLabels, run.Length / 2 + 1));
         try
         {
-            return Normalize(run, limits, rented, output, out detail);
+            return Normalize(run, limits, isSeries, rented, output, out detail);
         }
         finally
         {
@@ -110,12 +121,12 @@ public static class LabelNormalizer
     }
 
     private static LabelProblem Normalize(
-        ReadOnlySpan<byte> run, in LabelLimits limits, Span<LabelSlot> slots, PooledBuffer output, out string? detail)
+        ReadOnlySpan<byte> run, in LabelLimits limits, bool isSeries, Span<LabelSlot> slots, PooledBuffer output, out string? detail)
     {
         LabelProblem problem = Collect(run, limits, slots, out int count, out detail);
         if (problem != LabelProblem.None) return problem;
         slots = slots[..count];
-        bool named = false;
+        bool named = !isSeries;
         long size = 0;
         foreach (LabelSlot slot in slots)
         {

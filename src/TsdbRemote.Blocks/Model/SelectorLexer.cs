@@ -1,5 +1,6 @@
 using System.Buffers;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace TsdbRemote.Blocks.Model;
 
@@ -27,7 +28,10 @@ internal enum SelectorTokenKind
     /// <summary><c>,</c></summary>
     Comma,
 
-    /// <summary>What PromQL knows and a selector cannot have.</summary>
+    /// <summary>A number or a duration.</summary>
+    Number,
+
+    /// <summary>What else PromQL knows and a selector cannot have.</summary>
     Other,
 }
 
@@ -44,13 +48,14 @@ internal readonly record struct SelectorToken(SelectorTokenKind Kind, int Positi
 
 /// <summary>Cuts a selector into tokens, as Prometheus' lexer does (prometheus: promql/parser/lex.go): two modes, outside and inside of braces.</summary>
 /// <remarks>Bytes in, so that positions are Prometheus'. Does no more work than the text is long. Not thread-safe.</remarks>
-internal struct SelectorLexer
+internal partial struct SelectorLexer
 {
     // Longer texts are cut in messages.
     private const int MaxShown = 10;
 
     private readonly byte[] _input;
     private int _at;
+    private int _open;
 
     /// <summary>Begins at the start of a text in valid UTF-8.</summary>
     public SelectorLexer(byte[] input) => _input = input;
@@ -65,9 +70,16 @@ internal struct SelectorLexer
         int c = Current;
         switch (c)
         {
+            case < 0 when _open > 0: throw Error(start, "unclosed left parenthesis");
             case < 0: return new SelectorToken(SelectorTokenKind.End, start, "", "end of input");
             case '{': return Single(SelectorTokenKind.LeftBrace);
-            case ',' or '(' or '[': return Single(SelectorTokenKind.Other);
+            case ',' or '[': return Single(SelectorTokenKind.Other);
+            case '(':
+                _open++;
+                return Single(SelectorTokenKind.Other);
+            case ')' when _open > 0:
+                _open--;
+                return Single(SelectorTokenKind.Other);
             case '*' or '/' or '%' or '+' or '-' or '^' or '@' or '<' or '>' or '=' or '!': return Symbol();
             case ')': throw Error(start + 1, "unexpected right parenthesis ')'");
             case ']': throw Error(start, "unexpected right bracket ']'");
@@ -100,24 +112,56 @@ internal struct SelectorLexer
         return new SelectorToken(SelectorTokenKind.Name, start, word, $"identifier \"{word}\"");
     }
 
+    /// <summary>Reads the range behind a left bracket, up to and with the right one: <c>5m]</c>, <c>1h:5m]</c>, <c>1h:]</c>.</summary>
+    /// <returns>True if it is that of a subquery.</returns>
+    public bool ReadRange()
+    {
+        SkipBlank();
+        if (Current < 0) throw Error(_at, "unexpected end of input in duration expression");
+        if (!IsDigit(Current)) throw Error(_at, $"unexpected \"{ShownRune()}\" in subquery selector, expected number or duration");
+        Number();
+        SkipBlank();
+        bool isSubquery = Current == ':';
+        if (isSubquery)
+        {
+            _at++;
+            SkipBlank();
+            if (IsDigit(Current)) Number();
+            SkipBlank();
+        }
+
+        if (Current < 0) throw Error(_at, "unclosed left bracket");
+        if (Current != ']') throw Error(_at, $"unexpected \"{ShownRune()}\" in subquery or range selector, expected \"]\"");
+        _at++;
+        return isSubquery;
+    }
+
     /// <summary>What a quoted string stands for.</summary>
     /// <exception cref="SelectorException">It is not UTF-8: no label of any series can be that.</exception>
     public readonly string Unquote(SelectorToken token) =>
         GoString.TryUnquote(token.Text, out string? text) ? text : throw Error(token.Position, "a string that is not valid UTF-8 matches no label");
 
     /// <summary>An error that names the place.</summary>
-    public readonly SelectorException Error(int position, string problem)
+    public readonly SelectorException Error(int position, string problem) =>
+        _input.Length == 0 ? Nowhere(problem) : new SelectorException($"{PlaceOf(position)}: parse error: {problem}");
+
+    /// <summary>An error that has no place.</summary>
+    public static SelectorException Nowhere(string problem) => new($"unknown position: parse error: {problem}");
+
+    /// <summary>A place as errors name it: line and column from 1.</summary>
+    public readonly string PlaceOf(int position)
     {
-        if (_input.Length == 0) return new SelectorException($"unknown position: parse error: {problem}");
         ReadOnlySpan<byte> before = _input.AsSpan(0, Math.Min(position, _input.Length));
         int line = before.Count((byte)'\n') + 1;
         int column = position - before.LastIndexOf((byte)'\n');
-        return new SelectorException(FormattableString.Invariant($"{line}:{column}: parse error: {problem}"));
+        return FormattableString.Invariant($"{line}:{column}");
     }
 
     /// <summary>An error that says what was found, and perhaps what was expected.</summary>
     public readonly SelectorException Unexpected(SelectorToken token, string where = "", string? expected = null) =>
         Error(token.Position, $"unexpected {token.Description}{where}{(expected is null ? "" : $", expected {expected}")}");
+
+    private static bool IsDigit(int c) => c >= 0 && char.IsAsciiDigit((char)c);
 
     private static bool IsAlpha(int c) => c == '_' || (c >= 0 && char.IsAsciiLetter((char)c));
 
@@ -192,14 +236,18 @@ internal struct SelectorLexer
     {
         int start = _at;
         bool isDuration = false;
-        while (Current is '.' || (Current >= 0 && char.IsAsciiLetterOrDigit((char)Current)))
+        bool isHex = Current == '0' && _at + 1 < _input.Length && _input[_at + 1] is (byte)'x' or (byte)'X';
+        while (Current is '.' or '_' || (Current >= 0 && char.IsAsciiLetterOrDigit((char)Current)))
         {
-            isDuration |= Current is 's' or 'm' or 'h' or 'd' or 'w' or 'y' && _input[start + 1] is not ((byte)'x' or (byte)'X');
+            isDuration |= Current is 's' or 'm' or 'h' or 'd' or 'w' or 'y' && !isHex;
+            bool hasExponent = Current is 'e' or 'E' && !isHex;
             _at++;
+            if (hasExponent && Current is '+' or '-') _at++;
         }
 
         string text = TextFrom(start);
-        return new SelectorToken(SelectorTokenKind.Other, start, text, $"{(isDuration ? "duration" : "number")} {Shown(text)}");
+        if (!IsNumber().IsMatch(text)) throw Error(start, $"bad number or duration syntax: {Shown(text)}");
+        return new SelectorToken(SelectorTokenKind.Number, start, text, $"{(isDuration ? "duration" : "number")} {Shown(text)}");
     }
 
     private SelectorToken Quoted()
@@ -220,10 +268,14 @@ internal struct SelectorLexer
         return new SelectorToken(SelectorTokenKind.Text, start, text, $"string {Shown(text)}");
     }
 
-    private readonly string QuotedRune()
-    {
-        Rune rune = Rune.ReplacementChar;
-        if (_at < _input.Length && Rune.DecodeFromUtf8(_input.AsSpan(_at), out Rune found, out _) == OperationStatus.Done) rune = found;
-        return GoString.Quote(rune);
-    }
+    private readonly string QuotedRune() => GoString.Quote(CurrentRune());
+
+    private readonly string ShownRune() => CurrentRune().ToString();
+
+    private readonly Rune CurrentRune() =>
+        _at < _input.Length && Rune.DecodeFromUtf8(_input.AsSpan(_at), out Rune found, out _) == OperationStatus.Done ? found : Rune.ReplacementChar;
+
+    /// <summary>A number of Go's, or a duration.</summary>
+    [GeneratedRegex(@"\A(0[xX][0-9a-fA-F_]+|([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][+-]?[0-9]+)?|([0-9]+(ms|[ywdhms]))+)\z", RegexOptions.NonBacktracking)]
+    private static partial Regex IsNumber();
 }

@@ -37,9 +37,7 @@ public static class SelectorParser
     public static IReadOnlyList<SelectorTerm> Parse(string selector)
     {
         ArgumentNullException.ThrowIfNull(selector);
-        if (selector.Length > MaxBytes || System.Text.Encoding.UTF8.GetByteCount(selector) > MaxBytes)
-            throw new SelectorException($"selector is longer than {MaxBytes} bytes");
-        var lexer = new SelectorLexer(System.Text.Encoding.UTF8.GetBytes(selector));
+        var lexer = new SelectorLexer(Utf8Of(selector));
         var terms = new List<SelectorTerm>();
         SelectorToken token = lexer.NextOutside();
         string? name = null;
@@ -64,7 +62,14 @@ public static class SelectorParser
         return terms;
     }
 
-    private static void ReadBraces(ref SelectorLexer lexer, List<SelectorTerm> terms)
+    /// <summary>The text's bytes.</summary>
+    /// <exception cref="SelectorException">It is too long.</exception>
+    internal static byte[] Utf8Of(string text) => text.Length <= MaxBytes && System.Text.Encoding.UTF8.GetByteCount(text) <= MaxBytes
+        ? System.Text.Encoding.UTF8.GetBytes(text)
+        : throw new SelectorException($"selector is longer than {MaxBytes} bytes");
+
+    /// <summary>Reads the terms behind a left brace, up to and with the right one.</summary>
+    internal static void ReadBraces(ref SelectorLexer lexer, List<SelectorTerm> terms)
     {
         SelectorToken token = lexer.NextInside();
         while (token.Kind != SelectorTokenKind.RightBrace)

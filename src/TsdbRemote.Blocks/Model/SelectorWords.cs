@@ -8,6 +8,8 @@ internal static class SelectorWords
     private const string NameOnly = "";
     private const string Quoted = "\"";
 
+    private static readonly FrozenSet<string> Symbols = FrozenSet.Create("+", "-", "*", "/", "%", "^", "==", "!=", "<", ">", "<=", ">=");
+
     /// <summary>How an error shows a word, and whether it can be the name of a metric.</summary>
     private static readonly FrozenDictionary<string, (string Kind, bool IsName)> Words = Table(
         ("op:", true, "and or unless"),
@@ -21,7 +23,7 @@ internal static class SelectorWords
     public static SelectorToken TokenOf(int position, string word)
     {
         if (word.Equals("inf", StringComparison.OrdinalIgnoreCase) || word.Equals("nan", StringComparison.OrdinalIgnoreCase))
-            return new SelectorToken(SelectorTokenKind.Other, position, word, $"number \"{word}\"");
+            return new SelectorToken(SelectorTokenKind.Number, position, word, $"number \"{word}\"");
         if (Words.TryGetValue(word, out (string Kind, bool IsName) known))
         {
             string shown = known.Kind == Quoted ? $"\"{word}\"" : $"<{known.Kind}{word}>";
@@ -31,6 +33,16 @@ internal static class SelectorWords
         string kind = word.Contains(':', StringComparison.Ordinal) ? "metric identifier" : "identifier";
         return new SelectorToken(SelectorTokenKind.Name, position, word, $"{kind} \"{word}\"");
     }
+
+    /// <summary>Whether a word names an aggregation.</summary>
+    public static bool IsAggregation(string word) => Words.TryGetValue(word, out (string Kind, bool IsName) known) && known.Kind == "aggr:";
+
+    /// <summary>Whether a token is a word, of whatever use.</summary>
+    public static bool IsWord(SelectorToken token) => token.Kind == SelectorTokenKind.Name || (token.Kind == SelectorTokenKind.Other && Words.ContainsKey(token.Text));
+
+    /// <summary>Whether a token stands between two operands.</summary>
+    public static bool IsOperator(SelectorToken token) => token.Kind == SelectorTokenKind.Other && Symbols.Contains(token.Text)
+        || (token.Kind is SelectorTokenKind.Name or SelectorTokenKind.Other && Words.TryGetValue(token.Text, out (string Kind, bool IsName) known) && known.Kind == "op:");
 
     private static FrozenDictionary<string, (string Kind, bool IsName)> Table(params (string Kind, bool IsName, string Words)[] rows) => rows
         .SelectMany(static row => row.Words.Split(' '), static (row, word) => (word, row.Kind, row.IsName))

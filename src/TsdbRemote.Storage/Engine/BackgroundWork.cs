@@ -90,7 +90,7 @@ internal sealed class BackgroundWork : IDisposable
             RotationPolicy policy = _policy;
             long size = policy.SizeFor(active.SeriesCount);
             return new FlushPressure(
-                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, policy.LogBytes, size);
+                memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, !HoldsAnything(active), UnflushedLogBytes, policy.LogBytes, size);
         }
     }
 
@@ -203,8 +203,9 @@ internal sealed class BackgroundWork : IDisposable
         // Asked by writers too: theirs may have been switched and flushed since they looked.
         if (_ledger.Find(active.Segment) is not { } segment) return RotationReason.None;
         long age = _time.GetUtcNow().ToUnixTimeMilliseconds() - segment.CreatedMs;
-        bool holdsClosed = age >= _policy.ClosedAgeMs && _holdsClosedWindow(active);
-        return _policy.Decide(active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed, _modes.IsBlockOnly);
+        bool holdsClosed = age >= _policy.ClosedAgeMs && active.SampleCount > 0 && _holdsClosedWindow(active);
+        return _policy.Decide(
+            active.Bytes, active.SeriesCount, active.SampleCount, UnflushedLogBytes, age, holdsClosed, _modes.IsBlockOnly, HoldsAnything(active));
     }
 
     private void Rotate()
@@ -221,7 +222,7 @@ internal sealed class BackgroundWork : IDisposable
 
         bool requested = IsRequested();
         RotationReason reason = Due();
-        if (reason == RotationReason.None && requested && memTables.Active.SampleCount > 0) reason = RotationReason.Requested;
+        if (reason == RotationReason.None && requested && HoldsAnything(memTables.Active)) reason = RotationReason.Requested;
         bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TryPrepare();
         if (switched) Switch(memTables.Active, reason, isLogged: true);
 
@@ -272,7 +273,7 @@ internal sealed class BackgroundWork : IDisposable
     /// </summary>
     private void Rescue(MemTableSet memTables)
     {
-        bool helps = _failure.Cause is LogFailedException && memTables.Active.SampleCount > 0;
+        bool helps = _failure.Cause is LogFailedException && HoldsAnything(memTables.Active);
         if (helps && memTables.Waiting.Length < _maxWaiting) Switch(memTables.Active, RotationReason.LogFailed, isLogged: false);
     }
 
@@ -281,7 +282,7 @@ internal sealed class BackgroundWork : IDisposable
         if (!_failure.IsSet || _rescued.Task.IsCompleted) return;
         bool isHopeless = _failure.Cause is not LogFailedException || _flush.HasGivenUp;
         MemTableSet memTables = _state.Peek.MemTables;
-        bool isDone = memTables.Waiting.IsEmpty && memTables.Active.SampleCount == 0 && _replayedBelow() == long.MaxValue;
+        bool isDone = memTables.Waiting.IsEmpty && !HoldsAnything(memTables.Active) && _replayedBelow() == long.MaxValue;
         if (!isHopeless && !isDone) return;
         _rescued.TrySetResult(isDone);
         if (isDone) Log.NothingLost(_log);
@@ -336,6 +337,10 @@ internal sealed class BackgroundWork : IDisposable
             return full.Segment + 1;
         }
     }
+
+    /// <summary>Whether there is something to flush: samples, or only records of its segment that say something else, which the side files take.</summary>
+    private bool HoldsAnything(MemTable active) =>
+        active.SampleCount > 0 || (active.Segment == _wal.Segment && _wal.SegmentBytes > WalFormat.HeaderBytes);
 
     private bool IsRequested()
     {

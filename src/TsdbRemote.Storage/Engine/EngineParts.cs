@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
@@ -59,7 +60,11 @@ internal sealed class EngineParts : IDisposable
         RecoveredDirectory recovered =
             new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
         foreach (string damage in recovered.Damages) Damages.Found.Enqueue(damage);
-        var ingest = new Ingest(EngineSettings.Ingest(options), Counters);
+        Exemplars = new ExemplarRing(options.Exemplars.Memory.Bytes);
+        Metadata.TrustFrom((ulong)recovered.NextSegment << SourceRank.IndexBits);
+        var sideFiles = new SideFiles(files, _paths, recovered.Manifest.DirectoryId, Metadata, Exemplars, Damages);
+        sideFiles.Load();
+        var ingest = new Ingest(EngineSettings.Ingest(options), Metadata, Exemplars, Counters);
         Wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
         bool logged = options.Wal.Durability != WalDurability.None;
         bool hasSegment = TryStartLog(recovered.NextSegment, logged ? recovered.NoRoom : null);
@@ -82,7 +87,7 @@ internal sealed class EngineParts : IDisposable
         var flushToBlocks = new BlockFlush(
             converter, EngineSettings.Conversion(options), Modes, () => Ready.Task.IsCompletedSuccessfully && !Failure.IsSet, time);
         var flush = new FlushWork(
-            files, _paths, State, commits, _ledger, Counters, Failure, EngineSettings.Flush(options), ids, store, flushToBlocks, time, log);
+            files, _paths, State, commits, _ledger, Counters, Failure, EngineSettings.Flush(options), ids, store, flushToBlocks, sideFiles, time, log);
         long heldBytes = options.Lsm.WriteBufferSize.Bytes / 4; // the rest of what requests may hold as sent is for those that go on
         Stall = new WriteStall(
             () => Background!.Pressure, () => Compaction!.Measure(), options.Lsm.SstableLevels, heldBytes, time, Counters, log);
@@ -96,7 +101,7 @@ internal sealed class EngineParts : IDisposable
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
-            options, ingest, State, Wal, _gate, Background, Stall, _lag, Failure, Counters, Metadata, _scratches, time, log, Stopping.Token);
+            options, ingest, State, Wal, _gate, Background, Stall, _lag, Failure, Counters, _scratches, time, log, Stopping.Token);
     }
 
     /// <summary>Counters of everything.</summary>
@@ -110,6 +115,9 @@ internal sealed class EngineParts : IDisposable
 
     /// <summary>Metadata of metric families.</summary>
     public MetricMetadata Metadata { get; } = new();
+
+    /// <summary>Exemplars.</summary>
+    public ExemplarRing Exemplars { get; }
 
     /// <summary>Cancelled at the stop.</summary>
     public CancellationTokenSource Stopping { get; } = new();

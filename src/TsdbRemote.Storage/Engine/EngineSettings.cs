@@ -29,6 +29,7 @@ internal static class EngineSettings
                 MaxSeries = limits.SeriesPerRequest,
                 MaxSamples = limits.SamplesPerRequest,
                 MaxLabelBytes = 4 * limits.WriteDecoded.Bytes,
+                MaxExemplars = options.Exemplars.Memory.Bytes > 0 ? DecodeLimits.Default.MaxExemplars : 0,
             },
             options.MaxFuture.Milliseconds,
             options.OutOfOrderWindow?.Milliseconds,

@@ -13,6 +13,9 @@ internal sealed class EngineCounters
     public long SamplesReplaced;
     public long SamplesOutOfOrder;
     public long HistogramsWritten;
+    public long ExemplarsStored;
+    public long ExemplarsDuplicate;
+    public readonly long[] ExemplarsDropped = new long[Enum.GetValues<ExemplarDrop>().Length];
     public long SeriesCreated;
     public long Flushes;
     public long FlushErrors;
@@ -177,6 +180,18 @@ public sealed record EngineStats
 
     /// <summary>Native histograms among the samples that were stored, there already, or put in another's place.</summary>
     public required long HistogramsWritten { get; init; }
+
+    /// <summary>Exemplars that were taken and were new.</summary>
+    public required long ExemplarsStored { get; init; }
+
+    /// <summary>Exemplars that were there already.</summary>
+    public required long ExemplarsDuplicate { get; init; }
+
+    /// <summary>Exemplars that were not taken, by reason.</summary>
+    public required IReadOnlyDictionary<ExemplarDrop, long> ExemplarsDropped { get; init; }
+
+    /// <summary>Exemplars that are kept.</summary>
+    public required Exemplars.ExemplarStats Exemplars { get; init; }
 
     /// <summary>Refused samples by reason.</summary>
     public required IReadOnlyDictionary<RejectionReason, long> SamplesRejected { get; init; }

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Wal;
@@ -13,7 +14,7 @@ internal static class EngineStatsReader
     public static EngineStats Read(
         EngineCounters counters, EnginePhase phase, EngineFailure failure, ImmutableArray<string> damages,
         CurrentState current, WriteAheadLog wal, long unflushedLogBytes, IReadOnlyDictionary<string, double> openSeconds, long inFlightBytes,
-        int metadataFamilies, CompactionWork compaction, RunningBlockCompaction? blockCompaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels, ReplayPace replayed,
+        int metadataFamilies, ExemplarStats exemplars, CompactionWork compaction, RunningBlockCompaction? blockCompaction, PaceSignals pace, WriteStall stall, EngineModes modes, int levels, ReplayPace replayed,
         bool isRescued)
     {
         CompactionPressure pressure = compaction.Measure();
@@ -35,6 +36,10 @@ internal static class EngineStatsReader
                 SamplesReplaced = Interlocked.Read(ref counters.SamplesReplaced),
                 SamplesOutOfOrder = Interlocked.Read(ref counters.SamplesOutOfOrder),
                 HistogramsWritten = Interlocked.Read(ref counters.HistogramsWritten),
+                ExemplarsStored = Interlocked.Read(ref counters.ExemplarsStored),
+                ExemplarsDuplicate = Interlocked.Read(ref counters.ExemplarsDuplicate),
+                ExemplarsDropped = ByKey<ExemplarDrop>(counters.ExemplarsDropped),
+                Exemplars = exemplars,
                 SamplesRejected = ByKey<RejectionReason>(counters.Rejected),
                 LimitsExceeded = ByKey<Limit>(counters.LimitsExceeded),
                 SeriesCreated = Interlocked.Read(ref counters.SeriesCreated),

@@ -35,6 +35,7 @@ internal sealed class FlushWork
     private readonly MemTableFlush _flush;
     private readonly BlockStore _store;
     private readonly BlockFlush _blocks;
+    private readonly SideFiles _sideFiles;
     private readonly FlushSettings _settings;
     private readonly TableIds _ids;
     private readonly TimeProvider _time;
@@ -44,7 +45,8 @@ internal sealed class FlushWork
 
     public FlushWork(
         IFileSystem files, DataLayout paths, CurrentState state, StateCommits commits, SegmentLedger ledger,
-        EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, BlockStore store, BlockFlush blocks, TimeProvider time, ILogger log)
+        EngineCounters counters, EngineFailure failure, FlushSettings settings, TableIds ids, BlockStore store, BlockFlush blocks,
+        SideFiles sideFiles, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -58,6 +60,7 @@ internal sealed class FlushWork
         _ids = ids;
         _store = store;
         _blocks = blocks;
+        _sideFiles = sideFiles;
         _time = time;
         _log = log;
         _backoff = new Backoff(time);
@@ -98,6 +101,7 @@ internal sealed class FlushWork
     {
         LedgerSegment segment = _ledger[memTable.Segment];
         if (segment.Owed.Count > 0) LogQuarantine.Settle(_files, _paths.Quarantine, _paths.Segment(segment.Number), segment.Number, segment.Owed);
+        _sideFiles.WriteChanged(); // all that the segment says besides samples, before it may go
         EngineState before = _state.Peek; // its dictionary stays: a collection takes over on this thread only
         _blocks.RememberTimes(memTable, before.Dictionary);
         if (!TryFlushToBlocks(memTable, before, out uint[] newSeries)) newSeries = FlushToTable(memTable, before, segment.LastSequence);
@@ -210,9 +214,11 @@ internal sealed class FlushWork
     }
 
     /// <summary>
-    /// The only files whose failed sync is harmless: the next attempt writes them anew, tables and blocks under another name, a copy for quarantine from its source.
+    /// The only files whose failed sync is harmless: the next attempt writes them anew, tables and blocks under another name, a side file and a copy for quarantine from its
+    /// source.
     /// </summary>
     private bool IsDropped(DiskException failure) => failure.Path.EndsWith(NewTableSuffix, StringComparison.Ordinal) || NewBlocks.IsOfNewBlock(failure)
+        || _sideFiles.IsUnfinished(failure.Path)
         || (failure.Path.StartsWith(_paths.Quarantine, StringComparison.Ordinal) && failure.Path.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal));
 
     private void Fail(Exception failure)

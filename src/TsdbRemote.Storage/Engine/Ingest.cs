@@ -1,6 +1,7 @@
 using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
@@ -48,15 +49,20 @@ internal sealed class Ingest
     private readonly SeriesResolver _resolver;
     private readonly SampleFilter _filter;
     private readonly IngestSettings _settings;
+    private readonly MetadataIntake _metadata;
+    private readonly ExemplarIntake _exemplars;
     private readonly EngineCounters _counters;
 
-    // What the log holds was within the limits of its day.
-    private static readonly DecodeLimits Unlimited = new(int.MaxValue, int.MaxValue, int.MaxValue, long.MaxValue, 0);
+    // What the log holds was within the limits of its day; only of metadata a body may hold more than was taken of it.
+    private static readonly DecodeLimits Unlimited = new(
+        int.MaxValue, int.MaxValue, int.MaxValue, long.MaxValue, DecodeLimits.Default.MaxMetadata, int.MaxValue);
 
-    public Ingest(IngestSettings settings, EngineCounters counters)
+    public Ingest(IngestSettings settings, MetricMetadata metadata, ExemplarRing exemplars, EngineCounters counters)
     {
         _settings = settings;
         _counters = counters;
+        _metadata = new MetadataIntake(metadata);
+        _exemplars = new ExemplarIntake(exemplars, settings.Labels, counters);
         _resolver = new SeriesResolver(settings.Labels, settings.MaxSeries, counters);
         _filter = new SampleFilter(settings.OutOfOrderWindowMs, settings.RejectConflicts);
     }
@@ -92,14 +98,16 @@ internal sealed class Ingest
         ReadOnlySpan<Sample> samples = batch.Samples;
         if (_filter.LooksAtHistory || batch.MaxTimeMs > latestMs) samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
         if (_filter.LooksAtHistory) _filter.FilterHistograms(scratch, dictionary, memTables.NewestFirst);
+        if (batch.Exemplars.Length + batch.ExemplarsDropped > 0) _exemplars.Take(scratch, WalRecord.Of(kind).Protocol, dictionary, latestMs);
+        if (batch.Metadata.Length > 0) _metadata.FindNews(scratch);
 
         var winners = new WinnerLog(dictionary, wal, nowMs, batch);
-        Task committed = _settings.RejectConflicts
+        WalTicket? ticket = _settings.RejectConflicts
             ? AppendThenLog(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out WriteCounts counts)
             : LogThenAppend(scratch, samples, kind, body, nowMs, memTables.Active, wal, winners, out counts);
         if (_filter.LooksAtHistory) SampleFilter.Remember(scratch, dictionary);
         Count(scratch, counts);
-        return new PendingWrite(Report(scratch, counts), winners.WithRecords(committed));
+        return new PendingWrite(Report(scratch, counts), winners.WithRecords(_metadata.Note(scratch, ticket)));
     }
 
     /// <summary>Replays one record of the log into the MemTable of its segment.</summary>
@@ -132,17 +140,12 @@ internal sealed class Ingest
 
             WriteCounts counts = default;
             Append(scratch, resolved, batch.Samples, sequence, memTable, winners: null, ref counts);
+            if (batch.Exemplars.Length > 0) _exemplars.Replay(scratch, sequence);
+            _metadata.Replay(batch, sequence);
 
             // What was accepted once must not be lost to a rule of today: what fits no chunk is kept for people, with its record.
             return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
         }
-    }
-
-    /// <summary>Notes the metadata that a request carries.</summary>
-    public static void Observe(WriteBatch batch, MetricMetadata metadata)
-    {
-        foreach (MetadataEntry entry in batch.Metadata)
-            metadata.Set(batch.TextOf(entry.Family), (int)entry.Type, batch.TextOf(entry.Help), batch.TextOf(entry.Unit));
     }
 
     private static DecodeStatus Decode(WriteBatch batch, WriteProtocol protocol, PooledBuffer raw, in DecodeLimits limits, out string? error) =>
@@ -150,16 +153,15 @@ internal sealed class Ingest
             ? RemoteWriteV2.Decode(raw.Memory, batch, limits, out error)
             : RemoteWriteV1.Decode(raw.Memory, batch, limits, out error);
 
-    private static Task LogThenAppend(
+    private static WalTicket? LogThenAppend(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
         WriteAheadLog wal, WinnerLog winners, out WriteCounts counts)
     {
         counts = default;
         ReadOnlySpan<ResolvedSeries> resolved = scratch.Resolved(scratch.Batch.Series.Length);
         WalTicket? ticket = Log(scratch, resolved, samples, kind, body, nowMs, wal);
-        if (ticket is null) return Task.CompletedTask;
-        Append(scratch, resolved, samples, ticket.Value.Sequence, active, winners, ref counts);
-        return ticket.Value.Committed;
+        if (ticket is not null) Append(scratch, resolved, samples, ticket.Value.Sequence, active, winners, ref counts);
+        return ticket;
     }
 
     private static void Append(
@@ -172,7 +174,7 @@ internal sealed class Ingest
         memTable.AppendHistograms(histograms, scratch.Batch, sequence, ref counts.Histograms, winners, outcomes: default);
     }
 
-    private static Task AppendThenLog(
+    private static WalTicket? AppendThenLog(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,
         WriteAheadLog wal, WinnerLog winners, out WriteCounts counts)
     {
@@ -185,7 +187,7 @@ internal sealed class Ingest
         outcomes = scratch.Outcomes(histograms.Length);
         active.AppendHistograms(histograms, scratch.Batch, sequence: 0, ref counts.Histograms, winners, outcomes);
         if (counts.Histograms.Conflicts > 0) DropConflicts(scratch, outcomes, active.Dictionary);
-        return Log(scratch, resolved, samples, kind, body, nowMs, wal)?.Committed ?? Task.CompletedTask;
+        return Log(scratch, resolved, samples, kind, body, nowMs, wal);
     }
 
     /// <summary>Gives the log the body as it came, or what was accepted of it, or nothing.</summary>
@@ -193,23 +195,47 @@ internal sealed class Ingest
         WriteScratch scratch, ReadOnlySpan<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body,
         long nowMs, WriteAheadLog wal)
     {
-        if (!scratch.Rejections.Any && scratch.Batch.SampleCount + scratch.Batch.HistogramCount > 0) return wal.Enqueue(kind, body, nowMs);
+        bool isWhole = !scratch.Rejections.Any && !scratch.LeavesOutExemplars;
+        bool saysSomething = scratch.Batch.SampleCount + scratch.Batch.HistogramCount + scratch.Exemplars.Count + scratch.News.Count > 0;
+        if (isWhole && saysSomething) return wal.Enqueue(kind, body, nowMs);
         body.Dispose();
         using PooledBuffer accepted = PooledBuffer.Rent(4096);
+        EncodeAccepted(scratch, resolved, samples, accepted);
+        return accepted.Length == 0 ? null : wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(accepted.Span), nowMs);
+    }
+
+    /// <summary>Writes what was accepted of a request as a 1.0 body.</summary>
+    private static void EncodeAccepted(
+        WriteScratch scratch, ReadOnlySpan<ResolvedSeries> resolved, ReadOnlySpan<Sample> samples, PooledBuffer accepted)
+    {
+        WriteBatch batch = scratch.Batch;
         using PooledBuffer run = PooledBuffer.Rent(4096);
         int histogram = 0;
+        int exemplar = 0;
         for (int i = 0; i < resolved.Length; i++)
         {
             run.SetLength(0);
             for (; histogram < scratch.Histograms.Count && scratch.Histograms[histogram].Series == i; histogram++)
-                RemoteWriteV1.EncodeHistogram(run, scratch.Batch.HistogramMessage(scratch.Histograms[histogram].Index));
+                RemoteWriteV1.EncodeHistogram(run, batch.HistogramMessage(scratch.Histograms[histogram].Index));
+            for (; exemplar < scratch.Exemplars.Count && scratch.Exemplars[exemplar].Series == i; exemplar++)
+            {
+                batch.TryReadExemplar(batch.Exemplars[scratch.Exemplars[exemplar].Index], scratch.ExemplarLabels, out Sample at);
+                RemoteWriteV1.EncodeExemplar(run, scratch.ExemplarLabels.Span, at);
+            }
+
             bool hasFloats = resolved[i].Ordinal != ResolvedSeries.Skip && resolved[i].SampleCount > 0;
             if (!hasFloats && run.Length == 0) continue;
             ReadOnlySpan<Sample> floats = hasFloats ? samples.Slice(resolved[i].FirstSample, resolved[i].SampleCount) : [];
-            RemoteWriteV1.EncodeSeries(accepted, scratch.Batch.LabelsOf(scratch.Batch.Series[i]), floats, run.Span);
+            RemoteWriteV1.EncodeSeries(accepted, batch.LabelsOf(batch.Series[i]), floats, run.Span);
         }
 
-        return accepted.Length == 0 ? null : wal.Enqueue(WalRecordKind.WriteV1, SnappyBlock.Compress(accepted.Span), nowMs);
+        foreach (int index in scratch.News)
+        {
+            MetadataEntry entry = batch.Metadata[index];
+            ReadOnlySpan<byte> unit = MetricMetadata.Cut(batch.TextOf(entry.Unit), MetricMetadata.MaxTextBytes);
+            ReadOnlySpan<byte> help = MetricMetadata.Cut(batch.TextOf(entry.Help), MetricMetadata.MaxTextBytes - unit.Length);
+            RemoteWriteV1.EncodeMetadata(accepted, entry.Type, batch.TextOf(entry.Family), help, unit);
+        }
     }
 
     private static ReadOnlySpan<Sample> WithoutConflicts(
@@ -256,9 +282,10 @@ internal sealed class Ingest
     private static WriteReport Report(WriteScratch scratch, in WriteCounts counts)
     {
         (long samples, long histograms) = (counts.Samples.Accepted, counts.Histograms.Accepted);
-        if (!scratch.Rejections.Any) return new WriteReport(WriteStatus.Written, samples, histograms, 0, null, 0);
+        int exemplars = scratch.Exemplars.Count;
+        if (!scratch.Rejections.Any) return new WriteReport(WriteStatus.Written, samples, histograms, exemplars, null, 0);
         string message = scratch.Rejections.Message(samples + histograms, scratch.Batch.SampleCount + scratch.Batch.HistogramCount);
-        return new WriteReport(WriteStatus.Rejected, samples, histograms, 0, message, 0);
+        return new WriteReport(WriteStatus.Rejected, samples, histograms, exemplars, message, 0);
     }
 
     private void Count(WriteScratch scratch, in WriteCounts counts)

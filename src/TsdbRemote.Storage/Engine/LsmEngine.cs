@@ -3,6 +3,8 @@ using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
@@ -38,6 +40,7 @@ public sealed class LsmEngine : IAsyncDisposable
     private readonly EngineParts _parts;
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
+    private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _replayersLeft;
     private int _stopped;
 
@@ -65,6 +68,9 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>Counts what a limit outside the engine refused.</summary>
     public void Count(Limit limit) => _parts.Counters.Count(limit);
+
+    /// <summary>The exemplars that are kept.</summary>
+    public ExemplarRing Exemplars => _parts.Exemplars;
 
     /// <summary>How far the replay is.</summary>
     public ReplayProgress ReplayProgress => _parts.Replay.Progress;
@@ -122,14 +128,23 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
     public ReadSnapshot AcquireSnapshot()
     {
-        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
-        if (!_parts.Ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+        RefuseReads();
         EngineCounters.Add(ref _parts.Counters.Reads, 1);
         EngineState state = _parts.State.Acquire();
         var sources = new ReadSources(
             [.. state.MemTables.NewestFirst], _parts.Modes.ReadsTables ? state.Levels.Tables : [], _parts.Modes.ReadsBlocks ? state.Blocks.Blocks : []);
         _parts.ReadBegan();
         return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers);
+    }
+
+    /// <summary>Finds exemplars.</summary>
+    /// <param name="isWanted">Whether a series, given by its canonical label run, is asked for.</param>
+    /// <param name="range">Closed, ms.</param>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
+    public IReadOnlyList<SeriesExemplars> FindExemplars(Func<byte[], bool> isWanted, TimeRange range)
+    {
+        RefuseReads();
+        return _parts.Exemplars.Find(isWanted, range);
     }
 
     /// <summary>Completes when everything acknowledged before the call is in tables or blocks.</summary>
@@ -184,7 +199,7 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>The engine's figures now.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
-        _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count,
+        _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count, _parts.Exemplars.Stats,
         _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued);
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
@@ -209,11 +224,28 @@ public sealed class LsmEngine : IAsyncDisposable
         _parts.Damages.AddOfRead(damage);
     }
 
-    /// <summary>Refuses new writes, flushes what is in memory and closes the log.</summary>
+    /// <summary>Refuses new writes, flushes what is in memory and closes the log. Who comes second waits for that, too.</summary>
     /// <param name="cancel">Ends the flush early: what is not flushed then stays in the log, as safe as after a kill.</param>
     public async Task StopAsync(CancellationToken cancel)
     {
-        if (Interlocked.Exchange(ref _stopped, 1) != 0) return;
+        if (Interlocked.Exchange(ref _stopped, 1) != 0)
+        {
+            await _closed.Task.ConfigureAwait(false);
+            return;
+        }
+
+        try
+        {
+            await CloseAsync(cancel).ConfigureAwait(false);
+        }
+        finally
+        {
+            _closed.SetResult();
+        }
+    }
+
+    private async Task CloseAsync(CancellationToken cancel)
+    {
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
@@ -267,6 +299,12 @@ public sealed class LsmEngine : IAsyncDisposable
 
     /// <summary>One look whether the dictionary is to be collected, for tests without threads; <see cref="Step"/> then completes what is prepared.</summary>
     internal bool StepDictionary() => _parts.Dictionaries.Step();
+
+    private void RefuseReads()
+    {
+        if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
+        if (!_parts.Ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+    }
 
     private void Done(EngineState state)
     {

@@ -27,7 +27,7 @@ public enum RejectionReason
     /// <summary>A limit on the number of series is reached.</summary>
     SeriesLimit,
 
-    /// <summary>An exemplar's symbol reference is out of its table; its samples are kept.</summary>
+    /// <summary>An exemplar of remote write 2.0 comes before the newest of its series, or a symbol reference of it is out of the table; its samples are kept.</summary>
     Exemplar,
 }
 

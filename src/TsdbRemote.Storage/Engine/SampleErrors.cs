@@ -15,6 +15,8 @@ internal static class SampleErrors
 
     public static string TooOld(ReadOnlySpan<byte> labels) => $"too old sample for series {Labels.Print(labels, MaxLabelChars)}";
 
+    public static string ExemplarOutOfOrder(ReadOnlySpan<byte> labels) => $"out of order exemplar for series {Labels.Print(labels, MaxLabelChars)}";
+
     public static string Histogram(ReadOnlySpan<byte> labels, string problem) => $"{problem} for series {Labels.Print(labels, MaxLabelChars)}";
 
     /// <param name="labels">Of the series.</param>

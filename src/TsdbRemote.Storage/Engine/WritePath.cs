@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.Storage.Wire;
 
@@ -24,7 +23,6 @@ internal sealed class WritePath
     private readonly CommitLag _lag;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
-    private readonly MetricMetadata _metadata;
     private readonly WriteScratchPool _scratches;
     private readonly TimeProvider _time;
     private readonly CancellationToken _stopping;
@@ -33,7 +31,7 @@ internal sealed class WritePath
 
     public WritePath(
         StorageOptions options, Ingest ingest, CurrentState state, WriteAheadLog wal, ReaderWriterLockSlim gate, BackgroundWork background,
-        WriteStall stall, CommitLag lag, EngineFailure failure, EngineCounters counters, MetricMetadata metadata, WriteScratchPool scratches, TimeProvider time,
+        WriteStall stall, CommitLag lag, EngineFailure failure, EngineCounters counters, WriteScratchPool scratches, TimeProvider time,
         ILogger log, CancellationToken stopping)
     {
         _options = options;
@@ -46,7 +44,6 @@ internal sealed class WritePath
         _lag = lag;
         _failure = failure;
         _counters = counters;
-        _metadata = metadata;
         _scratches = scratches;
         _time = time;
         _stopping = stopping;
@@ -196,7 +193,6 @@ internal sealed class WritePath
                     return crowd;
                 }
 
-                Ingest.Observe(scratch.Batch, _metadata);
                 _gate.EnterReadLock();
                 EngineState? state = null;
                 try

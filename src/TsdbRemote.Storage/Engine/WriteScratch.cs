@@ -24,6 +24,21 @@ internal sealed class WriteScratch : IDisposable
     /// <summary>The request's histograms that are taken, in the order of their series.</summary>
     public List<ResolvedHistogram> Histograms { get; } = [];
 
+    /// <summary>The request's exemplars that are taken, in the order of their series.</summary>
+    public List<TakenExemplar> Exemplars { get; } = [];
+
+    /// <summary>True if some of the request's exemplars are not taken: then the log must not have them either.</summary>
+    public bool LeavesOutExemplars { get; set; }
+
+    /// <summary>Indexes of the request's metadata that is news.</summary>
+    public List<int> News { get; } = [];
+
+    /// <summary>An exemplar's labels as sent.</summary>
+    public PooledBuffer ExemplarLabels { get; } = PooledBuffer.Rent(512);
+
+    /// <summary>The labels of an exemplar's series.</summary>
+    public PooledBuffer SeriesLabels { get; } = PooledBuffer.Rent(512);
+
     /// <summary>A histogram found in a MemTable.</summary>
     public NativeHistogram Existing { get; } = new();
 
@@ -55,6 +70,9 @@ internal sealed class WriteScratch : IDisposable
         Kept.Clear();
         Newest.Clear();
         Histograms.Clear();
+        Exemplars.Clear();
+        LeavesOutExemplars = false;
+        News.Clear();
         if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
         if (Histograms.Capacity > 1 << 16) Histograms.Capacity = 1 << 12;
         Canonical.SetLength(0);
@@ -65,6 +83,8 @@ internal sealed class WriteScratch : IDisposable
     {
         Batch.Dispose();
         Canonical.Dispose();
+        ExemplarLabels.Dispose();
+        SeriesLabels.Dispose();
     }
 }
 

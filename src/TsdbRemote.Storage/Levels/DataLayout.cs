@@ -1,5 +1,7 @@
 using System.Globalization;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Exemplars;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Levels;
@@ -22,6 +24,12 @@ public sealed record DataLayout(string Root)
 
     /// <summary>One process holds it.</summary>
     public string Lock => Join(Root, "LOCK");
+
+    /// <summary>What senders told of metric families.</summary>
+    public string Metadata => Join(Root, MetadataFile.Kind.Name);
+
+    /// <summary>The exemplars that are kept.</summary>
+    public string Exemplars => Join(Root, ExemplarFile.Kind.Name);
 
     /// <summary>Log segments.</summary>
     public string Wal => Join(Root, "wal");

@@ -70,10 +70,12 @@ public sealed record RotationPolicy(long? FixedBytes, double Threshold, long Log
     /// <param name="ageMs">Time since it was created in ms.</param>
     /// <param name="holdsClosedWindow">True if a window that is closed waits for it.</param>
     /// <param name="isBlockOnly">True in block-only mode.</param>
+    /// <param name="hasRecords">True if its segment holds something, even if that is no sample.</param>
     public RotationReason Decide(
-        long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs, bool holdsClosedWindow, bool isBlockOnly = false)
+        long bytes, int seriesCount, long sampleCount, long unflushedLogBytes, long ageMs, bool holdsClosedWindow, bool isBlockOnly = false,
+        bool hasRecords = false)
     {
-        if (sampleCount == 0) return RotationReason.None;
+        if (sampleCount == 0 && !hasRecords) return RotationReason.None;
         if (isBlockOnly && (bytes >= BlockBytes || sampleCount >= BlockSamples)) return RotationReason.BlockFull;
         if (bytes >= SizeFor(seriesCount) * Threshold) return RotationReason.Size;
         if (unflushedLogBytes >= LogBytes * LogFill) return RotationReason.LogSize;

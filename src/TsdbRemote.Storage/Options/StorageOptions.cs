@@ -51,6 +51,9 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>Reads.</summary>
     public ReadOptions Read { get; init; } = new();
 
+    /// <summary>Exemplars.</summary>
+    public ExemplarOptions Exemplars { get; init; } = new();
+
     /// <summary>How long data stays.</summary>
     public RetentionOptions Retention { get; init; } = new();
 
@@ -71,6 +74,7 @@ public sealed record StorageOptions : IOptionsSection
         .. Wal.Problems($"{path}.wal"),
         .. Compaction.Problems($"{path}.compaction"),
         .. Read.Problems($"{path}.read"),
+        .. Exemplars.Problems($"{path}.exemplars"),
         .. Retention.Problems($"{path}.retention"),
         .. Integration.Problems($"{path}.integration"),
         .. ModeProblems(path),

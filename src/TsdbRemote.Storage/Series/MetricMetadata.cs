@@ -38,9 +38,20 @@ public enum MetricType : byte
 /// <param name="Unit">Unit of its values; mostly empty.</param>
 public sealed record MetricDescription(MetricType Type, string Help, string Unit);
 
-/// <summary>Metric family → type, help and unit, in memory and bounded; what does not fit is left out and counted.</summary>
+/// <summary>The same in bytes, as it is kept.</summary>
+/// <param name="Name">The family's name.</param>
+/// <param name="Type">Its type.</param>
+/// <param name="Help">What it means.</param>
+/// <param name="Unit">Unit of its values.</param>
+public readonly record struct MetadataTexts(byte[] Name, MetricType Type, byte[] Help, byte[] Unit);
+
+/// <summary>Metric family → type, help and unit, bounded; what does not fit is left out and counted.</summary>
 /// <remarks>
 /// Remote write 2.0 repeats the metadata with every series, so being told what is known already takes no lock and allocates nothing.
+/// Order:    of two words about a family that with the higher order stays: the sequence of the log record that told it, below all of them what a file says. So it makes no
+///           difference in which order segments are replayed, nor whether live writes come between.
+/// Durable:  <see cref="IsNews"/> says what the log has to hold before a request is acknowledged; it believes only words that this process logged
+///           (<see cref="TrustFrom"/>), for of what it read, a segment that is still being replayed may hold a later one.
 /// Thread-safe. The lock guards changes and the byte count; nothing is taken inside it.
 /// </remarks>
 public sealed class MetricMetadata
@@ -62,6 +73,8 @@ public sealed class MetricMetadata
     private int _count;
     private long _bytes;
     private long _leftOut;
+    private long _version;
+    private ulong _trustedFrom;
 
     /// <summary>Knows nothing yet.</summary>
     /// <param name="maxFamilies">Most families.</param>
@@ -82,20 +95,54 @@ public sealed class MetricMetadata
     /// <summary>Descriptions left out because they did not fit.</summary>
     public long LeftOut => Interlocked.Read(ref _leftOut);
 
-    /// <summary>Notes what a sender tells of a family; the last word counts.</summary>
+    /// <summary>Counts changes: what has the same version says the same.</summary>
+    public long Version => Interlocked.Read(ref _version);
+
+    /// <summary>Words of a lower order are news when they are told again.</summary>
+    public void TrustFrom(ulong order)
+    {
+        lock (_changes) Volatile.Write(ref _trustedFrom, Math.Max(_trustedFrom, order));
+    }
+
+    /// <summary>Whether a sender tells of a family what is not known, and can be kept; what cannot is counted in <see cref="LeftOut"/>.</summary>
+    /// <param name="familyUtf8">The family's name; an empty one is no news.</param>
+    /// <param name="type">Number of its type on the wire.</param>
+    /// <param name="helpUtf8">Help text.</param>
+    /// <param name="unitUtf8">Unit.</param>
+    public bool IsNews(ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8)
+    {
+        if (familyUtf8.IsEmpty) return false;
+        ReadOnlySpan<byte> unit = Cut(unitUtf8, MaxTextBytes);
+        ReadOnlySpan<byte> help = Cut(helpUtf8, MaxTextBytes - unit.Length);
+        bool isKnown = _byName.TryGetValue(familyUtf8, out Entry? entry);
+        if (isKnown && entry!.Equals(TypeOf(type), help, unit)) return entry.Order < Volatile.Read(ref _trustedFrom);
+        bool fits = familyUtf8.Length <= MaxNameBytes && Fits(isKnown, Growth(familyUtf8, entry, help.Length + unit.Length));
+        if (!fits) Interlocked.Increment(ref _leftOut);
+        return fits;
+    }
+
+    /// <summary>Notes what a sender tells of a family; of two words that of the higher order counts, of equals the last.</summary>
     /// <param name="familyUtf8">The family's name; an empty one is ignored.</param>
     /// <param name="type">Number of its type on the wire; unknown ones count as <see cref="MetricType.Unknown"/>.</param>
     /// <param name="helpUtf8">Help text.</param>
     /// <param name="unitUtf8">Unit.</param>
+    /// <param name="order">Sequence of the log record that says so; 0 for a file.</param>
     /// <returns>False if it was left out.</returns>
-    public bool Set(ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8)
+    public bool Set(
+        ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8, ulong order = ulong.MaxValue)
     {
         if (familyUtf8.IsEmpty) return true;
-        MetricType known = type is >= 0 and <= (int)MetricType.StateSet ? (MetricType)type : MetricType.Unknown;
+        MetricType known = TypeOf(type);
         ReadOnlySpan<byte> unit = Cut(unitUtf8, MaxTextBytes);
         ReadOnlySpan<byte> help = Cut(helpUtf8, MaxTextBytes - unit.Length);
-        if (_byName.TryGetValue(familyUtf8, out Entry? entry) && entry.Equals(known, help, unit)) return true;
-        if (familyUtf8.Length <= MaxNameBytes && TryChange(familyUtf8, new Entry(known, help.ToArray(), unit.ToArray()))) return true;
+        if (_byName.TryGetValue(familyUtf8, out Entry? entry) && entry.Equals(known, help, unit))
+        {
+            // A replayed record repeats most of what another said: that takes no lock either. Who replaces the entry meanwhile looks at its order once more.
+            entry.RaiseTo(order);
+            if (_byName.TryGetValue(familyUtf8, out Entry? current) && ReferenceEquals(current, entry)) return true;
+        }
+
+        if (familyUtf8.Length <= MaxNameBytes && TryChange(familyUtf8, new Entry(known, help.ToArray(), unit.ToArray(), order))) return true;
         Interlocked.Increment(ref _leftOut);
         return false;
     }
@@ -117,32 +164,80 @@ public sealed class MetricMetadata
         return list;
     }
 
+    /// <summary>All families, in no order; a change meanwhile may be in it or not.</summary>
+    public IEnumerable<MetadataTexts> Texts()
+    {
+        foreach (KeyValuePair<byte[], Entry> family in _families)
+            yield return new MetadataTexts(family.Key, family.Value.Type, family.Value.Help, family.Value.Unit);
+    }
+
+    private static MetricType TypeOf(int type) => type is >= 0 and <= (int)MetricType.StateSet ? (MetricType)type : MetricType.Unknown;
+
+    private static long Growth(ReadOnlySpan<byte> family, Entry? before, int textBytes) =>
+        before is null ? OverheadBytes + family.Length + textBytes : textBytes - before.TextBytes;
+
+    private bool Fits(bool isKnown, long growth) =>
+        (isKnown || Volatile.Read(ref _count) < _maxFamilies) && (growth <= 0 || Interlocked.Read(ref _bytes) + growth <= _maxBytes);
+
     private bool TryChange(ReadOnlySpan<byte> family, Entry entry)
     {
         lock (_changes)
         {
             bool isKnown = _byName.TryGetValue(family, out Entry? before);
-            long added = isKnown ? entry.TextBytes - before!.TextBytes : OverheadBytes + family.Length + entry.TextBytes;
-            if ((!isKnown && _count >= _maxFamilies) || (added > 0 && _bytes + added > _maxBytes)) return false;
-            _families[family.ToArray()] = entry;
+            if (isKnown && before!.Order > entry.Order) return true; // a later word is known
+            long added = Growth(family, before, entry.TextBytes);
+            if (!Fits(isKnown, added)) return false;
+            byte[] name = family.ToArray();
+            _families[name] = entry;
+            if (isKnown && before!.Order > entry.Order)
+            {
+                // Told again just now, and later than this.
+                _families[name] = before;
+                return true;
+            }
+
+            Interlocked.Increment(ref _version);
             Interlocked.Add(ref _bytes, added);
             if (!isKnown) Volatile.Write(ref _count, _count + 1);
             return true;
         }
     }
 
-    // Not inside a character: continuation bytes are 10xxxxxx.
-    private static ReadOnlySpan<byte> Cut(ReadOnlySpan<byte> text, int maxBytes)
+    /// <summary>The text up to a number of bytes, not cut inside of a character.</summary>
+    internal static ReadOnlySpan<byte> Cut(ReadOnlySpan<byte> text, int maxBytes)
     {
         if (text.Length <= maxBytes) return text;
         int end = maxBytes;
+
+        // Continuation bytes are 10xxxxxx.
         while (end > 0 && (text[end] & 0xC0) == 0x80) end--;
         return text[..end];
     }
 
-    private sealed class Entry(MetricType type, byte[] help, byte[] unit)
+    private sealed class Entry(MetricType type, byte[] help, byte[] unit, ulong order)
     {
+        private ulong _order = order;
+
+        public MetricType Type => type;
+
+        public byte[] Help => help;
+
+        public byte[] Unit => unit;
+
+        public ulong Order => Volatile.Read(ref _order);
+
         public int TextBytes => help.Length + unit.Length;
+
+        public void RaiseTo(ulong later)
+        {
+            ulong known = Order;
+            while (known < later)
+            {
+                ulong before = Interlocked.CompareExchange(ref _order, later, known);
+                if (before == known) return;
+                known = before;
+            }
+        }
 
         public bool Equals(MetricType otherType, ReadOnlySpan<byte> otherHelp, ReadOnlySpan<byte> otherUnit) =>
             type == otherType && otherHelp.SequenceEqual(help) && otherUnit.SequenceEqual(unit);

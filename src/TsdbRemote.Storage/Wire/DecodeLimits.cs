@@ -25,7 +25,7 @@ public enum DecodeStatus
 }
 
 /// <summary>
-/// What one request may ask for. Beyond any but the last the whole request is rejected; metadata beyond its limit is only not kept.
+/// What one request may ask for. Beyond any but the last two the whole request is rejected; metadata and exemplars beyond theirs are only not kept.
 /// </summary>
 /// <param name="MaxSeries">Series, the same one counted each time it appears (<c>limits.series_per_request</c>).</param>
 /// <param name="MaxSamples">Float samples and histograms together (<c>limits.samples_per_request</c>).</param>
@@ -35,12 +35,14 @@ public enum DecodeStatus
 /// <c>limits.write_decoded</c>.
 /// </param>
 /// <param name="MaxMetadata">Metadata entries kept; further ones are counted in <see cref="WriteBatch.MetadataDropped"/>.</param>
-public readonly record struct DecodeLimits(int MaxSeries, int MaxSamples, int MaxSymbols, long MaxLabelBytes, int MaxMetadata)
+/// <param name="MaxExemplars">Exemplars kept; further ones are counted in <see cref="WriteBatch.ExemplarsDropped"/>.</param>
+public readonly record struct DecodeLimits(
+    int MaxSeries, int MaxSamples, int MaxSymbols, long MaxLabelBytes, int MaxMetadata, int MaxExemplars)
 {
     private const int DefaultDecodedBytes = 32 << 20;
 
     /// <summary>The defaults of the options.</summary>
-    public static DecodeLimits Default { get; } = new(100_000, 500_000, 1_000_000, 4L * DefaultDecodedBytes, 10_000);
+    public static DecodeLimits Default { get; } = new(100_000, 500_000, 1_000_000, 4L * DefaultDecodedBytes, 10_000, 100_000);
 
     /// <summary>One line for the sender: what was too much, and the option that says so.</summary>
     /// <param name="status">Any status that means too much.</param>

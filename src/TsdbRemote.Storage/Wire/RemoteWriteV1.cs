@@ -48,11 +48,13 @@ public static class RemoteWriteV1
     /// <param name="output">The request so far.</param>
     /// <param name="labelRun">The series' labels, as <see cref="Labels"/> describes them.</param>
     /// <param name="samples">Its samples, in the order to be written.</param>
-    /// <param name="histograms">Its histograms, as <see cref="EncodeHistogram"/> writes them one behind the other.</param>
+    /// <param name="others">
+    /// Its histograms and exemplars, as <see cref="EncodeHistogram"/> and <see cref="EncodeExemplar"/> write them one behind the other.
+    /// </param>
     public static void EncodeSeries(
-        PooledBuffer output, ReadOnlySpan<byte> labelRun, ReadOnlySpan<Sample> samples, ReadOnlySpan<byte> histograms = default)
+        PooledBuffer output, ReadOnlySpan<byte> labelRun, ReadOnlySpan<Sample> samples, ReadOnlySpan<byte> others = default)
     {
-        int length = checked(labelRun.Length + histograms.Length);
+        int length = checked(labelRun.Length + others.Length);
         foreach (Sample sample in samples) length = checked(length + SampleWire.SizeOf(sample.TimeMs, sample.ValueBits));
         int size = checked(1 + Varint.SizeOf((uint)length) + length);
         Span<byte> space = output.Reserve(size);
@@ -61,8 +63,8 @@ public static class RemoteWriteV1
         labelRun.CopyTo(space[at..]);
         at += labelRun.Length;
         foreach (Sample sample in samples) at += SampleWire.Write(space[at..], sample.TimeMs, sample.ValueBits);
-        histograms.CopyTo(space[at..]);
-        at += histograms.Length;
+        others.CopyTo(space[at..]);
+        at += others.Length;
         Invariant.Check(at == size, "a series takes the bytes that were counted for it");
         output.SetLength(output.Length + size);
     }
@@ -77,6 +79,54 @@ public static class RemoteWriteV1
         space[0] = (byte)HistogramTag;
         message.CopyTo(space[(1 + Varint.Write(space[1..], (uint)message.Length))..]);
         output.SetLength(output.Length + size);
+    }
+
+    /// <summary>Appends an exemplar, as a field of its series.</summary>
+    /// <param name="output">The series' histograms and exemplars so far.</param>
+    /// <param name="labelRun">The exemplar's labels.</param>
+    /// <param name="exemplar">Its time and value.</param>
+    public static void EncodeExemplar(PooledBuffer output, ReadOnlySpan<byte> labelRun, Sample exemplar)
+    {
+        int length = ExemplarWire.SizeOf(labelRun.Length, exemplar);
+        int size = checked(1 + Varint.SizeOf((uint)length) + length);
+        Span<byte> space = output.Reserve(size);
+        space[0] = (byte)ExemplarTag;
+        int at = 1 + Varint.Write(space[1..], (uint)length);
+        at += ExemplarWire.Write(space[at..], labelRun, exemplar);
+        Invariant.Check(at == size, "an exemplar takes the bytes that were counted for it");
+        output.SetLength(output.Length + size);
+    }
+
+    /// <summary>Appends what is known of a metric family, as a field of the request.</summary>
+    /// <param name="output">The request so far.</param>
+    /// <param name="type">Number of its type.</param>
+    /// <param name="family">Its name.</param>
+    /// <param name="help">Help text.</param>
+    /// <param name="unit">Unit.</param>
+    public static void EncodeMetadata(PooledBuffer output, uint type, ReadOnlySpan<byte> family, ReadOnlySpan<byte> help, ReadOnlySpan<byte> unit)
+    {
+        int length = 1 + Varint.SizeOf(type) + TextSize(family) + TextSize(help) + TextSize(unit);
+        int size = 1 + Varint.SizeOf((uint)length) + length;
+        Span<byte> space = output.Reserve(size);
+        space[0] = (byte)MetadataTag;
+        int at = 1 + Varint.Write(space[1..], (uint)length);
+        space[at++] = (byte)MetadataTypeTag;
+        at += Varint.Write(space[at..], type);
+        at += WriteText(space[at..], MetadataFamilyTag, family);
+        at += WriteText(space[at..], MetadataHelpTag, help);
+        at += WriteText(space[at..], MetadataUnitTag, unit);
+        Invariant.Check(at == size, "metadata takes the bytes that were counted for it");
+        output.SetLength(output.Length + size);
+    }
+
+    private static int TextSize(ReadOnlySpan<byte> text) => 1 + Varint.SizeOf((uint)text.Length) + text.Length;
+
+    private static int WriteText(Span<byte> space, uint tag, ReadOnlySpan<byte> text)
+    {
+        space[0] = (byte)tag;
+        int at = 1 + Varint.Write(space[1..], (uint)text.Length);
+        text.CopyTo(space[at..]);
+        return at + text.Length;
     }
 
     private static DecodeStatus DecodeField(ref WireReader request, WriteBatch batch)
@@ -138,9 +188,9 @@ public static class RemoteWriteV1
                 entry.HistogramCount++;
                 return batch.AddHistogram(ref message);
             default:
-                if (!WireShape.IsExemplarV1(ref message)) return DecodeStatus.Malformed;
-                entry.ExemplarCount++;
-                batch.CountExemplar();
+                var range = new BodyRange(message.Position, at - message.Position);
+                if (!ExemplarWire.IsLegalV1(ref message)) return DecodeStatus.Malformed;
+                batch.AddExemplar(ref entry, range, isGood: true);
                 return DecodeStatus.Ok;
         }
     }

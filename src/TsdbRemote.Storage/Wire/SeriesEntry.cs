@@ -19,7 +19,8 @@ public enum SeriesProblem : byte
     HelpRefOutOfTable,
 
     /// <summary>
-    /// Neither a sample nor a histogram. Prometheus looks at the labels first, and so names a problem of theirs before this one.
+    /// Neither a sample nor a histogram, nor an exemplar, which Prometheus sends in entries of their own. Prometheus looks at the labels first, and so names a problem of theirs
+    /// before this one.
     /// </summary>
     NoData,
 }
@@ -42,7 +43,7 @@ public struct SeriesEntry
     /// <summary>Histograms, good and bad: so many of <see cref="WriteBatch.Histograms"/>, which has them in the order of the series.</summary>
     public int HistogramCount;
 
-    /// <summary>Exemplars, good and bad, which are counted and not kept.</summary>
+    /// <summary>Exemplars, good and bad: so many of <see cref="WriteBatch.Exemplars"/>, which has them in the order of the series.</summary>
     public int ExemplarCount;
 
     /// <summary>Exemplars among them whose label references are bad (2.0 only): named in a 400, while the samples stay.</summary>
@@ -71,6 +72,11 @@ public struct SeriesEntry
 /// <param name="TimeMs">Its time, ms.</param>
 /// <param name="IsValid">False if it may not be stored: <see cref="WriteBatch.ExplainHistogram"/> says why.</param>
 public readonly record struct HistogramEntry(BodyRange Message, long TimeMs, bool IsValid);
+
+/// <summary>One exemplar of a request: where it is. <see cref="WriteBatch.TryReadExemplar"/> reads it.</summary>
+/// <param name="Message">Its message in the body, legal protobuf.</param>
+/// <param name="IsGood">False if its label references are bad (2.0 only).</param>
+public readonly record struct ExemplarEntry(BodyRange Message, bool IsGood);
 
 /// <summary>A run of bytes in the body.</summary>
 /// <param name="Offset">First byte.</param>

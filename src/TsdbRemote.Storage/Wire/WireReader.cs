@@ -113,6 +113,18 @@ internal ref struct WireReader
         return read;
     }
 
+    /// <summary>The numbers of one field of a repeated number, packed or not, as a message of varints.</summary>
+    /// <param name="tag">The field's tag, already read, of wire type 0 or 2.</param>
+    /// <param name="numbers">Reads them.</param>
+    public bool TryReadNumbers(uint tag, out WireReader numbers)
+    {
+        if ((tag & 7) == LengthType) return TryReadMessage(out numbers);
+        int start = _at;
+        bool read = TryReadVarint(out _);
+        numbers = read ? new WireReader(_body[.._at], start) : default;
+        return read;
+    }
+
     /// <summary>Steps over the value of a field that nobody reads.</summary>
     /// <param name="tag">The field's tag, already read.</param>
     public bool TrySkip(uint tag) => (tag & 7) == StartGroupType ? TrySkipGroup(tag >> 3) : TrySkipScalar(tag);

@@ -34,6 +34,7 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
     private readonly PooledList<Sample> _samples = new();
     private readonly PooledList<HistogramEntry> _histograms = new();
     private readonly PooledList<MetadataEntry> _metadata = new();
+    private readonly PooledList<ExemplarEntry> _exemplars = new();
     private readonly PooledList<BodyRange> _symbols = new();
     private PooledBuffer _arena = PooledBuffer.Rent(4096);
     private ReadOnlyMemory<byte> _body;
@@ -55,8 +56,13 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
     /// <summary>Histograms of all series.</summary>
     public int HistogramCount => _histograms.Count;
 
-    /// <summary>Exemplars of all series, none of them kept.</summary>
-    public int ExemplarCount { get; private set; }
+    /// <summary>
+    /// The exemplars of all series, in the order of the series and of the wire, at most <see cref="DecodeLimits.MaxExemplars"/>.
+    /// </summary>
+    public ReadOnlySpan<ExemplarEntry> Exemplars => _exemplars.Span;
+
+    /// <summary>Exemplars beyond the limit.</summary>
+    public int ExemplarsDropped { get; private set; }
 
     /// <summary>Earliest time of a sample or valid histogram in ms; <see cref="long.MaxValue"/> if there is none.</summary>
     public long MinTimeMs { get; private set; } = long.MaxValue;
@@ -118,6 +124,22 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         return HistogramValidation.Admit(_histogram) ?? throw new ArgumentException("the histogram has no problem", nameof(index));
     }
 
+    /// <summary>Reads an exemplar.</summary>
+    /// <param name="exemplar">A good one of <see cref="Exemplars"/>.</param>
+    /// <param name="labels">Receives its labels that have a value as a label run in the order of the wire; cleared first.</param>
+    /// <param name="read">Its time, ms, and its value.</param>
+    /// <returns>False if it has more labels than any exemplar may have: they are not all there then.</returns>
+    public bool TryReadExemplar(in ExemplarEntry exemplar, PooledBuffer labels, out Sample read)
+    {
+        ArgumentNullException.ThrowIfNull(labels);
+        labels.SetLength(0);
+        BodyRange range = exemplar.Message;
+        var message = new WireReader(_body.Span[..(range.Offset + range.Length)], range.Offset);
+        bool isLegal = ExemplarWire.TryRead(ref message, _body.Span, _symbols.Span, labels, out read, out bool isTooLong);
+        Invariant.Check(isLegal, "an exemplar that was decoded is legal protobuf");
+        return !isTooLong;
+    }
+
     /// <summary>Bytes of a metadata text.</summary>
     public ReadOnlySpan<byte> TextOf(BodyRange range) => _body.Span.Slice(range.Offset, range.Length);
 
@@ -130,6 +152,7 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         _histograms.Clear(KeptArrayBytes);
         if (CapacityOf(_histogram) > KeptHistogramNumbers) _histogram = new NativeHistogram();
         _metadata.Clear(KeptArrayBytes);
+        _exemplars.Clear(KeptArrayBytes);
         _symbols.Clear(KeptArrayBytes);
         if (_arena.Capacity > KeptArrayBytes)
         {
@@ -138,7 +161,7 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         }
 
         _arena.SetLength(0);
-        ExemplarCount = MetadataDropped = 0;
+        ExemplarsDropped = MetadataDropped = 0;
         MinTimeMs = long.MaxValue;
         MaxTimeMs = long.MinValue;
     }
@@ -151,6 +174,7 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         _samples.Dispose();
         _histograms.Dispose();
         _metadata.Dispose();
+        _exemplars.Dispose();
         _symbols.Dispose();
         _arena.Dispose();
     }
@@ -226,8 +250,18 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         return DecodeStatus.Ok;
     }
 
-    /// <summary>Counts an exemplar.</summary>
-    internal void CountExemplar() => ExemplarCount++;
+    /// <summary>Keeps where an exemplar is, if there is room for it.</summary>
+    internal void AddExemplar(ref SeriesEntry series, BodyRange message, bool isGood)
+    {
+        if (_exemplars.Count >= _limits.MaxExemplars)
+        {
+            ExemplarsDropped++;
+            return;
+        }
+
+        _exemplars.Add() = new ExemplarEntry(message, isGood);
+        series.ExemplarCount++;
+    }
 
     /// <summary>Keeps what the request says about a family, unless it repeats the entry before or the limit is reached.</summary>
     internal void AddMetadata(in MetadataEntry entry)

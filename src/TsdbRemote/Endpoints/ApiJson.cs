@@ -16,6 +16,18 @@ internal static class ApiJson
     // Nothing here is ever embedded in HTML, and the content type and nosniff say so.
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    private static readonly JsonWriterOptions WriterOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
+
+    /// <summary>Begins an answer whose data is a list, which the caller ends, and with it the object.</summary>
+    public static Utf8JsonWriter BeginList(JsonBody body)
+    {
+        var json = new Utf8JsonWriter(body, WriterOptions);
+        json.WriteStartObject();
+        json.WriteString("status"u8, "success"u8);
+        json.WriteStartArray("data"u8);
+        return json;
+    }
+
     /// <summary>Sends data.</summary>
     public static Task SendAsync<T>(HttpContext context, T data) => SendAsync(context, StatusCodes.Status200OK, new Success<T>("success", data));
 

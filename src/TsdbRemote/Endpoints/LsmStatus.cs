@@ -16,6 +16,7 @@ internal static class LsmStatus
         stats.Damages,
         Modes = new { WritePath = Name(stats.WritePath), ReadPath = Name(stats.ReadPath) },
         Series = new { stats.Series, Created = stats.SeriesCreated, Dropped = stats.SeriesDropped, stats.DictionaryBytes, stats.MetadataFamilies },
+        stats.Exemplars,
         Dictionary = new
         {
             Epoch = stats.DictionaryEpoch,

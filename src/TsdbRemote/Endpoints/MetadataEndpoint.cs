@@ -3,7 +3,7 @@ using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Endpoints;
 
-/// <summary><c>/api/v1/metadata</c>: what senders have told of metric families since the start.</summary>
+/// <summary><c>/api/v1/metadata</c>: the last word of senders about metric families.</summary>
 internal static class MetadataEndpoint
 {
     /// <summary>Maps the path.</summary>

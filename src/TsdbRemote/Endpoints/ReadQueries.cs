@@ -57,6 +57,21 @@ internal sealed record ReadQueries(IReadOnlyList<Query> Queries, bool Streamed)
         }
     }
 
+    /// <summary>Selectors as queries over all of time.</summary>
+    public static ReadQueries Of(IEnumerable<IReadOnlyList<SelectorTerm>> selectors)
+    {
+        var queries = new List<Query>();
+        foreach (IReadOnlyList<SelectorTerm> terms in selectors)
+        {
+            var query = new Query { StartTimestampMs = long.MinValue, EndTimestampMs = long.MaxValue };
+            foreach (SelectorTerm term in terms)
+                query.Matchers.Add(new LabelMatcher { Type = (LabelMatcher.Types.Type)(int)term.Type, Name = term.Name, Value = term.Value });
+            queries.Add(query);
+        }
+
+        return new ReadQueries(queries, Streamed: false);
+    }
+
     /// <summary>Compiles the matchers. Costs up to some seconds, on the caller's thread.</summary>
     /// <param name="clock">Tells how long it takes.</param>
     /// <param name="stop">Ends it between two matchers.</param>

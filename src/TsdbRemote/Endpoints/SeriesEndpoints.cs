@@ -4,7 +4,6 @@ using System.Text.Json;
 using System.Text.Unicode;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Options;
-using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Wire;
 
@@ -27,9 +26,6 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     // Looked at now and then, not for each series.
     private const long CheckEveryBytes = 1 << 16;
 
-    // Text is never embedded in HTML, and the content type and nosniff say so.
-    private static readonly JsonWriterOptions Json = new() { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
-
     private readonly long _maxBytes = options.Storage.Read.Memory.Bytes;
     private readonly long _maxSeries = options.Storage.Read.MaxSeries;
 
@@ -48,7 +44,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
 
     private HttpAnswer? Series(ReadSnapshot snapshot, LabelQuestion question, JsonBody body, CancellationToken stop)
     {
-        using Utf8JsonWriter json = Begin(body);
+        using Utf8JsonWriter json = ApiJson.BeginList(body);
         using SeriesMerge series = snapshot.SelectLabels(question.Selectors, question.Range, stop);
         long count = 0;
         long written = 0;
@@ -72,7 +68,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
 
     private static HttpAnswer? Write(JsonBody body, IReadOnlyList<byte[]> texts, long limit)
     {
-        using Utf8JsonWriter json = Begin(body);
+        using Utf8JsonWriter json = ApiJson.BeginList(body);
         bool isTruncated = limit > 0 && limit < texts.Count;
         for (int i = 0; i < (isTruncated ? limit : texts.Count); i++)
         {
@@ -83,15 +79,6 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
         }
 
         return End(json, body, isTruncated);
-    }
-
-    private static Utf8JsonWriter Begin(JsonBody body)
-    {
-        var json = new Utf8JsonWriter(body, Json);
-        json.WriteStartObject();
-        json.WriteString("status"u8, "success"u8);
-        json.WriteStartArray("data"u8);
-        return json;
     }
 
     private static HttpAnswer? End(Utf8JsonWriter json, JsonBody body, bool isTruncated)
@@ -175,16 +162,13 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
     /// <summary>Reads and compiles selectors, in the time that the matchers of any read may take.</summary>
     private HttpAnswer? Compile(IReadOnlyList<string> texts, List<IReadOnlyList<Matcher>> selectors, CancellationToken stop)
     {
-        var queries = new List<Query>(texts.Count);
+        var parsed = new List<IReadOnlyList<SelectorTerm>>(texts.Count);
         try
         {
             foreach (string text in texts)
             {
                 stop.ThrowIfCancellationRequested();
-                var query = new Query();
-                foreach (SelectorTerm term in SelectorParser.Parse(text))
-                    query.Matchers.Add(new LabelMatcher { Type = (LabelMatcher.Types.Type)(int)term.Type, Name = term.Name, Value = term.Value });
-                queries.Add(query);
+                parsed.Add(SelectorParser.Parse(text));
             }
         }
         catch (SelectorException refused)
@@ -192,7 +176,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
             return HttpAnswers.BadRead(refused.Message);
         }
 
-        if (new ReadQueries(queries, Streamed: false).TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } tooMuch) return tooMuch;
+        if (ReadQueries.Of(parsed).TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } tooMuch) return tooMuch;
         foreach (ReadQuery query in compiled)
         {
             if (query.Matchers.All(static matcher => matcher.MatchesEmpty)) return HttpAnswers.BadRead("match[] must contain at least one non-empty matcher");

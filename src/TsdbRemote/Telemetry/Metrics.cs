@@ -43,6 +43,12 @@ internal sealed class Metrics
         Count("tsdb_remote_samples_replaced_total", "Samples that replaced another value at the same time.", static stats => stats.SamplesReplaced);
         Count("tsdb_remote_samples_out_of_order_total", "Samples that came behind a newer one of their series.", static stats => stats.SamplesOutOfOrder);
         Count("tsdb_remote_histograms_written_total", "Of the samples written, native histograms.", static stats => stats.HistogramsWritten);
+        Count("tsdb_remote_exemplars_written_total", "Exemplars accepted: new, or there already.", static stats => stats.ExemplarsStored + stats.ExemplarsDuplicate);
+        CountEach("tsdb_remote_exemplars_dropped_total", "Exemplars that were not taken, by reason.", "reason", static stats => stats.ExemplarsDropped);
+        Count("tsdb_remote_exemplars_evicted_total", "Exemplars that made way for newer ones.", static stats => stats.Exemplars.Evicted);
+        Show("tsdb_remote_exemplars", "Exemplars that are kept.", static stats => stats.Exemplars.Count);
+        Show("tsdb_remote_exemplar_series", "Series that have exemplars.", static stats => stats.Exemplars.Series);
+        Show("tsdb_remote_exemplar_bytes", "Memory of exemplars.", static stats => stats.Exemplars.Bytes);
         CountEach("tsdb_remote_samples_rejected_total", "Samples refused, by reason.", "reason", static stats => stats.SamplesRejected);
         Counter limits = _factory.CreateCounter("tsdb_remote_limit_exceeded_total", "Requests, series and reads refused, by the option whose limit they exceed.", "limit");
         _updates.Add(stats =>

@@ -96,6 +96,7 @@ internal static class ServeVerb
         services.AddSingleton<ReadSlots>();
         services.AddSingleton<ReadEndpoint>();
         services.AddSingleton<SeriesEndpoints>();
+        services.AddSingleton<ExemplarEndpoint>();
         services.AddResponseCompression(ApiSurface.Compress);
     }
 
@@ -111,6 +112,7 @@ internal static class ServeVerb
         app.MapHealth();
         app.MapMethods("/", [HttpMethods.Get, HttpMethods.Head], StartPage.SendAsync);
         app.Services.GetRequiredService<SeriesEndpoints>().Map(app);
+        app.Services.GetRequiredService<ExemplarEndpoint>().Map(app);
         app.MapMetadata();
         app.MapStatus();
         app.MapAdmin();

@@ -21,7 +21,7 @@ public sealed class HistogramWriteTests
         request.Timeseries[1].Histograms.Add(AsV2(Custom(5)));
         request.Timeseries[1].Exemplars.Add(new V2.Exemplar { LabelsRefs = { Symbol(request, "trace_id"), Symbol(request, "abc") }, Timestamp = 5, Value = 1 });
         Answer answer = await server.WriteAsync(request);
-        Assert.Equal((HttpStatusCode.NoContent, "2/3/0"), (answer.Status, answer.Written));
+        Assert.Equal((HttpStatusCode.NoContent, "2/3/1"), (answer.Status, answer.Written));
         await AssertReadsAsync(server, "a", Exponential(3), OfFloats(4));
         await AssertReadsAsync(server, "b", Custom(5));
         Assert.Equal(["__name__=a 1:1 2:2", "__name__=b "], (await server.EverythingAsync()).Select(Print));

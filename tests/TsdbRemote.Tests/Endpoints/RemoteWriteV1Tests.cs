@@ -1,7 +1,6 @@
 using System.Net;
 using Google.Protobuf;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Wire;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using Labels = TsdbRemote.Blocks.Model.Labels;
@@ -170,37 +169,6 @@ public sealed class RemoteWriteV1Tests
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:conflicts", "reject"));
         for (int i = 0; i < 2; i++) Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (1000, double.NaN))))).Status);
         Assert.Single((await server.EverythingAsync()).Single().Samples);
-    }
-
-    [Fact, Trait("Row", "14")]
-    public async Task Exemplars_are_taken_and_not_kept()
-    {
-        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        TimeSeries series = SeriesOf("__name__=up", (1000, 1));
-        series.Exemplars.Add(new Exemplar { Timestamp = 2000, Value = 1, Labels = { new Label { Name = "trace_id", Value = "abc" } } });
-        series.Exemplars.Add(new Exemplar { Timestamp = 1000, Value = 1 });
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(series))).Status);
-        Assert.Equal(["__name__=up 1000:1"], (await server.EverythingAsync()).Select(Print));
-    }
-
-    [Fact, Trait("Row", "15")]
-    public async Task A_series_with_nothing_but_exemplars_is_a_204()
-    {
-        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        TimeSeries series = SeriesOf("__name__=up");
-        series.Exemplars.Add(new Exemplar { Timestamp = 1000, Value = 1 });
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(series))).Status);
-        Assert.Empty(await server.EverythingAsync());
-    }
-
-    [Fact, Trait("Row", "16")]
-    public async Task A_request_of_metadata_alone_is_a_204_and_the_metadata_is_kept()
-    {
-        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
-        var request = new WriteRequest();
-        request.Metadata.Add(new MetricMetadata { MetricFamilyName = "up", Help = "Whether a target answered.", Type = MetricMetadata.Types.MetricType.Gauge });
-        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(request)).Status);
-        Assert.Equal(1, server.Engine.Stats().MetadataFamilies);
     }
 
     [Fact, Trait("Row", "17"), Trait("Row", "49")]

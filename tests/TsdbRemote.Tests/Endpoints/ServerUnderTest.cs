@@ -92,8 +92,12 @@ public sealed class ServerUnderTest : IAsyncDisposable
 
     public async ValueTask DisposeAsync()
     {
+        LsmEngine? engine = _factory.Services.GetRequiredService<EngineHost>().OpenEngine;
         Client.Dispose();
         await _factory.DisposeAsync();
+
+        // The program stops its host as well, and who comes second there does not wait for the first.
+        if (engine is not null) await engine.DisposeAsync();
         _directory.Dispose();
     }
 

@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
@@ -28,7 +29,7 @@ public sealed class HistogramReplayTests : IDisposable
     {
         _memTable = new MemTable(new MemTableOptions(1, MemTableReader.WindowMs, 4, false), _dictionary);
         var limits = new LabelLimits(30, 100, 100, 1000);
-        _ingest = new Ingest(new IngestSettings(limits, 1000, DecodeLimits.Default, 600_000, null, false), new EngineCounters());
+        _ingest = new Ingest(new IngestSettings(limits, 1000, DecodeLimits.Default, 600_000, null, false), new TsdbRemote.Storage.Series.MetricMetadata(), new ExemplarRing(0), new EngineCounters());
     }
 
     public void Dispose()

@@ -12,6 +12,12 @@ public sealed class RotationPolicyTests
         Assert.Equal(RotationReason.None, Fixed.Decide(bytes: 900 * MiB, seriesCount: 0, sampleCount: 0, unflushedLogBytes: 5000 * MiB, ageMs: long.MaxValue, holdsClosedWindow: true));
 
     [Theory]
+    [InlineData(7_199_999, RotationReason.None)]
+    [InlineData(7_200_000, RotationReason.Age)]
+    public void A_MemTable_without_samples_rotates_for_what_else_its_segment_says(long ageMs, RotationReason expected) =>
+        Assert.Equal(expected, Fixed.Decide(bytes: 1, seriesCount: 0, sampleCount: 0, unflushedLogBytes: 0, ageMs, holdsClosedWindow: false, hasRecords: true));
+
+    [Theory]
     [InlineData(79, RotationReason.None)]
     [InlineData(80, RotationReason.Size)]
     public void A_MemTable_rotates_at_the_threshold_of_its_size(long mebibytes, RotationReason expected) =>

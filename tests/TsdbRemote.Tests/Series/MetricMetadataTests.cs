@@ -28,6 +28,37 @@ public sealed class MetricMetadataTests
     }
 
     [Fact]
+    public void The_word_of_the_highest_order_counts_whatever_comes_first_and_whoever_repeats_it()
+    {
+        (ulong Order, int Type)[] words = [(1, 1), (2, 2), (3, 1), (4, 1), (5, 2), (6, 1)];
+        for (int seed = 0; seed < 200; seed++)
+        {
+            (ulong Order, int Type)[] shuffled = [.. words, .. words];
+            new Random(seed).Shuffle(shuffled);
+            var metadata = new MetricMetadata();
+            Parallel.ForEach(shuffled, word => Assert.True(metadata.Set("http"u8, word.Type, "Requests."u8, default, word.Order)));
+            Assert.True(metadata.TryGet("http", out MetricDescription? found));
+            Assert.Equal(MetricType.Counter, found.Type);
+        }
+    }
+
+    [Fact]
+    public void What_is_known_is_no_news_unless_it_came_before_what_can_be_trusted()
+    {
+        var metadata = new MetricMetadata(maxFamilies: 1);
+        Assert.True(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        metadata.Set("http"u8, 1, "Requests."u8, default, order: 7);
+        Assert.False(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        Assert.True(metadata.IsNews("http"u8, 1, "Other."u8, default));
+        Assert.False(metadata.IsNews("more"u8, 1, "Does not fit."u8, default));
+        Assert.Equal(1, metadata.LeftOut);
+        metadata.TrustFrom(8);
+        Assert.True(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        metadata.Set("http"u8, 1, "Requests."u8, default, order: 8);
+        Assert.False(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+    }
+
+    [Fact]
     public void Families_beyond_the_count_are_left_out_and_known_ones_still_change()
     {
         var metadata = new MetricMetadata(maxFamilies: 2);

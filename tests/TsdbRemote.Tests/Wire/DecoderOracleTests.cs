@@ -70,6 +70,8 @@ public sealed class DecoderOracleTests
             Assert.Equal(series.Exemplars.Count, entry.ExemplarCount);
         }
 
+        ExemplarOracle.Compare(expected, batch);
+
         AssertTotals(
             batch,
             [.. expected.Timeseries.SelectMany(static series => series.Samples).Select(static sample => sample.Timestamp)],
@@ -97,6 +99,7 @@ public sealed class DecoderOracleTests
             [.. expected.Timeseries.SelectMany(static series => series.Histograms).Select(HistogramOracle.AsV1)],
             expected.Timeseries.Sum(static series => series.Exemplars.Count));
         Assert.Equal(Collapse(ExpectedMetadata(expected)), Collapse(MetadataOf(batch)));
+        ExemplarOracle.Compare(expected, batch);
     }
 
     private static void CompareSeries(OracleV2.TimeSeries series, RepeatedField<ByteString> symbols, WriteBatch batch, SeriesEntry entry)
@@ -139,7 +142,7 @@ public sealed class DecoderOracleTests
         times = [.. times, .. HistogramOracle.Compare(histograms, batch)];
         Assert.Equal(times.Length == 0 ? long.MaxValue : times.Min(), batch.MinTimeMs);
         Assert.Equal(times.Length == 0 ? long.MinValue : times.Max(), batch.MaxTimeMs);
-        Assert.Equal(exemplars, batch.ExemplarCount);
+        Assert.Equal(exemplars, batch.Exemplars.Length);
     }
 
     private static SeriesProblem ExpectedProblem(OracleV2.TimeSeries series, int symbols)
@@ -148,7 +151,7 @@ public sealed class DecoderOracleTests
         if (labels != SeriesProblem.None) return labels;
         if ((series.Metadata?.UnitRef ?? 0) >= symbols) return SeriesProblem.UnitRefOutOfTable;
         if ((series.Metadata?.HelpRef ?? 0) >= symbols) return SeriesProblem.HelpRefOutOfTable;
-        return series.Samples.Count + series.Histograms.Count == 0 ? SeriesProblem.NoData : SeriesProblem.None;
+        return series.Samples.Count + series.Histograms.Count + series.Exemplars.Count == 0 ? SeriesProblem.NoData : SeriesProblem.None;
     }
 
     private static SeriesProblem RefProblem(RepeatedField<uint> refs, int symbols)

@@ -201,8 +201,17 @@ internal sealed class OddWire(Random random, double oddness)
         var fields = new List<byte[]>();
         for (int i = random.Next(5); i > 0; i--) fields.Add(Bytes(1, Label()));
         for (int i = random.Next(4); i > 0; i--) fields.Add(Bytes(2, Sample(isV2: false)));
-        if (Odd()) fields.Add(Bytes(3, Message([Bytes(1, Label()), Fixed64(2, ValueBits()), Number(3, Time())])));
+        for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(3, Exemplar(() => Bytes(1, Label()))));
         for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(4, Histogram()));
+        return Message(fields);
+    }
+
+    private byte[] Exemplar(Func<byte[]> labels)
+    {
+        var fields = new List<byte[]>();
+        for (int i = random.Next(3); i > 0; i--) fields.Add(labels());
+        if (random.Next(4) > 0) fields.Add(Fixed64(2, ValueBits()));
+        if (random.Next(4) > 0) fields.Add(Number(3, Time()));
         return Message(fields);
     }
 
@@ -218,10 +227,10 @@ internal sealed class OddWire(Random random, double oddness)
         var fields = new List<byte[]> { Packed(1, Refs(symbols)) };
         for (int i = random.Next(3); i > 0; i--) fields.Add(Bytes(2, Sample(isV2: true)));
         for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(3, Histogram()));
-        if (Odd()) fields.Add(Bytes(4, Message([Packed(1, Refs(symbols)), Fixed64(2, ValueBits()), Number(3, Time())])));
+        for (int i = random.Next(8) - 5; i > 0; i--) fields.Add(Bytes(4, Exemplar(() => Packed(1, Refs(symbols)))));
         if (random.Next(2) == 0) fields.Add(Bytes(5, Message([Number(1, (ulong)random.Next(9)), Number(3, Ref(symbols))])));
         if (Odd()) fields.Add(Bytes(5, Message([Number(4, Ref(symbols))])));      // the second piece of a message that came before
-        if (Odd()) fields.Add(Number(6, Time()));
+        if (Odd()) fields.Add(Number(6, Time()));      // the start time of rc.3 and before
         return Message(fields);
     }
 
