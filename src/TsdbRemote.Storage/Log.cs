@@ -127,6 +127,9 @@ internal static partial class Log
     [LoggerMessage(1262, LogLevel.Warning, "What was deleted up to sequence {Sequence} is still in {Left} tables or blocks that cannot be written anew now, such as damaged ones and those marked no-compact; it is not read")]
     public static partial void NotCleaned(ILogger logger, ulong sequence, int left);
 
+    [LoggerMessage(1263, LogLevel.Information, "Made snapshot {Name}")]
+    public static partial void SnapshotMade(ILogger logger, string name);
+
     [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
     public static partial void BlockServedAgain(ILogger logger, string ulid);
 

@@ -50,6 +50,7 @@ internal sealed class BackgroundWork : IDisposable
     private long _servingUpTo;
     private long _noSwitchBefore = long.MinValue;
     private bool _toldNoSwitch;
+    private string? _noSegment;
     private int _awake;
     private volatile bool _stop;
 
@@ -98,6 +99,9 @@ internal sealed class BackgroundWork : IDisposable
                 memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, active.SampleCount == 0, UnflushedLogBytes, policy.LogBytes, size);
         }
     }
+
+    /// <summary>Why the log or a flush waits for room on the disk; null if neither does.</summary>
+    public string? NoRoom => _flush.NoRoom ?? Volatile.Read(ref _noSegment);
 
     /// <summary>Has no more log wait for a flush than this, in bytes.</summary>
     public void HoldLogTo(long bytes) => _policy = _policy with { LogBytes = bytes };
@@ -245,6 +249,7 @@ internal sealed class BackgroundWork : IDisposable
             NameInherited();
             _wal.PrepareNext();
             _toldNoSwitch = false;
+            Volatile.Write(ref _noSegment, null);
             return true;
         }
         catch (DiskException failure) when (!failure.IsSync || LogFullException.IsMeantBy(failure))
@@ -254,6 +259,7 @@ internal sealed class BackgroundWork : IDisposable
             // Once until it succeeds: a full disk may stay so for days, and a line a second would not make it emptier.
             if (!_toldNoSwitch) Log.SegmentNotCreated(_log, failure);
             _toldNoSwitch = true;
+            Volatile.Write(ref _noSegment, LogFullException.IsMeantBy(failure) ? failure.Message : null);
             return false;
         }
         catch (LogFailedException failure)

@@ -90,6 +90,9 @@ internal sealed class BlockWork : IDisposable
     /// <summary>The compaction of blocks under way, for people; null if there is none.</summary>
     public RunningBlockCompaction? RunningCompaction => _compaction.Running;
 
+    /// <summary>Why work on blocks waits for room on the disk; null if none does.</summary>
+    public string? NoRoom => _backoff.NoRoom ?? _compactionBackoff.NoRoom;
+
     /// <summary>Completes when nothing is left to adopt, delete, convert or compact of what there is when it is taken up.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
     public Task CompactAsync(CancellationToken cancel)

@@ -118,6 +118,9 @@ internal sealed class CompactionWork : IDisposable
         }
     }
 
+    /// <summary>Why a merge waits for room on the disk; null if none does.</summary>
+    public string? NoRoom => _backoff.NoRoom;
+
     /// <summary>What merges are behind by, as of the newest tables.</summary>
     public CompactionPressure Measure()
     {
@@ -232,7 +235,9 @@ internal sealed class CompactionWork : IDisposable
 
             _idleSince = _time.GetTimestamp();
             Sweep();
-            if (_running.Count == 0) Complete();
+            if (_running.Count > 0) return null;
+            if (_backoff.NoRoom is not null) _backoff.Succeeded(); // what found no room is no longer wanted
+            Complete();
             return null;
         }
     }

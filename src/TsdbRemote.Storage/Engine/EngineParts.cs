@@ -95,6 +95,7 @@ internal sealed class EngineParts : IDisposable
             State, _ledger, Wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation,
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
+        Snapshots = new SnapshotWork(files, _paths, State, time, log);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
@@ -152,6 +153,9 @@ internal sealed class EngineParts : IDisposable
     /// <summary>What is to be taken out of all files.</summary>
     public CleaningGoal Cleaning { get; } = new();
 
+    /// <summary>Makes snapshots.</summary>
+    public SnapshotWork Snapshots { get; }
+
     /// <summary>Merges tables.</summary>
     public CompactionWork Compaction { get; }
 
@@ -162,6 +166,9 @@ internal sealed class EngineParts : IDisposable
     public WritePath Writes { get; }
 
     private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Why something that has to be written waits for room on the disk; null if nothing does.</summary>
+    public string? NoRoom => Background.NoRoom ?? Compaction.NoRoom ?? Blocks.NoRoom;
 
     /// <summary>A read has begun.</summary>
     public void ReadBegan() => Interlocked.Increment(ref _reads);

@@ -194,6 +194,9 @@ public sealed record EngineStats
     /// <summary>Series in the dictionary file.</summary>
     public required long DictionaryFileSeries { get; init; }
 
+    /// <summary>Why something that has to be written waits for room on the disk; null if nothing does.</summary>
+    public string? NoRoom { get; init; }
+
     /// <summary>Deletes that are not carried out in all files yet.</summary>
     public required int Tombstones { get; init; }
 

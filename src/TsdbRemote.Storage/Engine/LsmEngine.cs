@@ -79,6 +79,9 @@ public sealed class LsmEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>Why something that has to be written waits for room on the disk, which is tried again until there is some; null if nothing does.</summary>
+    public string? NoRoom => _parts.NoRoom;
+
     /// <summary>Opens a data directory, creating it if there is none. Returns once writes are accepted.</summary>
     /// <param name="options">Checked options.</param>
     /// <param name="files">The disk.</param>
@@ -199,6 +202,19 @@ public sealed class LsmEngine : IAsyncDisposable
         Log.NotCleaned(_log, upTo, left);
     }
 
+    /// <summary>Makes a data directory of its own, under <c>snapshots/</c>, of what is stored: complete and durable once it is named.</summary>
+    /// <param name="skipHead">True to leave out what is only in memory and in the log; else that is flushed before.</param>
+    /// <param name="cancel">Gives up; nothing is left.</param>
+    /// <returns>Its name.</returns>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the storage is read-only or stopping.</exception>
+    /// <exception cref="DiskException">The disk refused; nothing is left that the next open does not remove.</exception>
+    public async Task<string> SnapshotAsync(bool skipHead, CancellationToken cancel)
+    {
+        if (Refusal() is { } refused) throw refused;
+        if (!skipHead) await FlushAsync(cancel).ConfigureAwait(false);
+        return await Task.Run(() => _parts.Snapshots.Make(cancel), cancel).ConfigureAwait(false);
+    }
+
     /// <summary>Asks for deletes to be carried out, for tests without threads, until it is disposed.</summary>
     internal IDisposable BeginCleaning() => _parts.Cleaning.Begin(_parts.State.Peek.DeletionsKnownTo);
 
@@ -230,7 +246,10 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count,
-        _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued);
+        _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued) with
+    {
+        NoRoom = NoRoom,
+    };
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
