@@ -126,7 +126,7 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
-    /// <summary>Deletes, by steps; nothing is flushed unless a MemTable has to make room.</summary>
+    /// <summary>Deletes, by steps. One MemTable at most waits for its flush afterwards: where there are more, writers would wait for a thread.</summary>
     public void DeleteByStep(string selector, TimeRange range)
     {
         Task done = Engine.DeleteAsync([[.. SelectorParser.Parse(selector).Select(static term => Matcher.Create(term.Type, term.Name, term.Value))]], range, CancellationToken.None);
@@ -137,6 +137,7 @@ public sealed class EngineHarness : IAsyncDisposable
         }
 
         done.GetAwaiter().GetResult();
+        while (Engine.StateNow.MemTables.Waiting.Length > 1) Engine.Step();
     }
 
     /// <summary>Deletes all of some series, by steps.</summary>

@@ -1,6 +1,5 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 

@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Storage.Deletes;
 
 namespace TsdbRemote.Storage.Engine;
 

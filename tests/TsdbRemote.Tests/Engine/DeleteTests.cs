@@ -1,7 +1,5 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.BlockStorage;
-using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;

@@ -1,6 +1,5 @@
 using System.Text;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Tests.SSTables;

@@ -1,6 +1,6 @@
-using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Levels;
 
-namespace TsdbRemote.Storage.Deletes;
+namespace TsdbRemote.Storage.Engine;
 
 /// <summary>Which deletes somebody waits for to be gone from all files. Thread-safe.</summary>
 /// <remarks>Only while it is asked for: else each delete would have the tables of all its time written anew at once, where a merge or a conversion that is due soon does the same.</remarks>

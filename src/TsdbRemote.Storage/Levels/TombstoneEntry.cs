@@ -1,9 +1,7 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
-using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.Reading;
 
-namespace TsdbRemote.Storage.Deletes;
+namespace TsdbRemote.Storage.Levels;
 
 /// <summary>A delete: samples in the range, of series that the matchers select, in sources that are wholly older. What <c>MANIFEST</c> holds of it.</summary>
 /// <remarks>
@@ -22,7 +20,7 @@ namespace TsdbRemote.Storage.Deletes;
 public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTimeMs, ImmutableArray<string> Matchers)
 {
     /// <summary>The first sequence of a segment.</summary>
-    public static ulong SequenceOf(long segment) => (ulong)segment << SourceRank.IndexBits;
+    public static ulong SequenceOf(long segment) => (ulong)segment << ManifestCompleteness.SegmentShift;
 
     /// <summary>The time deleted: both ends belong to it.</summary>
     internal TimeRange Range() => new(MinTimeMs, MaxTimeMs);
