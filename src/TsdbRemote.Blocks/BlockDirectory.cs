@@ -113,8 +113,10 @@ public static class BlockDirectory
     }
 
     /// <summary>Removes a directory with all that is in it.</summary>
-    internal static void RemoveTree(IFileSystem files, string path)
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public static void RemoveTree(IFileSystem files, string path)
     {
+        ArgumentNullException.ThrowIfNull(files);
         foreach (DirectoryEntry entry in files.List(path))
         {
             string child = $"{path}/{entry.Name}";
@@ -126,8 +128,10 @@ public static class BlockDirectory
     }
 
     /// <summary>Removes a directory with all that is in it, if it is there. Looks at nothing beside it, however many blocks there are.</summary>
-    internal static void RemoveIfThere(IFileSystem files, string path)
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public static void RemoveIfThere(IFileSystem files, string path)
     {
+        ArgumentNullException.ThrowIfNull(files);
         try
         {
             RemoveTree(files, path); // an absent directory lists as empty

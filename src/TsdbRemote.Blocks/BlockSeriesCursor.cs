@@ -67,16 +67,18 @@ public sealed class BlockSeriesCursor : IDisposable
     /// <param name="rank">Goes into each chunk: how new this block is.</param>
     /// <param name="arena">Takes bytes that are not in a map.</param>
     /// <param name="output">Receives the chunks, ascending and without overlap, behind what it holds already.</param>
+    /// <param name="alsoDeleted">Deleted besides what the block's own tombstones say: ascending and disjoint, with time between.</param>
     /// <exception cref="CorruptFileException">A chunk that was asked for is damaged; names segment and offset.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void AddChunks(TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
+    public void AddChunks(TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output, ReadOnlySpan<TimeRange> alsoDeleted = default)
     {
         ArgumentNullException.ThrowIfNull(arena);
         ArgumentNullException.ThrowIfNull(output);
         ReadOnlySpan<TimeRange> deleted = _block.Tombstones.OfSeries(_series.Id);
+        if (!alsoDeleted.IsEmpty) deleted = deleted.IsEmpty ? alsoDeleted : TimeRanges.Union(deleted, alsoDeleted);
         foreach (ref readonly ChunkMeta meta in Overlapping(range))
         {
-            int first = FirstTouching(deleted, meta);
+            int first = TimeRanges.FirstTouching(deleted, RangeOf(meta));
             bool isTouched = first < deleted.Length && deleted[first].MinMs <= meta.MaxTimeMs;
             if (isTouched && deleted[first].Contains(RangeOf(meta))) continue;
             SeriesChunk chunk = _block.Chunks.Read(meta, rank, arena, ref _scratch);
@@ -95,27 +97,12 @@ public sealed class BlockSeriesCursor : IDisposable
 
     private static TimeRange RangeOf(in ChunkMeta meta) => new(meta.MinTimeMs, meta.MaxTimeMs);
 
-    /// <summary>The first deleted interval that does not lie before the chunk.</summary>
-    private static int FirstTouching(ReadOnlySpan<TimeRange> deleted, in ChunkMeta meta)
-    {
-        int low = 0;
-        int high = deleted.Length;
-        while (low < high)
-        {
-            int middle = (low + high) >>> 1;
-            if (deleted[middle].MaxMs < meta.MinTimeMs) low = middle + 1;
-            else high = middle;
-        }
-
-        return low;
-    }
-
     private bool HasChunk()
     {
         ReadOnlySpan<TimeRange> deleted = _block.Tombstones.OfSeries(_series.Id);
         foreach (ref readonly ChunkMeta meta in Overlapping(_range))
         {
-            int first = FirstTouching(deleted, meta);
+            int first = TimeRanges.FirstTouching(deleted, RangeOf(meta));
             if (first == deleted.Length || !deleted[first].Contains(RangeOf(meta))) return true;
         }
 

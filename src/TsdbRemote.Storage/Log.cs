@@ -118,6 +118,18 @@ internal static partial class Log
     [LoggerMessage(1255, LogLevel.Information, "Nothing is left of {Blocks} blocks of {MinMs} to {MaxMs} ms but what was deleted: removed")]
     public static partial void BlocksEmpty(ILogger logger, int blocks, long minMs, long maxMs);
 
+    [LoggerMessage(1260, LogLevel.Information, "Deleted {Matchers} from {MinMs} to {MaxMs} ms in everything older than sequence {Sequence}")]
+    public static partial void Deleted(ILogger logger, string matchers, long minMs, long maxMs, ulong sequence);
+
+    [LoggerMessage(1261, LogLevel.Information, "Nothing is left of the window of {Window} ms in {Tables} tables but what was deleted: removed")]
+    public static partial void WindowDeleted(ILogger logger, long window, int tables);
+
+    [LoggerMessage(1262, LogLevel.Warning, "What was deleted up to sequence {Sequence} is still in {Left} tables or blocks that cannot be written anew now, such as damaged ones and those marked no-compact; it is not read")]
+    public static partial void NotCleaned(ILogger logger, ulong sequence, int left);
+
+    [LoggerMessage(1263, LogLevel.Information, "Made snapshot {Name}")]
+    public static partial void SnapshotMade(ILogger logger, string name);
+
     [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
     public static partial void BlockServedAgain(ILogger logger, string ulid);
 

@@ -126,6 +126,41 @@ public sealed class EngineHarness : IAsyncDisposable
         done.GetAwaiter().GetResult();
     }
 
+    /// <summary>Deletes, by steps. One MemTable at most waits for its flush afterwards: where there are more, writers would wait for a thread.</summary>
+    public void DeleteByStep(string selector, TimeRange range)
+    {
+        Task done = Engine.DeleteAsync([[.. SelectorParser.Parse(selector).Select(static term => Matcher.Create(term.Type, term.Name, term.Value))]], range, CancellationToken.None);
+        for (int step = 0; !done.IsCompleted; step++)
+        {
+            if (step == 100) throw new InvalidOperationException("the delete waits for something that does not come by stepping");
+            Engine.Step(flush: step > 0);
+        }
+
+        done.GetAwaiter().GetResult();
+        while (Engine.StateNow.MemTables.Waiting.Length > 1) Engine.Step();
+    }
+
+    /// <summary>Deletes all of some series, by steps.</summary>
+    public void DeleteByStep(string selector) => DeleteByStep(selector, TimeRange.All);
+
+    /// <summary>Takes what is deleted out of all files, by steps.</summary>
+    /// <param name="compact">What each round is; by default <see cref="CompactByStep"/>.</param>
+    public void CleanByStep(Action? compact = null)
+    {
+        using IDisposable asked = Engine.BeginCleaning();
+        for (int round = 0; round < 3 && Engine.Stats().Tombstones > 0; round++) (compact ?? CompactByStep)();
+    }
+
+    /// <summary>Labels of all series that have a metric name, by what is told of them without their samples.</summary>
+    public List<string> ReadNames(TimeRange range)
+    {
+        List<string> names = [];
+        using ReadSnapshot snapshot = Engine.AcquireSnapshot();
+        using SeriesMerge cursor = snapshot.SelectLabels([[Matcher.Create(MatcherType.Regex, "__name__", ".+")]], range, CancellationToken.None);
+        while (cursor.MoveNext()) names.Add(Labels.Print(cursor.Labels));
+        return names;
+    }
+
     /// <summary>Flushes all that was written, and then does to blocks what is due by itself, with nobody asking.</summary>
     public void FlushAndConvertByStep()
     {

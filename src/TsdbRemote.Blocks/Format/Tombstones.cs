@@ -50,7 +50,7 @@ public sealed class Tombstones
                 starts.Add(ranges.Count);
             }
 
-            if (isNewSeries || !Touches(ranges[^1], tombstone.Range)) ranges.Add(tombstone.Range);
+            if (isNewSeries || !TimeRanges.Touches(ranges[^1], tombstone.Range)) ranges.Add(tombstone.Range);
             else ranges[^1] = new TimeRange(ranges[^1].MinMs, Math.Max(ranges[^1].MaxMs, tombstone.Range.MaxMs));
         }
 
@@ -73,7 +73,4 @@ public sealed class Tombstones
             for (int j = _starts[i]; j < _starts[i + 1]; j++) yield return new Tombstone(_series[i], _ranges[j]);
         }
     }
-
-    private static bool Touches(TimeRange earlier, TimeRange later) =>
-        earlier.MaxMs == long.MaxValue || later.MinMs <= earlier.MaxMs + 1;
 }

@@ -81,6 +81,8 @@ public sealed class Matcher
     /// </summary>
     public byte[]? Prefix { get; }
 
+    private string Sign => Type switch { MatcherType.Equal => "=", MatcherType.NotEqual => "!=", MatcherType.Regex => "=~", _ => "!~" };
+
     /// <summary>Checks and compiles a matcher.</summary>
     /// <param name="type">How it compares.</param>
     /// <param name="name">The label's name; any text.</param>
@@ -120,9 +122,12 @@ public sealed class Matcher
     public override string ToString()
     {
         const int MaxChars = 512;
-        string sign = Type switch { MatcherType.Equal => "=", MatcherType.NotEqual => "!=", MatcherType.Regex => "=~", _ => "!~" };
-        return $"{LabelText.Escape(_nameUtf8, MaxChars)}{sign}\"{LabelText.Escape(_valueUtf8, MaxChars)}\"";
+        return $"{LabelText.Escape(_nameUtf8, MaxChars)}{Sign}\"{LabelText.Escape(_valueUtf8, MaxChars)}\"";
     }
+
+    /// <summary>The whole matcher in PromQL, name and value quoted, such as <c>"job"=~"a|b"</c>: what <see cref="SelectorParser"/> reads back as it is.</summary>
+    public string ToSelectorTerm() =>
+        $"\"{LabelText.Escape(_nameUtf8, int.MaxValue)}\"{Sign}\"{LabelText.Escape(_valueUtf8, int.MaxValue)}\"";
 
     private static void CheckType(MatcherType type)
     {

@@ -66,6 +66,10 @@ public sealed class BlockSet
         return new BlockSet(rest);
     }
 
+    /// <summary>This set after some blocks were found to hold nothing that tombstones up to a sequence delete.</summary>
+    public BlockSet Applied(IReadOnlySet<string> ulids, ulong appliedTo) => new(
+        [.. Blocks.Select(block => ulids.Contains(block.Entry.Ulid) ? block with { Entry = block.Entry with { AppliedTo = appliedTo } } : block)]);
+
     /// <summary>Counts one more reader on every block, or on none if one of them is closed already: then a newer set is published.</summary>
     public bool TryAcquire()
     {

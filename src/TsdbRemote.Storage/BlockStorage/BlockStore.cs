@@ -119,7 +119,7 @@ public sealed class BlockStore
         {
             BlockReader reader = OpenBlock(entry.Ulid);
             _outOfService.Remove(entry.Ulid);
-            return new StoredBlock(BlockEntry.Of(reader.Meta, entry.Rank), reader);
+            return new StoredBlock(BlockEntry.Of(reader.Meta, entry.Rank, entry.AppliedTo), reader);
         }
         catch (CorruptFileException corrupt)
         {

@@ -119,6 +119,30 @@ public sealed record BlockCompactionPicker(long WindowMs, long BlockDelayMs, lon
         return null;
     }
 
+    /// <summary>What has to be written anew to take what is deleted out of a block, or null if it cannot be now.</summary>
+    /// <remarks>
+    /// A block of ours, whose rank no other has, alone: it keeps its place. A foreign one, or what was made of such, has its rank among those of its time: it becomes one
+    /// with all that overlap it, or as many of them as go at a time.
+    /// </remarks>
+    /// <param name="blocks">The blocks, those out of service too.</param>
+    /// <param name="ulid">Name of the one that is meant, in service.</param>
+    /// <param name="isBusy">True for a range that another job works on.</param>
+    /// <param name="isLeftAlone">True for the name of a block that must not be touched.</param>
+    public static BlockCompactionJob? JobToClean(
+        IReadOnlyList<BlockFigures> blocks, string ulid, Func<TimeRange, bool> isBusy, Func<string, bool> isLeftAlone)
+    {
+        ArgumentNullException.ThrowIfNull(blocks);
+        ArgumentNullException.ThrowIfNull(isBusy);
+        ArgumentNullException.ThrowIfNull(isLeftAlone);
+        BlockFigures meant = blocks.First(block => block.Ulid == ulid);
+        BlockCompactionJob job = meant.Rank > BlockCompactionJob.RankOf([0])
+            ? new BlockCompactionJob(meant.Range, [meant])
+            : GroupsOf(blocks).First(group => group.Blocks.Contains(meant));
+        if (job.Blocks.Any(block => isLeftAlone(block.Ulid))) return null;
+        if (job.Blocks.Length > MaxOverlapping) job = BlockRuns.PartOf(job, MaxOverlapping);
+        return isBusy(job.Range) ? null : job;
+    }
+
     private static ImmutableArray<long> RangesOf(long windowMs, long? retentionMs)
     {
         long longest = Math.Min(LongestMs, retentionMs / RetentionPart ?? long.MaxValue);

@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Reading;
@@ -24,7 +25,7 @@ public sealed record CompactedBlock(BlockWriter Writer, MergeCounts Merged) : ID
 /// Two passes: over the labels of each block, from which the new one's symbols are made; then over all of them side by side, by the merge that answers
 /// queries, with the ranks that these blocks have there. So the result is what a query would have been answered.
 /// Chunks:    copied byte for byte, unless they overlap, or are small and have a small neighbour (<see cref="SmallChunkJoiner"/>), or a tombstone of their
-///            block touches them. What is deleted is left out for good; a series of which nothing is left does not come along.
+///            block touches them. What is deleted, in these or by a delete that reaches the block, is left out for good; a series of which nothing is left does not come along.
 /// Memory:    one series of each block at a time, a bit for each 16 bytes of their indexes, and what <see cref="BlockWriter"/> keeps of symbols. Nothing for
 ///            each series or chunk.
 /// Stateless; thread-safe.
@@ -59,26 +60,28 @@ public sealed class BlockCompactor
     /// <param name="ulid">Name of the new block, never used before.</param>
     /// <param name="pace">Called between pieces of work with the bytes of chunks written so far.</param>
     /// <param name="cancel">Stops the work between two series.</param>
+    /// <param name="deletions">What is taken out of those of them that it reaches; null if nothing is.</param>
     /// <returns>The block, or null if tombstones leave nothing of them.</returns>
     /// <exception cref="CorruptFileException">A block is damaged; names the file.</exception>
     /// <exception cref="CorruptChunkException">A chunk that had to be decoded is none; carries the rank of its block.</exception>
     /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public CompactedBlock? Write(IReadOnlyList<StoredBlock> blocks, TimeRange range, Ulid ulid, Action<long> pace, CancellationToken cancel)
+    internal CompactedBlock? Write(
+        IReadOnlyList<StoredBlock> blocks, TimeRange range, Ulid ulid, Action<long> pace, CancellationToken cancel, DeletionSet? deletions = null)
     {
         var writer = new BlockWriter(_files, _paths.Blocks, ulid);
         try
         {
             bool isEmpty = true;
-            foreach (StoredBlock block in blocks) isEmpty &= !DeclareSeries(writer, block, range, pace, cancel);
+            foreach (StoredBlock block in blocks) isEmpty &= !DeclareSeries(writer, block, deletions, range, pace, cancel);
             if (isEmpty)
             {
                 writer.Dispose();
                 return null;
             }
 
-            MergeCounts merged = AddSeries(writer, blocks, range, pace, cancel);
+            MergeCounts merged = AddSeries(writer, blocks, deletions, range, pace, cancel);
             writer.FinishData();
             return new CompactedBlock(writer, merged);
         }
@@ -131,8 +134,10 @@ public sealed class BlockCompactor
 
     /// <summary>Declares the series of a block of which something is left.</summary>
     /// <returns>True if there is one.</returns>
-    private static bool DeclareSeries(BlockWriter writer, StoredBlock block, TimeRange range, Action<long> pace, CancellationToken cancel)
+    private static bool DeclareSeries(
+        BlockWriter writer, StoredBlock block, DeletionSet? deletions, TimeRange range, Action<long> pace, CancellationToken cancel)
     {
+        SeriesDeletions? deleted = deletions is null ? null : new SeriesDeletions(deletions);
         using BlockSeriesCursor series = block.Reader.SelectAll(range, cancel);
         List<SeriesChunk> left = [];
         var arena = new NativeArena();
@@ -147,7 +152,9 @@ public sealed class BlockCompactor
                     arena = new NativeArena();
                 }
 
-                if (!block.Reader.Tombstones.IsEmpty && !HasSamples(series, range, left, arena)) continue;
+                ReadOnlySpan<TimeRange> also = deleted?.Begin(series.Labels, arena) == true ? deleted.Since(block.Entry.AppliedTo) : default;
+                bool mayBeGone = !block.Reader.Tombstones.IsEmpty || !also.IsEmpty;
+                if (mayBeGone && !HasSamples(series, range, also, left, arena)) continue;
                 writer.Declare(series.Labels);
                 pace(0);
                 any = true;
@@ -162,17 +169,17 @@ public sealed class BlockCompactor
     }
 
     /// <summary>Whether several tombstones together leave anything of a series shows only in its samples.</summary>
-    private static bool HasSamples(BlockSeriesCursor series, TimeRange range, List<SeriesChunk> left, NativeArena arena)
+    private static bool HasSamples(BlockSeriesCursor series, TimeRange range, ReadOnlySpan<TimeRange> deleted, List<SeriesChunk> left, NativeArena arena)
     {
         left.Clear();
-        series.AddChunks(range, rank: 0, arena, left);
+        series.AddChunks(range, rank: 0, arena, left, deleted);
         return left.Count > 0;
     }
 
     private MergeCounts AddSeries(
-        BlockWriter writer, IReadOnlyList<StoredBlock> blocks, TimeRange range, Action<long> pace, CancellationToken cancel)
+        BlockWriter writer, IReadOnlyList<StoredBlock> blocks, DeletionSet? deletions, TimeRange range, Action<long> pace, CancellationToken cancel)
     {
-        using SeriesMerge merge = Merge(blocks, range, cancel);
+        using SeriesMerge merge = Merge(blocks, deletions, range, cancel);
         using var joiner = new SmallChunkJoiner(_encoding);
         while (merge.MoveNext())
         {
@@ -183,13 +190,13 @@ public sealed class BlockCompactor
         return merge.Dropped;
     }
 
-    private static SeriesMerge Merge(IReadOnlyList<StoredBlock> blocks, TimeRange range, CancellationToken cancel)
+    private static SeriesMerge Merge(IReadOnlyList<StoredBlock> blocks, DeletionSet? deletions, TimeRange range, CancellationToken cancel)
     {
         List<ISeriesSource> sources = [];
         try
         {
             foreach (StoredBlock block in blocks) sources.Add(new BlockSource(block, range, cancel));
-            return new SeriesMerge(sources, range, MemoryBytes, cancel);
+            return new SeriesMerge(sources, range, MemoryBytes, cancel, deletions: deletions);
         }
         catch
         {

@@ -28,6 +28,8 @@ public sealed record PreparedBlock(
 /// <remarks>
 /// Series are walked in label order by the same merge that answers queries, twice: once for their labels, from which the block's symbols are
 /// made, once for their chunks. Memory: the ids of the window, and what a read may take.
+/// Deletes are applied to the tables that are older, by the same merge. One that comes meanwhile is newer than all of them, and reaches the block as it did them: the
+/// block says up to which it was made (<see cref="BlockEntry.AppliedTo"/>).
 /// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept.
 /// Stateless; thread-safe.
 /// </remarks>
@@ -65,13 +67,15 @@ public sealed class BlockConverter
     /// <param name="ulid">Name of the block, never used before.</param>
     /// <param name="pace">Called between pieces of work with the bytes of chunks written so far.</param>
     /// <param name="cancel">Stops the work between two series.</param>
-    /// <returns>The block, or null if nothing of the window could be read.</returns>
+    /// <param name="isAllDeleted">True if there is no block because all of the window is deleted: what it would be made of may go.</param>
+    /// <returns>The block, or null if nothing of the window could be read, or all of it is deleted.</returns>
     /// <exception cref="CorruptFileException">An index block of a table is damaged: the window cannot be converted.</exception>
     /// <exception cref="Wire.ReadLimitException">One series alone takes too much memory.</exception>
     /// <exception cref="DiskException">The disk refused; nothing is left behind that the next open does not sweep.</exception>
     /// <exception cref="OperationCanceledException">Cancelled; nothing is left behind.</exception>
-    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, Action<long> pace, CancellationToken cancel)
+    public PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, Action<long> pace, CancellationToken cancel, out bool isAllDeleted)
     {
+        isAllDeleted = false;
         var damage = new DamageReport(job.Tables, "the block");
         uint[] ordinals = SelectSeries(job, dictionary, damage, cancel);
         while (ordinals.Length > 0)
@@ -87,7 +91,7 @@ public sealed class BlockConverter
                     return new PreparedBlock(writer, damage.Tables, damage.Texts, merged);
                 }
 
-                // All chunks of a series are damaged: its labels must not be among the block's symbols, so begin again without it.
+                // All chunks of a series are damaged, or deleted: its labels must not be among the block's symbols, so begin again without it.
                 writer.Dispose();
                 ordinals = [.. ordinals.Except(empty)];
             }
@@ -98,6 +102,7 @@ public sealed class BlockConverter
             }
         }
 
+        isAllDeleted = job.Deletions is not null && damage.Tables.IsEmpty && damage.Texts.IsEmpty;
         return null;
     }
 
@@ -161,7 +166,7 @@ public sealed class BlockConverter
 
         var sources = new ReadSources(job.MemTable is null ? [] : [job.MemTable], job.Tables, []);
         var source = new DictionarySource(sources, dictionary, ordinals, job.Window, MemoryBytes, damage.ChunkDamaged, cancel);
-        using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel);
+        using var merge = new SeriesMerge([source], job.Window, MemoryBytes, cancel, deletions: job.Deletions);
         using var packer = new ChunkPacker(_encoding, _windowMs);
         int next = 0;
         while (merge.MoveNext())

@@ -1,7 +1,9 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Compaction;
 
@@ -16,6 +18,9 @@ public enum CompactionReason
 
     /// <summary>The window is closed and quiet, and still in several runs.</summary>
     WindowClosed,
+
+    /// <summary>Somebody asked to have what is deleted taken out of the files.</summary>
+    Deleted,
 }
 
 /// <summary>One merge: tables of one window, neighbours in sequence, into one run.</summary>
@@ -27,6 +32,15 @@ public sealed record CompactionJob(TimeRange Window, ImmutableArray<LevelTable> 
 {
     /// <summary>Bytes of the window in the inputs: of tables that hold other windows besides, a share by samples.</summary>
     public long InputBytes => Inputs.Sum(table => table.BytesIn(Window.MinMs));
+
+    /// <summary>Tombstones up to this sequence are known to the merge.</summary>
+    internal ulong AppliedTo { get; init; }
+
+    /// <summary>What is taken out of the older inputs; null if nothing is.</summary>
+    internal DeletionSet? Deletions { get; init; }
+
+    /// <summary>Knows the labels of the inputs' series; the caller holds it. Null if nobody asks for them.</summary>
+    internal SeriesDictionary? Dictionary { get; init; }
 }
 
 /// <summary>What waits to be merged.</summary>

@@ -51,6 +51,41 @@ public static class CompactionPicker
         return best;
     }
 
+    /// <summary>A merge that takes what is deleted out of tables, or null if there is nothing to take out.</summary>
+    /// <param name="levels">The tables.</param>
+    /// <param name="settings">Levels, length of a window.</param>
+    /// <param name="tombstones">The deletes that are meant.</param>
+    /// <param name="isBusy">As in <see cref="Pick"/>.</param>
+    public static CompactionJob? PickDeleted(
+        LevelSet levels, CompactionSettings settings, IReadOnlyCollection<TombstoneEntry> tombstones, Func<TimeRange, bool> isBusy)
+    {
+        ArgumentNullException.ThrowIfNull(levels);
+        ArgumentNullException.ThrowIfNull(settings);
+        ArgumentNullException.ThrowIfNull(isBusy);
+        if (settings.Levels < 2) return null;
+        foreach (long start in levels.Windows)
+        {
+            TimeRange window = new(start, TimeWindow.EndOf(start, settings.WindowMs));
+            TombstoneEntry[] inWindow = [.. tombstones.Where(tombstone => tombstone.Range().Overlaps(window))];
+            if (inWindow.Length == 0 || isBusy(window)) continue;
+            ImmutableArray<LevelRun> runs = levels.Runs(start);
+            if (DueDeleted(runs, table => inWindow.Any(tombstone => tombstone.Reaches(table, settings.WindowMs))) is { } due) return JobOf(window, runs, due);
+        }
+
+        return null;
+    }
+
+    /// <summary>All runs from the first to the last that is reached. Of level 0, which has no directory for a window, all before them come along.</summary>
+    private static DueMerge? DueDeleted(ImmutableArray<LevelRun> oldestFirst, Func<TableEntry, bool> isReached)
+    {
+        int[] reached = [.. Enumerable.Range(0, oldestFirst.Length).Where(run => oldestFirst[run].Tables.Any(table => isReached(table.Entry)))];
+        if (reached.Length == 0) return null;
+        int first = reached[0];
+        while (first > 0 && oldestFirst[first].Level == 0 && oldestFirst[first - 1].Level == 0) first--;
+        return new DueMerge(
+            first, Math.Min(reached[^1] + 1, first + MaxRuns), Math.Max(1, oldestFirst[first].Level), CompactionReason.Deleted, Urgency: reached.Length);
+    }
+
     /// <summary>What waits to be merged, whatever other jobs hold: the next merge of each window.</summary>
     /// <param name="levels">The tables.</param>
     /// <param name="settings">Strategy and thresholds.</param>
@@ -88,9 +123,9 @@ public static class CompactionPicker
 
     private static CompactionJob JobOf(TimeRange window, ImmutableArray<LevelRun> oldestFirst, DueMerge due)
     {
-        // One run is rewritten only to stand a level deeper.
+        // One run is rewritten only to stand a level deeper, or without what is deleted of it.
         Invariant.Check(due.FirstRun >= 0 && due.FirstRun < due.EndRun && due.EndRun <= oldestFirst.Length && due.EndRun - due.FirstRun <= MaxRuns);
-        Invariant.Check(due.EndRun - due.FirstRun > 1 || due.OutputLevel > oldestFirst[due.FirstRun].Level);
+        Invariant.Check(due.EndRun - due.FirstRun > 1 || due.OutputLevel > oldestFirst[due.FirstRun].Level || due.Reason == CompactionReason.Deleted);
         for (int i = 1; i < oldestFirst.Length; i++)
             Invariant.Check(oldestFirst[i - 1].LastSequence < oldestFirst[i].FirstSequence && oldestFirst[i - 1].Level >= oldestFirst[i].Level);
         Invariant.Check(due.OutputLevel >= Math.Max(1, oldestFirst[due.FirstRun].Level));

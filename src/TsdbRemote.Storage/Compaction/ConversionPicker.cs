@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 
@@ -12,7 +13,14 @@ namespace TsdbRemote.Storage.Compaction;
 /// <param name="IsLate">A block made here holds some of the window already: this one will overlap it.</param>
 /// <param name="IsOpen">The window is not closed yet: its end may still lie ahead.</param>
 /// <param name="MemTable">In place of tables a MemTable, of which the window's part is made a block; it takes no more writes.</param>
-public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate, bool IsOpen = false, MemTable? MemTable = null);
+public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> Tables, bool IsLate, bool IsOpen = false, MemTable? MemTable = null)
+{
+    /// <summary>Tombstones up to this sequence do not reach the block: they are known, or older than all that goes into it.</summary>
+    internal ulong AppliedTo { get; init; }
+
+    /// <summary>What is taken out of the older tables; null if nothing is.</summary>
+    internal DeletionSet? Deletions { get; init; }
+}
 
 /// <summary>Which window is converted next. Pure: figures in, decision out.</summary>
 /// <remarks>

@@ -14,7 +14,7 @@ namespace TsdbRemote.Storage.Compaction;
 public sealed record CompactionOutput(Guid DirectoryId, int BloomBitsPerKey, long TargetFileBytes, long MaxFileBytes);
 
 /// <summary>What a merge left on disk, not yet named by the manifest.</summary>
-/// <param name="Tables">The tables of the new run, by ascending ids; none if nothing of the inputs could be read.</param>
+/// <param name="Tables">The tables of the new run, by ascending ids; none if nothing of the inputs could be read, or if all of it is deleted.</param>
 /// <param name="BytesRead">Bytes of the inputs that were read.</param>
 /// <param name="BytesWritten">Bytes of the new tables.</param>
 /// <param name="SamplesWritten">Samples in the new tables.</param>
@@ -23,7 +23,11 @@ public sealed record CompactionOutput(Guid DirectoryId, int BloomBitsPerKey, lon
 /// <param name="Damages">Each such chunk, for people.</param>
 public sealed record CompactionResult(
     ImmutableArray<TableEntry> Tables, long BytesRead, long BytesWritten, long SamplesWritten, MergeCounts Merged, ImmutableHashSet<long> DamagedTables,
-    ImmutableArray<string> Damages);
+    ImmutableArray<string> Damages)
+{
+    /// <summary>Nothing of the inputs is left because all of it is deleted: they may go.</summary>
+    public bool IsAllDeleted { get; init; }
+}
 
 /// <summary>Merges the tables of one window into one run: streams in, new files out; never touches the manifest.</summary>
 /// <remarks>
@@ -32,6 +36,8 @@ public sealed record CompactionResult(
 /// Files:    cut between two series, at the target size; never above the largest, unless one series is. Each is verified, synced and named as a flush's is.
 /// Memory:   an index block and its chunks for each input run, one series, and 8 bytes for each series of the table being written.
 /// Failure:  what was written is unlinked if the disk lets us; what is left is swept by the next open, for nothing names it and its parents are named.
+/// Deletes:  are applied to the inputs that are older, as reads do. One that comes meanwhile is newer than all inputs, so it reaches the result as well: that its last
+///           sequence is the newest input's says so. A table that no delete can tell from its inputs never comes out.
 /// A damaged chunk is left out and named, never copied under a new checksum; the table that holds it is to be kept (<see cref="TableQuarantine"/>).
 /// Not here: which tables (pickers), when and how fast, the commit. Thread-safe: jobs of different windows may run side by side.
 /// </remarks>
@@ -71,7 +77,7 @@ public sealed class TableCompactor
         Invariant.Check(job.OutputLevel >= 1 && job.Inputs.Length > 0);
         var damage = new DamageReport(job.Inputs, "the merged table");
         var tables = ImmutableArray.CreateBuilder<TableEntry>();
-        using var merge = new WindowMerge(job.Window, job.Inputs, damage.ChunkDamaged);
+        using var merge = new WindowMerge(job, damage.ChunkDamaged);
         var pauses = new Pauses(pace);
         try
         {
@@ -88,7 +94,10 @@ public sealed class TableCompactor
 
         return new CompactionResult(
             tables.ToImmutable(), merge.BytesRead, tables.Sum(static table => table.Size), tables.Sum(static table => table.Samples), merge.Dropped, damage.Tables,
-            damage.Texts);
+            damage.Texts)
+        {
+            IsAllDeleted = tables.Count == 0 && job.Deletions is not null && damage.Tables.IsEmpty,
+        };
     }
 
     /// <summary>Unlinks tables that were written and will not be committed. What the disk refuses to remove, the next open sweeps.</summary>
@@ -136,7 +145,7 @@ public sealed class TableCompactor
             while (merge.MoveNext() && Fits(writer, merge.Chunks, parents.Length));
             return writer.Finish(
                 job.Inputs.Min(static table => table.Entry.FirstSequence), job.Inputs.Max(static table => table.Entry.LastSequence), parents, cancel);
-        }));
+        })) with { AppliedTo = job.AppliedTo };
     }
 
     private bool Fits(SSTableWriter writer, ReadOnlySpan<SeriesChunk> next, int parents) =>

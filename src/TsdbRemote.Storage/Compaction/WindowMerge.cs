@@ -3,7 +3,9 @@ using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Compaction;
@@ -16,6 +18,7 @@ namespace TsdbRemote.Storage.Compaction;
 /// </code>
 /// Use:     <c>while (merge.MoveNext())</c> read <see cref="SeriesId"/> and <see cref="Chunks"/>, valid until the next step.
 /// Memory:  an index block and its chunks for each run, and one series. Tables of one run are opened one after the other.
+/// Deleted: what deletes take out of the older tables before they are merged; a series whose labels nobody knows stays as it is.
 /// Which version of a sample stays is the decision of <see cref="ChunkMerge"/>, which answers queries too. Not thread-safe.
 /// </remarks>
 internal sealed class WindowMerge : IDisposable
@@ -24,6 +27,8 @@ internal sealed class WindowMerge : IDisposable
     private const long ArenaBytesKept = 4 << 20;
 
     private readonly TimeRange _window;
+    private readonly SeriesDictionary? _dictionary;
+    private readonly SeriesDeletions? _deletions;
     private readonly List<RunCursor> _all = [];
     private readonly List<RunCursor> _current = [];
     private readonly PriorityQueue<RunCursor, ulong> _queue = new();
@@ -34,13 +39,14 @@ internal sealed class WindowMerge : IDisposable
     private NativeArena _arena = new();
 
     /// <summary>A merge before its first series.</summary>
-    /// <param name="window">The window; no sample outside it comes out.</param>
-    /// <param name="inputs">The tables, those of one run by ids; the caller holds them.</param>
+    /// <param name="job">The window; no sample outside it comes out. Its tables, those of one run by ids; the caller holds them.</param>
     /// <param name="skipDamaged">Told of each chunk that is left out because its bytes are damaged.</param>
-    public WindowMerge(TimeRange window, ImmutableArray<LevelTable> inputs, Action<CorruptFileException> skipDamaged)
+    public WindowMerge(CompactionJob job, Action<CorruptFileException> skipDamaged)
     {
-        _window = window;
-        foreach (IGrouping<object, LevelTable> run in inputs.GroupBy(RunOf)) _all.Add(new RunCursor([.. run], window.MinMs, skipDamaged));
+        _window = job.Window;
+        _dictionary = job.Dictionary;
+        if (job.Deletions is not null && job.Dictionary is not null) _deletions = new SeriesDeletions(job.Deletions);
+        foreach (IGrouping<object, LevelTable> run in job.Inputs.GroupBy(RunOf)) _all.Add(new RunCursor([.. run], job.Window.MinMs, skipDamaged));
 
         // None has stepped yet: to have all of them step first, they count as the current ones.
         _current.AddRange(_all);
@@ -112,6 +118,8 @@ internal sealed class WindowMerge : IDisposable
             _found.AddRange(run.Chunks);
         }
 
+        if (_deletions is not null && _dictionary!.TryOrdinalOf(SeriesId, out uint ordinal) && _deletions.Begin(_dictionary.LabelsOf(ordinal), _arena))
+            _deletions.Apply(_found, 0);
         Dropped += ChunkMerge.Merge(CollectionsMarshal.AsSpan(_found), _window, windowMs: 0, _arena, _merged);
         _joiner.Join(CollectionsMarshal.AsSpan(_merged), _arena, _joined);
         return true;

@@ -6,7 +6,10 @@ using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
-/// <summary>Switches MemTables when they are due and flushes what waits, on one thread; a successor of the dictionary takes over here.</summary>
+/// <summary>
+/// Switches MemTables when they are due and flushes what waits, on one thread; a successor of the dictionary takes over here, and here deletes come between what is
+/// older and what is newer.
+/// </summary>
 /// <remarks>
 /// Use: one thread runs <see cref="Run"/>; anybody calls <see cref="Wake"/> when a MemTable may be full, or <see cref="FlushAsync"/> to have everything on
 /// disk. <see cref="Step"/> is one round of it, for tests that run without threads.
@@ -33,6 +36,7 @@ internal sealed class BackgroundWork : IDisposable
     private readonly Func<long> _replayedBelow;
     private readonly Action<long> _flushed;
     private readonly DictionaryWork _dictionaries;
+    private readonly DeleteWork _deletes;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
     private readonly WriteStall _stall;
@@ -46,6 +50,7 @@ internal sealed class BackgroundWork : IDisposable
     private long _servingUpTo;
     private long _noSwitchBefore = long.MinValue;
     private bool _toldNoSwitch;
+    private string? _noSegment;
     private int _awake;
     private volatile bool _stop;
 
@@ -53,7 +58,7 @@ internal sealed class BackgroundWork : IDisposable
         CurrentState state, SegmentLedger ledger, WriteAheadLog wal, FlushWork flush, StateCommits commits, long? unnamedIn, RotationPolicy policy,
         EngineModes modes, int maxWaiting, ReaderWriterLockSlim gate,
         Func<long, SeriesDictionary, MemTable> newMemTable, Func<MemTable, bool> holdsClosedWindow, Func<long> replayedBelow, Action<long> flushed,
-        DictionaryWork dictionaries, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
+        DictionaryWork dictionaries, DeleteWork deletes, EngineFailure failure, EngineCounters counters, WriteStall stall, TimeProvider time, ILogger log)
     {
         _state = state;
         _ledger = ledger;
@@ -70,6 +75,7 @@ internal sealed class BackgroundWork : IDisposable
         _replayedBelow = replayedBelow;
         _flushed = flushed;
         _dictionaries = dictionaries;
+        _deletes = deletes;
         _failure = failure;
         _counters = counters;
         _stall = stall;
@@ -93,6 +99,9 @@ internal sealed class BackgroundWork : IDisposable
                 memTables.Waiting.Length, _maxWaiting, (double)active.Bytes / size, !HoldsAnything(active), UnflushedLogBytes, policy.LogBytes, size);
         }
     }
+
+    /// <summary>Why the log or a flush waits for room on the disk; null if neither does.</summary>
+    public string? NoRoom => _flush.NoRoom ?? Volatile.Read(ref _noSegment);
 
     /// <summary>Has no more log wait for a flush than this, in bytes.</summary>
     public void HoldLogTo(long bytes) => _policy = _policy with { LogBytes = bytes };
@@ -154,6 +163,7 @@ internal sealed class BackgroundWork : IDisposable
         {
             Rotate();
             if (_dictionaries.IsPrepared) Succeed();
+            if (_deletes.IsAsked) Delete();
             long? flushed = flush ? _flush.FlushOldest(_replayedBelow()) : null;
             if (flushed is { } segment)
             {
@@ -240,6 +250,7 @@ internal sealed class BackgroundWork : IDisposable
             NameInherited();
             _wal.PrepareNext();
             _toldNoSwitch = false;
+            Volatile.Write(ref _noSegment, null);
             return true;
         }
         catch (DiskException failure) when (!failure.IsSync || LogFullException.IsMeantBy(failure))
@@ -249,6 +260,7 @@ internal sealed class BackgroundWork : IDisposable
             // Once until it succeeds: a full disk may stay so for days, and a line a second would not make it emptier.
             if (!_toldNoSwitch) Log.SegmentNotCreated(_log, failure);
             _toldNoSwitch = true;
+            Volatile.Write(ref _noSegment, LogFullException.IsMeantBy(failure) ? failure.Message : null);
             return false;
         }
         catch (LogFailedException failure)
@@ -295,6 +307,21 @@ internal sealed class BackgroundWork : IDisposable
         if (_failure.IsSet || memTables.Waiting.Length >= _maxWaiting || !TryPrepare() || !_dictionaries.TryCommit()) return;
         Switch(memTables.Active, RotationReason.DictionaryCollected, isLogged: true, () => _dictionaries.Finish(memTables.Active));
         _dictionaries.TookOver();
+    }
+
+    /// <summary>Carries deletes out, if a MemTable may be switched now: behind the switch, before anything else is flushed (<see cref="DeleteWork"/>).</summary>
+    private void Delete()
+    {
+        if (_failure.IsSet)
+        {
+            _deletes.Refuse(new EngineUnavailableException(_failure.Message));
+            return;
+        }
+
+        MemTableSet memTables = _state.Peek.MemTables;
+        if (memTables.Waiting.Length >= _maxWaiting || !TryPrepare()) return;
+        Switch(memTables.Active, RotationReason.Deletion, isLogged: true);
+        _deletes.Commit(_state.Peek.MemTables.Active.Segment);
     }
 
     /// <summary>Switches MemTable and segment at once, while no writer is between its record and its samples.</summary>
@@ -373,6 +400,7 @@ internal sealed class BackgroundWork : IDisposable
 
     private void FailRequests(Exception failure)
     {
+        _deletes.Refuse(failure);
         lock (_requestLock)
         {
             _serving?.TrySetException(failure);

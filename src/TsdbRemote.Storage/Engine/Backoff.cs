@@ -18,6 +18,7 @@ internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
 
     private int _failuresInARow;
     private long _notBefore;
+    private string? _noRoom;
 
     /// <summary>True while a failure is too fresh.</summary>
     public bool MustWait => time.GetTimestamp() < Volatile.Read(ref _notBefore);
@@ -28,10 +29,14 @@ internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
     /// <summary>True once the failures are too many for the disk to be believed.</summary>
     public bool IsHopeless => _failuresInARow >= FailuresAllowed;
 
+    /// <summary>Why the last attempt failed, if it was for want of room on the disk; null otherwise.</summary>
+    public string? NoRoom => Volatile.Read(ref _noRoom);
+
     /// <summary>Notes a success.</summary>
     public void Succeeded()
     {
         _failuresInARow = 0;
+        Volatile.Write(ref _noRoom, null);
         Volatile.Write(ref _notBefore, 0);
     }
 
@@ -41,6 +46,7 @@ internal sealed class Backoff(TimeProvider time, TimeSpan? firstDelay = null)
     {
         bool passes = failure is DiskException { Errno: Errno.NoSpace or Errno.Quota or Errno.TooManyFiles or Errno.TooManyFilesOfAll or Errno.ReadOnly };
         if (!passes) _failuresInARow++;
+        Volatile.Write(ref _noRoom, failure is DiskException { Errno: Errno.NoSpace or Errno.Quota } ? failure.Message : null);
         TimeSpan delay = (firstDelay ?? FirstDelay) * Math.Pow(2, Math.Min(_failuresInARow, 10));
         if (delay > LongestDelay) delay = LongestDelay;
         Volatile.Write(ref _notBefore, time.GetTimestamp() + (long)(delay.TotalSeconds * time.TimestampFrequency));

@@ -1,12 +1,14 @@
 using System.Collections.Immutable;
 using System.Diagnostics;
 using Microsoft.Extensions.Logging;
+using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Wire;
 
@@ -20,6 +22,8 @@ namespace TsdbRemote.Storage.Engine;
 /// Rank:     the result has that of the newest of its inputs. Whatever else is of their time ranks above all that it overlaps, or below, and so it stays: what the
 ///           picker left out, a block that a flush commits meanwhile, a foreign one that is adopted. The range is claimed from before the blocks are read until
 ///           after the commit, so that no other job takes them.
+/// Deletes:  of the state in which the blocks are acquired are applied to those that they reach; the result is said to be made with them. One that is committed
+///           later reaches the result, as it did its inputs: nothing of them is newer than it.
 /// Failure:  a block that cannot be read is named and left alone until the next start, with whatever overlaps it; nothing else stops. So is one that could
 ///           not be opened at the start: put right, it must find its place among the versions as it was.
 /// Not thread-safe: one thread compacts.
@@ -83,6 +87,53 @@ internal sealed class BlockCompactionWork
     /// <summary>The job under way, for people; null if there is none.</summary>
     public RunningBlockCompaction? Running => _running?.Describe(_time);
 
+    /// <summary>Takes what is deleted out of the next block that holds some of it, or notes of blocks that they hold nothing of it.</summary>
+    /// <param name="goal">The deletes that are meant.</param>
+    /// <param name="asked">What is made of one of these blocks joins them.</param>
+    /// <param name="cancel">Drops the job.</param>
+    /// <returns>False if there is nothing to do now.</returns>
+    /// <exception cref="DiskException">The disk refused; the blocks are as they were.</exception>
+    /// <exception cref="ManifestUncertainException">Nobody knows which manifest stands.</exception>
+    /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
+    public bool TryCleanNext(CleaningGoal goal, HashSet<string> asked, CancellationToken cancel)
+    {
+        BlockCompactionJob? job = null;
+        HashSet<string> untouched = [];
+        EngineState state = _state.Acquire();
+        ulong knownTo = state.DeletionsKnownTo;
+        try
+        {
+            foreach (StoredBlock block in Reached(state, goal))
+            {
+                if (IsLeftAlone(block.Entry.Ulid)) continue;
+                if (!HoldsDeleted(state, block, cancel)) untouched.Add(block.Entry.Ulid);
+                else if ((job = JobToClean(state, block, _claims.IsClaimed)) is not null) break;
+            }
+        }
+        finally
+        {
+            state.Release();
+        }
+
+        if (untouched.Count > 0) NoteUntouched(untouched, knownTo);
+        return job is null ? untouched.Count > 0 : TryDo(job, asked, cancel);
+    }
+
+    /// <summary>True if something could be taken out of some block, now or once another job lets go of its time.</summary>
+    public bool IsCleaningLeft(CleaningGoal goal)
+    {
+        if (goal.UpTo == 0) return false;
+        EngineState state = _state.Acquire();
+        try
+        {
+            return Reached(state, goal).Any(block => JobToClean(state, block, static _ => false) is not null);
+        }
+        finally
+        {
+            state.Release();
+        }
+    }
+
     /// <summary>Does the next job, if there is one.</summary>
     /// <param name="atLeast">Jobs of fewer blocks are passed over.</param>
     /// <param name="asked">Blocks of which two that overlap are merged whatever it costs; what is made of one of them joins them.</param>
@@ -94,14 +145,18 @@ internal sealed class BlockCompactionWork
     /// <exception cref="OperationCanceledException">Cancelled; the blocks are as they were.</exception>
     public bool TryCompactNext(int atLeast, HashSet<string> asked, bool onlyAsked, CancellationToken cancel)
     {
-        if (Pick(atLeast, asked, onlyAsked, _claims.IsClaimed) is not { } job) return false;
+        return Pick(atLeast, asked, onlyAsked, _claims.IsClaimed) is { } job && TryDo(job, asked, cancel);
+    }
+
+    private bool TryDo(BlockCompactionJob job, HashSet<string> asked, CancellationToken cancel)
+    {
         using IDisposable? claim = _claims.TryClaim(job.Range);
 
         // What began or ended since the blocks were looked at: what stands now is looked at in the next round.
-        if (claim is null || Acquire(job, out long rank) is not { } blocks) return true;
+        if (claim is null || Acquire(job, out Making making) is not { } blocks) return true;
         try
         {
-            Ulid made = Compact(job, blocks, rank, cancel);
+            Ulid made = Compact(job, blocks, making, cancel);
             if (blocks.Any(block => asked.Contains(block.Entry.Ulid))) asked.Add(made.ToString());
             foreach (StoredBlock block in blocks) _refused.Remove(block.Entry.Ulid);
         }
@@ -138,6 +193,42 @@ internal sealed class BlockCompactionWork
 
     private static BlockFigures FiguresOf(StoredBlock block) =>
         new(block.Entry.Ulid, block.Range, block.Reader.Bytes, block.Rank, block.Entry.Adopted) { MadeMs = block.Reader.Meta.Ulid.TimestampMs };
+
+    /// <summary>Blocks that one of the deletes reaches, by their times.</summary>
+    private static IEnumerable<StoredBlock> Reached(EngineState state, CleaningGoal goal)
+    {
+        IReadOnlyCollection<TombstoneEntry> meant = goal.Of(state);
+        return state.Blocks.Blocks.Where(block => meant.Any(tombstone => tombstone.Reaches(block.Entry)));
+    }
+
+    /// <summary>True if a delete that reaches the block selects a series of it.</summary>
+    private bool HoldsDeleted(EngineState state, StoredBlock block, CancellationToken cancel)
+    {
+        try
+        {
+            foreach (Deletion deletion in state.Deletions!.All.Where(deletion => deletion.Entry.Reaches(block.Entry)))
+            {
+                using BlockSeriesCursor series = block.Reader.Select(deletion.Matchers, deletion.Entry.Range(), cancel);
+                if (series.MoveNext()) return true;
+            }
+
+            return false;
+        }
+        catch (Exception unknown) when (unknown is MatcherException or CorruptFileException)
+        {
+            return true; // writing it anew tells
+        }
+    }
+
+    private BlockCompactionJob? JobToClean(EngineState state, StoredBlock block, Func<TimeRange, bool> isBusy) =>
+        BlockCompactionPicker.JobToClean([.. state.Blocks.Blocks.Select(FiguresOf), .. OutOfService(state)], block.Entry.Ulid, isBusy, IsLeftAlone);
+
+    private void NoteUntouched(HashSet<string> ulids, ulong appliedTo) => _commits.Commit(
+        manifest => manifest with
+        {
+            Blocks = [.. manifest.Blocks.Select(block => ulids.Contains(block.Ulid) ? block with { AppliedTo = appliedTo } : block)],
+        },
+        (state, manifest) => state.With(manifest, blocks: state.Blocks.Applied(ulids, appliedTo)));
 
     private BlockCompactionJob? Pick(int atLeast, IReadOnlySet<string> asked, bool onlyAsked, Func<TimeRange, bool> isBusy)
     {
@@ -211,19 +302,20 @@ internal sealed class BlockCompactionWork
 
     /// <summary>The blocks of a job, held; not the whole state, since a long job would keep MemTables in memory that were flushed long ago.</summary>
     /// <param name="job">The job.</param>
-    /// <param name="rank">Of the result.</param>
+    /// <param name="making">How the result is made.</param>
     /// <returns>Null if a block of the job is not there any more.</returns>
-    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job, out long rank)
+    private ImmutableArray<StoredBlock>? Acquire(BlockCompactionJob job, out Making making)
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         EngineState state = _state.Acquire();
-        rank = 0;
+        making = default;
         try
         {
             ILookup<bool, StoredBlock> blocks = state.Blocks.Overlapping(job.Range).ToLookup(block => names.Contains(block.Entry.Ulid));
             ImmutableArray<StoredBlock> inputs = [.. blocks[true]];
             if (inputs.Length < names.Count) return null;
-            rank = BlockCompactionJob.RankOf(inputs.Select(static block => block.Rank));
+            long rank = BlockCompactionJob.RankOf(inputs.Select(static block => block.Rank));
+            making = new Making(rank, Math.Max(state.DeletionsKnownTo, inputs.Max(static block => block.Entry.AppliedTo)), state.Deletions?.Reaching(inputs));
             Invariant.Check(KeepsOrder(inputs, blocks[false], rank), "newest wins");
             foreach (StoredBlock block in inputs) Invariant.Check(block.Reader.TryAcquire());
             return inputs;
@@ -238,7 +330,7 @@ internal sealed class BlockCompactionWork
     private static bool KeepsOrder(ImmutableArray<StoredBlock> inputs, IEnumerable<StoredBlock> others, long rank) => others.All(
         other => other.Rank != rank && inputs.All(input => !input.Range.Overlaps(other.Range) || (input.Rank < other.Rank) == (rank < other.Rank)));
 
-    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, long rank, CancellationToken cancel)
+    private Ulid Compact(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, in Making making, CancellationToken cancel)
     {
         long started = Stopwatch.GetTimestamp();
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
@@ -246,8 +338,8 @@ internal sealed class BlockCompactionWork
         _running = running;
         try
         {
-            using CompactedBlock? made = Write(job, blocks, ulid, running, cancel);
-            Commit(job, blocks, made, rank);
+            using CompactedBlock? made = Write(job, blocks, making.Deletions, ulid, running, cancel);
+            Commit(job, blocks, made, making);
             Count(job, blocks, made, ulid, Stopwatch.GetElapsedTime(started));
             return ulid;
         }
@@ -257,12 +349,13 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private CompactedBlock? Write(BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, Ulid ulid, RunningJob running, CancellationToken cancel)
+    private CompactedBlock? Write(
+        BlockCompactionJob job, ImmutableArray<StoredBlock> blocks, DeletionSet? deletions, Ulid ulid, RunningJob running, CancellationToken cancel)
     {
         CompactionThrottle throttle = _throttles.Begin(cancel);
         try
         {
-            return _compactor.Write(blocks, job.Range, ulid, Pause, cancel);
+            return _compactor.Write(blocks, job.Range, ulid, Pause, cancel, deletions);
         }
         finally
         {
@@ -276,11 +369,17 @@ internal sealed class BlockCompactionWork
         }
     }
 
-    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, long rank)
+    private void Commit(BlockCompactionJob job, ImmutableArray<StoredBlock> inputs, CompactedBlock? made, in Making making)
     {
         HashSet<string> names = [.. job.Blocks.Select(static block => block.Ulid)];
         using var blocks = new NewBlocks(_store, _log);
-        if (made is not null) blocks.Add(made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)], _picker.WindowMs) with { Mark = mark }, rank);
+        if (made is not null)
+        {
+            blocks.Add(
+                made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)], _picker.WindowMs) with { Mark = mark },
+                making.AppliedTo, making.Rank);
+        }
+
         blocks.Commit(
             _commits,
             manifest =>
@@ -344,6 +443,12 @@ internal sealed class BlockCompactionWork
         Log.BlocksCompacted(
             _log, inputs.Length, job.Range.MinMs, job.Range.MaxMs, ulid.ToString(), made.Writer.Stats.Samples, made.Writer.Stats.Series, read, written, elapsed.TotalSeconds);
     }
+
+    /// <summary>How the result of a job is made.</summary>
+    /// <param name="Rank">Its rank.</param>
+    /// <param name="AppliedTo">Tombstones up to this sequence do not reach it.</param>
+    /// <param name="Deletions">What is taken out of the inputs; null if nothing is.</param>
+    private readonly record struct Making(long Rank, ulong AppliedTo, DeletionSet? Deletions);
 
     /// <summary>A job that has begun.</summary>
     private sealed class RunningJob(TimeRange range, int blocks, long bytes, long began)

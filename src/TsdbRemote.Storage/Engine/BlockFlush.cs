@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 
@@ -61,7 +62,10 @@ internal sealed class BlockFlush
         HashSet<long> inTables = [.. state.Manifest.Tables.SelectMany(static table => table.Windows)];
         if (windows.Count > MaxWindows || windows.Any(window => inTables.Contains(window.MinMs))) return [];
         long nowMs = _time.GetUtcNow().ToUnixTimeMilliseconds();
-        return [.. windows.Select(window => new ConversionJob(window, [], state.Blocks.IsConverted(window), !_picker.IsClosed(window, nowMs), memTable))];
+
+        // Nothing is taken out here: deletes that came after the MemTable reach its blocks as they reach it, and those before do not.
+        ulong appliedTo = TombstoneEntry.SequenceOf(memTable.Segment);
+        return [.. windows.Select(window => new ConversionJob(window, [], state.Blocks.IsConverted(window), !_picker.IsClosed(window, nowMs), memTable) { AppliedTo = appliedTo })];
     }
 
     /// <summary>In block-only mode: has the dictionary know how recent the series of a MemTable are, since soon nothing else in memory does.</summary>
@@ -102,8 +106,8 @@ internal sealed class BlockFlush
         foreach (ConversionJob window in jobs)
         {
             Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-            if (_converter.Write(window, memTable.Dictionary, ulid, static _ => { }, CancellationToken.None) is not { } block) continue;
-            output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark));
+            if (_converter.Write(window, memTable.Dictionary, ulid, static _ => { }, CancellationToken.None, out _) is not { } block) continue;
+            output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark), window.AppliedTo);
             samples += block.Writer.Stats.Samples;
             series = Math.Max(series, block.Writer.Stats.Series);
             bytes += block.Writer.Stats.ChunkBytes + block.Writer.Stats.IndexBytes;

@@ -248,9 +248,15 @@ internal sealed class BlockUpkeep
     {
         try
         {
+            // What an operator restores after a delete is wanted: none of those that are there reaches it.
+            BlockEntry entry = block.Entry;
             _commits.Commit(
-                manifest => manifest with { Blocks = manifest.Blocks.Add(block.Entry) },
-                (state, manifest) => state.With(manifest, blocks: state.Blocks.With(block)));
+                manifest =>
+                {
+                    entry = entry with { AppliedTo = manifest.Tombstones.Select(static tombstone => tombstone.Sequence).DefaultIfEmpty().Max() };
+                    return manifest with { Blocks = manifest.Blocks.Add(entry) };
+                },
+                (state, manifest) => state.With(manifest, blocks: state.Blocks.With(block with { Entry = entry })));
         }
         finally
         {

@@ -32,7 +32,9 @@ internal sealed class BlockWork : IDisposable
 
     private readonly BlockUpkeep _upkeep;
     private readonly ConversionWork _conversion;
-    private readonly BlockCompactionWork? _compaction;
+    private readonly BlockCompactionWork _compaction;
+    private readonly bool _compacts;
+    private readonly CleaningGoal _cleaning;
     private readonly Func<bool> _mayBegin;
     private readonly EngineFailure _failure;
     private readonly EngineCounters _counters;
@@ -58,19 +60,23 @@ internal sealed class BlockWork : IDisposable
     /// <summary>A scheduler.</summary>
     /// <param name="upkeep">Adoption, retention, removal.</param>
     /// <param name="conversion">Conversion; finds nothing to do where it is switched off.</param>
-    /// <param name="compaction">Compaction of blocks; null if it is switched off.</param>
+    /// <param name="compaction">Compaction of blocks.</param>
+    /// <param name="compacts">False if it only takes out what is deleted, when asked to: else it is switched off.</param>
+    /// <param name="cleaning">What is to be taken out of the blocks.</param>
     /// <param name="mayBegin">False while the log is replayed: nothing is converted before all of it has its place in the order of versions.</param>
     /// <param name="failure">Set means: nothing more is written.</param>
     /// <param name="counters">Added to.</param>
     /// <param name="time">The clock.</param>
     /// <param name="log">Where events go.</param>
     public BlockWork(
-        BlockUpkeep upkeep, ConversionWork conversion, BlockCompactionWork? compaction, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters,
+        BlockUpkeep upkeep, ConversionWork conversion, BlockCompactionWork compaction, bool compacts, CleaningGoal cleaning, Func<bool> mayBegin, EngineFailure failure, EngineCounters counters,
         TimeProvider time, ILogger log)
     {
         _upkeep = upkeep;
         _conversion = conversion;
         _compaction = compaction;
+        _compacts = compacts;
+        _cleaning = cleaning;
         _mayBegin = mayBegin;
         _failure = failure;
         _counters = counters;
@@ -81,7 +87,10 @@ internal sealed class BlockWork : IDisposable
     }
 
     /// <summary>The compaction of blocks under way, for people; null if there is none.</summary>
-    public RunningBlockCompaction? RunningCompaction => _compaction?.Running;
+    public RunningBlockCompaction? RunningCompaction => _compaction.Running;
+
+    /// <summary>Why work on blocks waits for room on the disk; null if none does.</summary>
+    public string? NoRoom => _backoff.NoRoom ?? _compactionBackoff.NoRoom;
 
     /// <summary>Completes when nothing is left to adopt, delete, convert or compact of what there is when it is taken up.</summary>
     /// <exception cref="EngineUnavailableException">The storage is read-only, or stopping.</exception>
@@ -133,7 +142,7 @@ internal sealed class BlockWork : IDisposable
         try
         {
             if (_serving.Count == 0 && TakeUp()) _askedWindows.UnionWith(_conversion.Windows());
-            bool worked = Upkeep() || TryCompact(ManyBlocks) || TryCompactAsked() || TryConvert() || TryCompact(atLeast: 2);
+            bool worked = Upkeep() || TryCompact(ManyBlocks) || TryCompactAsked() || TryConvert() || TryCompact(atLeast: 2) || TryClean();
             _backoff.Succeeded();
             if (_serving.Count > 0 && !IsAskedLeft()) Complete();
             return worked;
@@ -208,17 +217,29 @@ internal sealed class BlockWork : IDisposable
 
     private bool TryCompact(int atLeast, bool onlyAsked)
     {
-        if (_compaction is null || _compactionBackoff.MustWait) return false;
+        bool isLast = atLeast == 2 && !onlyAsked;
+        return _compacts && TryWithCompaction(() => _compaction.TryCompactNext(atLeast, _askedBlocks, onlyAsked, _stop.Token), isLast);
+    }
+
+    /// <summary>Last, since conversions and compactions make blocks without what is deleted.</summary>
+    private bool TryClean() =>
+        _cleaning.UpTo > 0 && TryWithCompaction(() => _compaction.TryCleanNext(_cleaning, _askedBlocks, _stop.Token), isLast: true);
+
+    /// <param name="work">Does a job of the compaction, or says that there is none.</param>
+    /// <param name="isLast">Nothing is left to compact if it says so.</param>
+    private bool TryWithCompaction(Func<bool> work, bool isLast)
+    {
+        if (_compactionBackoff.MustWait) return false;
         try
         {
-            bool compacted = _compaction.TryCompactNext(atLeast, _askedBlocks, onlyAsked, _stop.Token);
+            bool compacted = work();
             if (compacted)
             {
                 _compactionBackoff.Succeeded();
                 _hasCompacted = true;
                 _upkeep.Remove();
             }
-            else if (atLeast == 2 && !onlyAsked)
+            else if (isLast)
             {
                 _compactionBackoff.Succeeded(); // what failed is no longer wanted
             }
@@ -254,8 +275,8 @@ internal sealed class BlockWork : IDisposable
     /// <summary>True while something could be done now that those who are served wait for.</summary>
     private bool IsAskedLeft()
     {
-        if (_owesUpkeep || _conversion.IsLeft(_askedWindows)) return true;
-        if (_compaction is null) return false;
+        if (_owesUpkeep || _conversion.IsLeft(_askedWindows) || _compaction.IsCleaningLeft(_cleaning)) return true;
+        if (!_compacts) return false;
         if (!_areBlocksAsked) _askedBlocks.UnionWith(_compaction.Names());
         _areBlocksAsked = true;
         return _compaction.IsLeft(_askedBlocks);

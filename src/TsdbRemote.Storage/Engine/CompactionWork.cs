@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 
 namespace TsdbRemote.Storage.Engine;
@@ -13,7 +14,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Use: some threads run <see cref="Run"/>; anybody calls <see cref="Wake"/> when tables were added, or <see cref="CompactAsync"/> to have all that is due
 /// merged. <see cref="Step"/> is one round, for tests that run without threads. Thread-safe.
 /// Failure: as <see cref="BlockWork"/> has it. A window whose tables are damaged so that they cannot be merged is named and left alone until the next start.
-/// Memory: a merge holds its inputs and no state, for a state would keep flushed MemTables in memory until the merge ends.
+/// Memory: a merge holds its inputs (and the dictionary where something of them is deleted) and no state, for a state would keep flushed MemTables in memory until the merge ends.
 /// Order: a merge takes tables only, and MemTables are newer than all tables, so that neighbours in sequence stay neighbours whatever is flushed
 /// meanwhile. Nothing begins before the log is replayed: a segment's table may belong between two others.
 /// </remarks>
@@ -32,6 +33,7 @@ internal sealed class CompactionWork : IDisposable
     private readonly TimeClaims _claims;
     private readonly TableAges _ages;
     private readonly Func<EngineState, TimeRange, bool> _isLeftToConversion;
+    private readonly CleaningGoal _cleaning;
     private readonly CompactionThrottles _throttles;
     private readonly Action _changed;
     private readonly Func<bool> _mayBegin;
@@ -73,6 +75,7 @@ internal sealed class CompactionWork : IDisposable
     /// <param name="claims">Shared by all jobs.</param>
     /// <param name="ages">Of tables.</param>
     /// <param name="isLeftToConversion">True for a window that a conversion is about to take: merging it first would write its bytes once more for nothing.</param>
+    /// <param name="cleaning">What is to be taken out of the tables.</param>
     /// <param name="throttles">Make merges keep the pace.</param>
     /// <param name="changed">Called after each merge: writers may go ahead.</param>
     /// <param name="mayBegin">False while the log is replayed.</param>
@@ -83,7 +86,7 @@ internal sealed class CompactionWork : IDisposable
     /// <param name="log">Where events go.</param>
     public CompactionWork(
         IFileSystem files, DataLayout paths, CurrentState state, MergeWork merge, CompactionSettings settings, TimeClaims claims, TableAges ages,
-        Func<EngineState, TimeRange, bool> isLeftToConversion, CompactionThrottles throttles, Action changed,
+        Func<EngineState, TimeRange, bool> isLeftToConversion, CleaningGoal cleaning, CompactionThrottles throttles, Action changed,
         Func<bool> mayBegin, EngineFailure failure, EngineCounters counters, Action<string> damaged, TimeProvider time, ILogger log)
     {
         _files = files;
@@ -94,6 +97,7 @@ internal sealed class CompactionWork : IDisposable
         _claims = claims;
         _ages = ages;
         _isLeftToConversion = isLeftToConversion;
+        _cleaning = cleaning;
         _throttles = throttles;
         _changed = changed;
         _mayBegin = mayBegin;
@@ -113,6 +117,9 @@ internal sealed class CompactionWork : IDisposable
             lock (_turn) return [.. _running.Select(merge => merge.Describe(_time))];
         }
     }
+
+    /// <summary>Why a merge waits for room on the disk; null if none does.</summary>
+    public string? NoRoom => _backoff.NoRoom;
 
     /// <summary>What merges are behind by, as of the newest tables.</summary>
     public CompactionPressure Measure()
@@ -228,7 +235,9 @@ internal sealed class CompactionWork : IDisposable
 
             _idleSince = _time.GetTimestamp();
             Sweep();
-            if (_running.Count == 0) Complete();
+            if (_running.Count > 0) return null;
+            if (_backoff.NoRoom is not null) _backoff.Succeeded(); // what found no room is no longer wanted
+            Complete();
             return null;
         }
     }
@@ -261,12 +270,13 @@ internal sealed class CompactionWork : IDisposable
             {
                 _ages.Note(state.Levels);
                 _idleWith = state.Levels;
-                CompactionJob? job = CompactionPicker.Pick(state.Levels, _settings, NowMs, window => IsBusy(state, window), _ages.SinceAddedMs);
+                CompactionJob? job = PickDeleted(state)
+                    ?? CompactionPicker.Pick(state.Levels, _settings, NowMs, window => IsBusy(state, window), _ages.SinceAddedMs);
                 if (job is null) return null;
                 IDisposable? claim = _claims.TryClaim(job.Window);
 
                 // A conversion that began or ended since the state was read: what stands now is looked at anew.
-                if (claim is not null && _state.Peek.Levels.Holds(job.Window.MinMs, job.Inputs)) return RunningMerge.Begin(job, claim, _time);
+                if (claim is not null && _state.Peek.Levels.Holds(job.Window.MinMs, job.Inputs)) return RunningMerge.Begin(WithDeletes(job, state), claim, _time);
                 claim?.Dispose();
             }
             finally
@@ -274,6 +284,21 @@ internal sealed class CompactionWork : IDisposable
                 state.Release();
             }
         }
+    }
+
+    /// <summary>While somebody has asked for it: takes what is deleted out of tables before anything else is merged.</summary>
+    private CompactionJob? PickDeleted(EngineState state) => _cleaning.Of(state) is { Count: > 0 } tombstones
+        ? CompactionPicker.PickDeleted(state.Levels, _settings, tombstones, window => IsBusy(state, window))
+        : null;
+
+    /// <summary>
+    /// The deletes of the state that the tables are of: those are all that may be applied to some of them and not to others. One that is committed later begins a
+    /// segment that no table of this state holds any of, for it and the flushes are made on one thread.
+    /// </summary>
+    private static CompactionJob WithDeletes(CompactionJob job, EngineState state)
+    {
+        DeletionSet? deletions = state.Deletions?.Reaching(job.Inputs, job.Window);
+        return job with { AppliedTo = state.DeletionsKnownTo, Deletions = deletions, Dictionary = deletions is null ? null : state.Dictionary };
     }
 
     private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
@@ -437,12 +462,14 @@ internal sealed class CompactionWork : IDisposable
         public static RunningMerge Begin(CompactionJob job, IDisposable claim, TimeProvider time)
         {
             foreach (LevelTable table in job.Inputs) Invariant.Check(table.Reader.TryAcquire());
+            if (job.Dictionary is { } dictionary) Invariant.Check(dictionary.TryAcquire());
             return new RunningMerge(job, claim, time.GetTimestamp());
         }
 
         public void End()
         {
             foreach (LevelTable table in Job.Inputs) table.Reader.Release();
+            Job.Dictionary?.Release();
             _claim.Dispose();
         }
 

@@ -18,6 +18,7 @@ namespace TsdbRemote.Storage.Engine;
 /// Order (reliability §2.3): all files of the block but one, synced; then, as <see cref="NewBlocks"/> has it, its name and the manifest (window out of the tables,
 /// block in); then the state that readers see; then the tables that held nothing else go with their last reader. A crash before the manifest leaves a block
 /// that nobody names, one after it tables that nobody names: the next open removes either.
+/// Deletes: of the state that the tables are of. One that is committed later begins a segment that none of these tables holds any of, so it reaches the block.
 /// Not: a window that cannot be read, nor one of which a table is out of service (<see cref="EngineState.WindowsOutOfService"/>): they stay in tables.
 /// Not thread-safe: one thread converts.
 /// </remarks>
@@ -115,7 +116,7 @@ internal sealed class ConversionWork
             foreach (LevelTable table in job.Tables) Invariant.Check(table.Reader.TryAcquire());
             dictionary = state.Dictionary;
             Invariant.Check(dictionary.TryAcquire());
-            return job;
+            return job with { AppliedTo = state.DeletionsKnownTo, Deletions = state.Deletions?.Reaching(job.Tables, job.Window) };
         }
         finally
         {
@@ -191,7 +192,15 @@ internal sealed class ConversionWork
     private void Convert(ConversionJob job, SeriesDictionary dictionary, long started, CancellationToken cancel)
     {
         Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
-        using PreparedBlock? block = Write(job, dictionary, ulid, cancel);
+        using PreparedBlock? block = Write(job, dictionary, ulid, cancel, out bool isAllDeleted);
+        if (isAllDeleted)
+        {
+            Commit(job, null);
+            EngineCounters.Add(ref _counters.Conversions, 1);
+            Log.WindowDeleted(_log, job.Window.MinMs, job.Tables.Length);
+            return;
+        }
+
         if (block is null)
         {
             _passedOver.Add(job.Window.MinMs);
@@ -207,12 +216,12 @@ internal sealed class ConversionWork
         Count(job, block, ulid, Stopwatch.GetElapsedTime(started));
     }
 
-    private PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel)
+    private PreparedBlock? Write(ConversionJob job, SeriesDictionary dictionary, Ulid ulid, CancellationToken cancel, out bool isAllDeleted)
     {
         CompactionThrottle throttle = _throttles.Begin(cancel);
         try
         {
-            return _converter.Write(job, dictionary, ulid, _ => throttle.Pause(), cancel);
+            return _converter.Write(job, dictionary, ulid, _ => throttle.Pause(), cancel, out isAllDeleted);
         }
         finally
         {
@@ -220,11 +229,11 @@ internal sealed class ConversionWork
         }
     }
 
-    private void Commit(ConversionJob job, PreparedBlock block)
+    private void Commit(ConversionJob job, PreparedBlock? block)
     {
         ImmutableHashSet<long> tables = [.. job.Tables.Select(static table => table.Entry.Id)];
         using var blocks = new NewBlocks(_store, _log);
-        blocks.Add(block.Writer, mark => BlockConverter.MetaOf(block, job, mark));
+        if (block is not null) blocks.Add(block.Writer, mark => BlockConverter.MetaOf(block, job, mark), job.AppliedTo);
         blocks.Commit(
             _commits,
             manifest => manifest with { Tables = manifest.TablesWithout(job.Window.MinMs, tables) },

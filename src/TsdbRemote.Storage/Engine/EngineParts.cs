@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Compaction;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
@@ -94,10 +95,12 @@ internal sealed class EngineParts : IDisposable
         Dictionaries = new DictionaryWork(
             files, _paths, State, commits, dictionaries, options.BlockDuration.Milliseconds, recovered.NextDictionary, recovered.IsDictionaryDamaged,
             () => Ready.Task.IsCompletedSuccessfully, () => Background!.Wake(), Failure, Counters, time, log);
+        Deletes = new DeleteWork(State, commits, () => Background!.Wake(), Failure, Counters, log);
         Background = new BackgroundWork(
             State, _ledger, Wal, flush, commits, recovered.NoRoom is null ? null : recovered.Manifest.Generation,
-            EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries,
+            EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
+        Snapshots = new SnapshotWork(files, _paths, State, time, log);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
@@ -152,6 +155,15 @@ internal sealed class EngineParts : IDisposable
     /// <summary>Switches and flushes MemTables.</summary>
     public BackgroundWork Background { get; }
 
+    /// <summary>Takes deletes.</summary>
+    public DeleteWork Deletes { get; }
+
+    /// <summary>What is to be taken out of all files.</summary>
+    public CleaningGoal Cleaning { get; } = new();
+
+    /// <summary>Makes snapshots.</summary>
+    public SnapshotWork Snapshots { get; }
+
     /// <summary>Merges tables.</summary>
     public CompactionWork Compaction { get; }
 
@@ -162,6 +174,9 @@ internal sealed class EngineParts : IDisposable
     public WritePath Writes { get; }
 
     private long NowMs => _time.GetUtcNow().ToUnixTimeMilliseconds();
+
+    /// <summary>Why something that has to be written waits for room on the disk; null if nothing does.</summary>
+    public string? NoRoom => Background.NoRoom ?? Compaction.NoRoom ?? Blocks.NoRoom;
 
     /// <summary>A read has begun.</summary>
     public void ReadBegan() => Interlocked.Increment(ref _reads);
@@ -194,12 +209,11 @@ internal sealed class EngineParts : IDisposable
         var upkeep = new BlockUpkeep(State, commits, store, EngineSettings.Retention(_options), clock, Others, rests, Counters, Damages.Add, _log);
         var conversion = new ConversionWork(
             _files, _paths, State, commits, store, converter, EngineSettings.Conversion(_options), Modes, _claims, _throttles, _ages, Counters, Damages.Add, _time, _log);
-        BlockCompactionWork? compaction = _options.Integration.BlockCompaction
-            ? new BlockCompactionWork(
-                _files, _paths, State, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
-                EngineSettings.BlockCompaction(_options), _claims, _throttles, conversion.Waiting, Counters, Damages.Add, _time, _log)
-            : null;
-        return new BlockWork(upkeep, conversion, compaction, () => Ready.Task.IsCompletedSuccessfully, Failure, Counters, _time, _log);
+        var compaction = new BlockCompactionWork(
+            _files, _paths, State, commits, store, upkeep, new BlockCompactor(_files, _paths, _options.Integration.ChunkEncoding),
+            EngineSettings.BlockCompaction(_options), _claims, _throttles, conversion.Waiting, Counters, Damages.Add, _time, _log);
+        return new BlockWork(
+            upkeep, conversion, compaction, _options.Integration.BlockCompaction, Cleaning, () => Ready.Task.IsCompletedSuccessfully, Failure, Counters, _time, _log);
     }
 
     private CompactionWork NewCompactionWork(StateCommits commits, TableIds ids)
@@ -210,7 +224,7 @@ internal sealed class EngineParts : IDisposable
             _files, _paths, new CompactionOutput(State.Peek.Manifest.DirectoryId, tables.BloomBitsPerKey, settings.TargetFileBytes, settings.MaxFileBytes));
         var merge = new MergeWork(_files, _paths, commits, compactor, tables, ids, _ages, Counters, Damages.Add, _log);
         return new CompactionWork(
-            _files, _paths, State, merge, settings, _claims, _ages, IsLeftToConversion, _throttles, Stall.Refresh,
+            _files, _paths, State, merge, settings, _claims, _ages, IsLeftToConversion, Cleaning, _throttles, Stall.Refresh,
             () => Ready.Task.IsCompletedSuccessfully, Failure, Counters, Damages.Add, _time, _log);
     }
 

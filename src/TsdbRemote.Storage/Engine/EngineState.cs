@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
@@ -18,12 +19,18 @@ public sealed class EngineState
 
     /// <summary>A state of these parts; the caller holds a reference on each of them while this runs.</summary>
     public EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest)
+        : this(memTables, levels, blocks, manifest, [])
+    {
+    }
+
+    private EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest, IEnumerable<Deletion> compiled)
     {
         Dictionary = memTables.Active.Dictionary;
         MemTables = memTables;
         Levels = levels;
         Blocks = blocks;
         Manifest = manifest;
+        Deletions = DeletionSet.Of(manifest.Tombstones, compiled);
         Invariant.Check(Dictionary.TryAcquire());
         foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
         Invariant.Check(levels.TryAcquire() && blocks.TryAcquire());
@@ -44,6 +51,12 @@ public sealed class EngineState
     /// <summary>What the manifest on disk says.</summary>
     public ManifestState Manifest { get; }
 
+    /// <summary>The tombstones of the manifest, ready to be asked; null if there are none.</summary>
+    internal DeletionSet? Deletions { get; }
+
+    /// <summary>Tombstones up to this sequence are known here.</summary>
+    internal ulong DeletionsKnownTo => Deletions?.Newest ?? 0;
+
     /// <summary>Windows, by their start, of which a table that the manifest names is out of service; mostly none.</summary>
     /// <remarks>
     /// Such a table keeps its place in the sequence. Were its neighbours merged over it, or made a block below it, it could never come back to that place: put right, it
@@ -61,7 +74,13 @@ public sealed class EngineState
 
     /// <summary>A state that follows on this one.</summary>
     public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null, BlockSet? blocks = null) =>
-        new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest);
+        new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest, Deletions?.All ?? []);
+
+    /// <summary>A state that follows on this one in which more is deleted.</summary>
+    /// <param name="manifest">Names the tombstones.</param>
+    /// <param name="added">The same, compiled.</param>
+    internal EngineState WithDeleted(ManifestState manifest, IEnumerable<Deletion> added) =>
+        new(MemTables, Levels, Blocks, manifest, [.. Deletions?.All ?? [], .. added]);
 
     /// <summary>Counts one more reader, unless the state is already gone.</summary>
     public bool TryAcquire() => _references.TryAcquire();

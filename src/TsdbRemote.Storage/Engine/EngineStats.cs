@@ -45,6 +45,7 @@ internal sealed class EngineCounters
     public long BlocksQuarantined;
     public long BlocksDeleted;
     public long CompactionSleepTicks;
+    public long Deletes;
     public long Collections;
     public long CollectionErrors;
     public long CollectionTicks;
@@ -216,6 +217,15 @@ public sealed record EngineStats
 
     /// <summary>Series in the dictionary file.</summary>
     public required long DictionaryFileSeries { get; init; }
+
+    /// <summary>Why something that has to be written waits for room on the disk; null if nothing does.</summary>
+    public string? NoRoom { get; init; }
+
+    /// <summary>Deletes that are not carried out in all files yet.</summary>
+    public required int Tombstones { get; init; }
+
+    /// <summary>Selectors that were deleted.</summary>
+    public required long Deletes { get; init; }
 
     /// <summary>Collections of the dictionary: series without data in MemTables and tables left memory and file.</summary>
     public required long DictionaryCollections { get; init; }

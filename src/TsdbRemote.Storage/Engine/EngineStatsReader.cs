@@ -48,6 +48,8 @@ internal static class EngineStatsReader
                 DictionaryEpoch = state.Dictionary.Epoch,
                 DictionaryFileBytes = state.Manifest.Dictionaries.Sum(static file => file.Length),
                 DictionaryFileSeries = state.Manifest.Dictionaries.Sum(static file => file.Entries),
+                Tombstones = state.Manifest.Tombstones.Length,
+                Deletes = Interlocked.Read(ref counters.Deletes),
                 DictionaryCollections = Interlocked.Read(ref counters.Collections),
                 DictionaryCollectionErrors = Interlocked.Read(ref counters.CollectionErrors),
                 DictionaryCollectionSeconds = TimeSpan.FromTicks(Interlocked.Read(ref counters.CollectionTicks)).TotalSeconds,

@@ -69,6 +69,9 @@ internal sealed class FlushWork
     /// <summary>True once a flush has failed after the log had: nothing is tried again then.</summary>
     public bool HasGivenUp { get; private set; }
 
+    /// <summary>Why a flush waits for room on the disk; null if none does.</summary>
+    public string? NoRoom => _backoff.NoRoom;
+
     /// <summary>Flushes the oldest waiting MemTable, if its turn has come.</summary>
     /// <param name="replayedBelow">No segment below this number is still being replayed: only then is a MemTable the oldest in sequence.</param>
     /// <returns>The segment whose flush is committed; null if there was nothing to flush, or it has to wait after a failure.</returns>

@@ -86,6 +86,9 @@ public sealed class LsmEngine : IAsyncDisposable
         }
     }
 
+    /// <summary>Why something that has to be written waits for room on the disk, which is tried again until there is some; null if nothing does.</summary>
+    public string? NoRoom => _parts.NoRoom;
+
     /// <summary>Opens a data directory, creating it if there is none. Returns once writes are accepted.</summary>
     /// <param name="options">Checked options.</param>
     /// <param name="files">The disk.</param>
@@ -132,7 +135,10 @@ public sealed class LsmEngine : IAsyncDisposable
         EngineCounters.Add(ref _parts.Counters.Reads, 1);
         EngineState state = _parts.State.Acquire();
         var sources = new ReadSources(
-            [.. state.MemTables.NewestFirst], _parts.Modes.ReadsTables ? state.Levels.Tables : [], _parts.Modes.ReadsBlocks ? state.Blocks.Blocks : []);
+            [.. state.MemTables.NewestFirst], _parts.Modes.ReadsTables ? state.Levels.Tables : [], _parts.Modes.ReadsBlocks ? state.Blocks.Blocks : [])
+        {
+            Deletions = state.Deletions,
+        };
         _parts.ReadBegan();
         return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers);
     }
@@ -172,6 +178,62 @@ public sealed class LsmEngine : IAsyncDisposable
         await CollectAsync(cancel).ConfigureAwait(false);
     }
 
+    /// <summary>Completes when samples are deleted, durably: no read that begins then sees one that was acknowledged before the call. Files shrink later.</summary>
+    /// <param name="selectors">Series that satisfy one of them are meant; each has a matcher, and none more than <see cref="SelectorParser.MaxTerms"/>.</param>
+    /// <param name="range">Closed range in ms; of an empty one nothing is deleted.</param>
+    /// <param name="cancel">Gives up, if it is not being done already.</param>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the storage is read-only, stopping, or its disk is full.</exception>
+    /// <exception cref="DeleteRefusedException">Too many deletes wait to be carried out.</exception>
+    /// <exception cref="OperationCanceledException">Nothing was deleted.</exception>
+    public Task DeleteAsync(IReadOnlyList<IReadOnlyList<Matcher>> selectors, TimeRange range, CancellationToken cancel)
+    {
+        ArgumentNullException.ThrowIfNull(selectors);
+        if (Refusal() is { } refused) return Task.FromException(refused);
+        return range.IsEmpty || selectors.Count == 0 ? Task.CompletedTask : _parts.Deletes.DeleteAsync(selectors, range, cancel);
+    }
+
+    /// <summary>
+    /// Completes when nothing of what was deleted before the call is left in any file, but in tables and blocks that cannot be written anew now, such as damaged ones
+    /// and those marked no-compact: it is not read from them either, and taken out of them once they can be.
+    /// </summary>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the storage is read-only or stopping.</exception>
+    public async Task CleanTombstonesAsync(CancellationToken cancel)
+    {
+        if (Refusal() is { } refused) throw refused;
+        ulong upTo = _parts.State.Peek.DeletionsKnownTo;
+        if (upTo == 0) return;
+        using IDisposable asked = _parts.Cleaning.Begin(upTo);
+
+        // A job that had begun before may end in a round and leave its result to the next.
+        int left = int.MaxValue;
+        for (int stuck = 0; stuck < 3;)
+        {
+            await CompactAsync(cancel).ConfigureAwait(false);
+            int now = NotCleaned(upTo);
+            if (now == 0) return;
+            stuck = now < left ? 0 : stuck + 1;
+            left = Math.Min(left, now);
+        }
+
+        Log.NotCleaned(_log, upTo, left);
+    }
+
+    /// <summary>Makes a data directory of its own, under <c>snapshots/</c>, of what is stored: complete and durable once it is named.</summary>
+    /// <param name="skipHead">True to leave out what is only in memory and in the log; else that is flushed before.</param>
+    /// <param name="cancel">Gives up; nothing is left.</param>
+    /// <returns>Its name.</returns>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the storage is read-only or stopping.</exception>
+    /// <exception cref="DiskException">The disk refused; nothing is left that the next open does not remove.</exception>
+    public async Task<string> SnapshotAsync(bool skipHead, CancellationToken cancel)
+    {
+        if (Refusal() is { } refused) throw refused;
+        if (!skipHead) await FlushAsync(cancel).ConfigureAwait(false);
+        return await Task.Run(() => _parts.Snapshots.Make(cancel), cancel).ConfigureAwait(false);
+    }
+
+    /// <summary>Asks for deletes to be carried out, for tests without threads, until it is disposed.</summary>
+    internal IDisposable BeginCleaning() => _parts.Cleaning.Begin(_parts.State.Peek.DeletionsKnownTo);
+
     /// <summary>Changes what MemTables become, from now until the store is closed. What is in tables and blocks stays there and is served.</summary>
     /// <param name="path">Blocks for block-only mode: what tables hold then becomes blocks as well.</param>
     /// <returns>False if the options rule it out (<c>integration.hybrid_mode: false</c>).</returns>
@@ -200,7 +262,10 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
     public EngineStats Stats() => EngineStatsReader.Read(
         _parts.Counters, Phase, _parts.Failure, [.. _parts.Damages.Found], _parts.State, _parts.Wal, _parts.Background.UnflushedLogBytes, _openSeconds, InFlight.Used, _parts.Metadata.Count, _parts.Exemplars.Stats,
-        _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued);
+        _parts.Compaction, _parts.Blocks.RunningCompaction, _parts.Busyness(), _parts.Stall, _parts.Modes, _options.Lsm.SstableLevels, _parts.Pace, _parts.Background.IsRescued) with
+    {
+        NoRoom = NoRoom,
+    };
 
     /// <summary>The tables of each window by level, oldest window first.</summary>
     /// <exception cref="EngineUnavailableException">The engine has stopped.</exception>
@@ -378,6 +443,23 @@ public sealed class LsmEngine : IAsyncDisposable
         if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _parts.Ready.TrySetResult();
         Log.Ready(_log, Elapsed());
+    }
+
+    /// <summary>Why nothing can be deleted or cleaned now; null if it can.</summary>
+    private EngineUnavailableException? Refusal()
+    {
+        if (Volatile.Read(ref _stopped) != 0) return EngineUnavailableException.Stopping();
+        if (!_parts.Ready.Task.IsCompletedSuccessfully) return new EngineUnavailableException(ReplayMessage());
+        return _parts.Failure.IsSet ? new EngineUnavailableException(_parts.Failure.Message) : null;
+    }
+
+    /// <summary>Tables, each in each of its windows, and blocks that deletes up to a sequence reach.</summary>
+    private int NotCleaned(ulong upTo)
+    {
+        ManifestState manifest = _parts.State.Peek.Manifest;
+        TombstoneEntry[] meant = [.. manifest.Tombstones.Where(tombstone => tombstone.Sequence <= upTo)];
+        return manifest.Blocks.Count(block => meant.Any(tombstone => tombstone.Reaches(block)))
+            + manifest.Tables.Where(table => meant.Any(tombstone => tombstone.Reaches(table, manifest.BlockDurationMs))).Sum(static table => table.Windows.Length);
     }
 
     private Task FlushAllAsync(CancellationToken cancel) =>

@@ -67,7 +67,7 @@ internal sealed class MergeWork
         {
             CompactionResult result = _compactor.Write(job, () => Take(taken), pace, cancel);
             foreach (string damage in result.Damages) _damaged(damage);
-            if (result.Tables.IsEmpty) return false;
+            if (result.Tables.IsEmpty && !result.IsAllDeleted) return false;
             foreach (LevelTable table in job.Inputs.Where(table => result.DamagedTables.Contains(table.Entry.Id))) TableQuarantine.Keep(_files, _paths, table);
             foreach (TableEntry entry in result.Tables) outputs.Add(_settings.Open(_files, _paths, entry));
             cancel.ThrowIfCancellationRequested();

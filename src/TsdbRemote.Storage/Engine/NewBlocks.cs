@@ -50,12 +50,13 @@ internal sealed class NewBlocks : IDisposable
     /// <summary>Takes a block over and opens it.</summary>
     /// <param name="writer">Its data is finished.</param>
     /// <param name="metaOf">Its <c>meta.json</c>, given our mark.</param>
+    /// <param name="appliedTo">Tombstones up to this sequence do not reach it.</param>
     /// <param name="rank">Its rank; null for one above all that are there when it is committed.</param>
     /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, long? rank = null)
+    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo = 0, long? rank = null)
     {
-        var block = new NewBlock(writer, metaOf, rank) { Reservation = _store.Reserve(writer.Ulid) };
+        var block = new NewBlock(writer, metaOf, appliedTo, rank) { Reservation = _store.Reserve(writer.Ulid) };
         _blocks.Add(block);
         block.Finished = _store.OpenFinished(writer);
     }
@@ -106,7 +107,7 @@ internal sealed class NewBlocks : IDisposable
             long rank = block.Rank ?? Math.Max(FirstRank, manifest.ConversionCounter + 1);
             BlockMeta meta = block.MetaOf(new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
             block.Writer.WriteMeta(meta);
-            block.Stored = new StoredBlock(BlockEntry.Of(meta, rank), block.Finished!.Serve(meta));
+            block.Stored = new StoredBlock(BlockEntry.Of(meta, rank, block.AppliedTo), block.Finished!.Serve(meta));
             manifest = manifest with { ConversionCounter = Math.Max(manifest.ConversionCounter, rank), Blocks = manifest.Blocks.Add(block.Stored.Entry) };
         }
 
@@ -145,11 +146,13 @@ internal sealed class NewBlocks : IDisposable
         }
     }
 
-    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, long? rank) : IDisposable
+    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo, long? rank) : IDisposable
     {
         public BlockWriter Writer { get; } = writer;
 
         public Func<BlockMark, BlockMeta> MetaOf { get; } = metaOf;
+
+        public ulong AppliedTo { get; } = appliedTo;
 
         public long? Rank { get; } = rank;
 

@@ -3,6 +3,7 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
@@ -99,6 +100,7 @@ internal sealed class Recovery
         }
 
         // Everything that can refuse comes before anything is removed.
+        CheckTombstones(manifest);
         (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
         ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
         if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
@@ -120,6 +122,8 @@ internal sealed class Recovery
             foreach (string directory in TableDirectories()) RemoveTemporaries(directory);
             foreach (long window in WindowDirectories.All(_files, _paths)) WindowDirectories.RemoveIfEmpty(_files, _paths, window);
         }
+
+        SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
 
         if (isWhole) RemoveFlushedSegments(manifest);
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
@@ -143,6 +147,19 @@ internal sealed class Recovery
             Blocks = [.. manifest.Blocks.Select(block => entries.GetValueOrDefault(block.Ulid, block))],
             DeletedBlocks = [.. manifest.DeletedBlocks, .. unnamed],
         };
+    }
+
+    /// <summary>A delete that cannot be understood must not be passed over: what it deleted would be there again.</summary>
+    private void CheckTombstones(ManifestState manifest)
+    {
+        try
+        {
+            DeletionSet.Of(manifest.Tombstones, []);
+        }
+        catch (ManifestException refused)
+        {
+            throw new DataDirectoryException($"{DataLayout.Join(_paths.Root, Manifest.FileName)}: {refused.Message}. Start the program that wrote it, or restore a backup", refused);
+        }
     }
 
     private ManifestState LoadManifest()

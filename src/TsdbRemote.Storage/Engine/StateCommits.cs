@@ -76,6 +76,8 @@ internal sealed class StateCommits
         ImmutableArray<LedgerSegment> segments = [.. _ledger.All];
         return next with
         {
+            // In the commit after which nothing is left that they reach; a segment whose flush this is has become what the change names.
+            Tombstones = next.TombstonesFor([.. segments.Select(static segment => segment.Number).Where(number => number != flushedSegment)]),
             Generation = _state.Peek.Manifest.Generation + 1,
             NextSeriesId = _state.Peek.Dictionary.NextSeriesId,
 

@@ -14,7 +14,8 @@ namespace TsdbRemote.Storage.Levels;
 /// </remarks>
 public static class ManifestCompleteness
 {
-    private const int SegmentShift = 40;
+    /// <summary>A sequence is a segment's number, shifted by so many bits, and the index of a record in it.</summary>
+    internal const int SegmentShift = 40;
 
     /// <summary>What keeps a state from being used, or null.</summary>
     internal static string? ProblemOf(IFileSystem fs, string dataDir, ManifestState state) =>

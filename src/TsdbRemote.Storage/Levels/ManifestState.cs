@@ -68,7 +68,7 @@ public sealed record ManifestState
         if (Generation < 1) return $"generation is {Generation}";
         if (BlockDurationMs < 1) return $"block_duration_ms is {BlockDurationMs}";
         if (NextTableId < 0 || NextSegment < 0 || ConversionCounter < 0) return "a counter is negative";
-        return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments() ?? ProblemOfBlocks();
+        return ProblemOfTables() ?? ProblemOfDictionaries() ?? ProblemOfSegments() ?? ProblemOfTombstones() ?? ProblemOfBlocks();
     }
 
     /// <summary>This state's tables after a window of some went elsewhere: without it in their entries, and without the tables that held nothing else.</summary>
@@ -82,6 +82,26 @@ public sealed record ManifestState
             .. Tables.Select(entry => tableIds.Contains(entry.Id) ? entry with { Windows = entry.Windows.Remove(windowStartMs) } : entry)
                 .Where(static entry => !entry.Windows.IsEmpty),
         ];
+    }
+
+    /// <summary>Of this state's tombstones those that something is left for: a table, a block, or a segment, in service or not.</summary>
+    /// <param name="segments">Numbers of the segments that hold what no table and no block has.</param>
+    internal ImmutableArray<TombstoneEntry> TombstonesFor(IReadOnlyCollection<long> segments) => Tombstones.IsEmpty
+        ? Tombstones
+        :
+        [
+            .. Tombstones.Where(tombstone => segments.Any(tombstone.ReachesSegment)
+                || Tables.Any(table => tombstone.Reaches(table, BlockDurationMs)) || Blocks.Any(tombstone.Reaches)),
+        ];
+
+    private string? ProblemOfTombstones()
+    {
+        foreach (TombstoneEntry tombstone in Tombstones)
+        {
+            if (tombstone.Problem() is { } problem) return $"the tombstone of sequence {tombstone.Sequence}: {problem}";
+        }
+
+        return null;
     }
 
     private string? ProblemOfTables()
@@ -163,6 +183,7 @@ public sealed record ManifestState
 /// <param name="MaxTimeMs">Time of its last sample in ms.</param>
 /// <param name="Size">Bytes of the file.</param>
 /// <param name="Crc">Checksum of its footer, which covers all of it.</param>
+/// <param name="AppliedTo">Sequence of the newest tombstone that the merge knew which made it: what that one and older ones delete is not in it. 0 for none.</param>
 public sealed record TableEntry(
     long Id,
     int Level,
@@ -177,7 +198,8 @@ public sealed record TableEntry(
     long MinTimeMs,
     long MaxTimeMs,
     long Size,
-    uint Crc)
+    uint Crc,
+    ulong AppliedTo = 0)
 {
     /// <summary>The entry of a table just written.</summary>
     public static TableEntry Of(SSTableInfo table)
@@ -233,20 +255,17 @@ public sealed record DictionaryEntry(long Number, long Length, uint Crc, long En
 /// </param>
 public sealed record SegmentEntry(long Number, long? AcceptedEnd, bool Inherited = false);
 
-/// <summary>A delete: samples in the range, of series that the matchers select, in sources with no sequence above this one.</summary>
-/// <param name="Sequence">Log sequence at which it was asked for.</param>
-/// <param name="MinTimeMs">First instant deleted, ms.</param>
-/// <param name="MaxTimeMs">Last instant deleted, ms.</param>
-/// <param name="Matchers">In the form of PromQL, such as <c>job=~"a.*"</c>.</param>
-public sealed record TombstoneEntry(ulong Sequence, long MinTimeMs, long MaxTimeMs, ImmutableArray<string> Matchers);
-
 /// <summary>A block in service.</summary>
 /// <param name="Ulid">Name of its directory.</param>
 /// <param name="Rank">Conversion counter when it was made, or when its inputs were read: the higher, the newer. 0 for a foreign block, which ranks below those made here.</param>
 /// <param name="Adopted">A foreign block, or one that came back: found in <c>blocks/</c> and verified. Always if its rank is 0.</param>
 /// <param name="MinTimeMs">No sample of it is before, ms; null where an early build wrote the entry and the block was never opened since.</param>
 /// <param name="MaxTimeMs">No sample of it is after, ms; null as the other. By it a block that cannot be opened still ends by age.</param>
-public sealed record BlockEntry(string Ulid, long Rank, bool Adopted = false, long? MinTimeMs = null, long? MaxTimeMs = null)
+/// <param name="AppliedTo">
+/// Tombstones up to this sequence do not reach it: they were known when it was made, and applied to what it was made of as far as that was older; or when it was
+/// adopted, for what an operator restores after a delete is wanted. 0 where an early build wrote the entry.
+/// </param>
+public sealed record BlockEntry(string Ulid, long Rank, bool Adopted = false, long? MinTimeMs = null, long? MaxTimeMs = null, ulong AppliedTo = 0)
 {
     /// <summary>True for a foreign block, or one that came back.</summary>
     public bool Adopted { get; init; } = Adopted || Rank == 0;
@@ -254,9 +273,10 @@ public sealed record BlockEntry(string Ulid, long Rank, bool Adopted = false, lo
     /// <summary>The entry of a block.</summary>
     /// <param name="meta">What the block says about itself.</param>
     /// <param name="rank">Conversion counter when it was made; 0 for a foreign one.</param>
-    public static BlockEntry Of(BlockMeta meta, long rank)
+    /// <param name="appliedTo">Tombstones up to this sequence do not reach it.</param>
+    public static BlockEntry Of(BlockMeta meta, long rank, ulong appliedTo = 0)
     {
         ArgumentNullException.ThrowIfNull(meta);
-        return new BlockEntry(meta.Ulid.ToString(), rank, Adopted: rank == 0, meta.MinTimeMs, meta.EndTimeMs - 1);
+        return new BlockEntry(meta.Ulid.ToString(), rank, Adopted: rank == 0, meta.MinTimeMs, meta.EndTimeMs - 1, appliedTo);
     }
 }

@@ -30,6 +30,9 @@ public enum RotationReason
     /// <summary>The dictionary was collected: the next one has other ordinals.</summary>
     DictionaryCollected,
 
+    /// <summary>Something was deleted: what is written from then on is newer.</summary>
+    Deletion,
+
     /// <summary>It holds as much as block-only mode puts into a block.</summary>
     BlockFull,
 }

@@ -3,6 +3,7 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 
 namespace TsdbRemote.Storage.Reading;
 
@@ -19,6 +20,7 @@ internal sealed class BlockSource : ISeriesSource
     private readonly BlockSeriesCursor _series;
     private readonly TimeRange _range;
     private readonly long _rank;
+    private readonly ulong _appliedTo;
     private NativeArena _arena = new(64 << 10);
 
     /// <summary>The series of a block that the matchers select.</summary>
@@ -27,6 +29,7 @@ internal sealed class BlockSource : ISeriesSource
         _series = block.Reader.Select(matchers, range, cancel);
         _range = range;
         _rank = block.Rank;
+        _appliedTo = block.Entry.AppliedTo;
     }
 
     /// <summary>All series of a block, for compaction.</summary>
@@ -35,6 +38,7 @@ internal sealed class BlockSource : ISeriesSource
         _series = block.Reader.SelectAll(range, cancel);
         _range = range;
         _rank = block.Rank;
+        _appliedTo = block.Entry.AppliedTo;
     }
 
     /// <inheritdoc/>
@@ -55,7 +59,8 @@ internal sealed class BlockSource : ISeriesSource
 
     /// <inheritdoc/>
     /// <exception cref="CorruptFileException">A chunk is damaged.</exception>
-    public void AddChunks(List<SeriesChunk> output) => _series.AddChunks(_range, _rank, _arena, output);
+    public void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions) =>
+        _series.AddChunks(_range, _rank, _arena, output, deletions is null ? default : deletions.Since(_appliedTo));
 
     /// <inheritdoc/>
     public void Dispose()

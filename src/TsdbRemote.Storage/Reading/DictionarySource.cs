@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
@@ -96,7 +97,13 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     }
 
     /// <inheritdoc/>
-    public void AddChunks(List<SeriesChunk> output) => output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
+    /// <exception cref="CorruptChunkException">A chunk of which something is deleted is none.</exception>
+    public void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions)
+    {
+        int before = output.Count;
+        output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
+        deletions?.Apply(output, before);
+    }
 
     /// <inheritdoc/>
     public void Dispose()

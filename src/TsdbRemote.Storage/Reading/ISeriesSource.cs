@@ -1,4 +1,5 @@
 using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Storage.Deletes;
 
 namespace TsdbRemote.Storage.Reading;
 
@@ -11,6 +12,8 @@ internal interface ISeriesSource : IDisposable
     /// <summary>Steps to the next series that has a chunk in the range.</summary>
     bool MoveNext();
 
-    /// <summary>Appends the current series' chunks that overlap the range, whole, any order; their bytes are valid until the next step.</summary>
-    void AddChunks(List<SeriesChunk> output);
+    /// <summary>Appends the current series' chunks that overlap the range, whole but for what is deleted, any order; their bytes are valid until the next step.</summary>
+    /// <param name="output">Appended to.</param>
+    /// <param name="deletions">What is deleted of the series; null if nothing is.</param>
+    void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions);
 }

@@ -45,7 +45,7 @@ public sealed class ReadSnapshot : IDisposable
     public SeriesMerge Select(IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel) =>
         Merge([matchers], range, labelsOnly: false, cancel);
 
-    /// <summary>Selects series by any of several selectors, each series once, for its labels alone: it has a chunk that overlaps the range, if not a sample inside it.</summary>
+    /// <summary>Selects series by any of several selectors, each series once, for its labels alone: it has a chunk that overlaps the range, if not a sample inside it. What is deleted does not count.</summary>
     /// <param name="selectors">As <see cref="Select"/> takes one each.</param>
     /// <param name="range">Closed range in ms; an empty one selects nothing.</param>
     /// <param name="cancel">Stops the selection and the cursor's work.</param>
@@ -86,7 +86,7 @@ public sealed class ReadSnapshot : IDisposable
                 }
             }
 
-            return new SeriesMerge(sources, range, _memoryBytes, cancel, labelsOnly);
+            return new SeriesMerge(sources, range, _memoryBytes, cancel, labelsOnly, _sources.Deletions?.Within(range));
         }
         catch
         {

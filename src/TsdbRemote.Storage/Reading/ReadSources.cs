@@ -1,4 +1,5 @@
 using TsdbRemote.Storage.BlockStorage;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 
@@ -8,7 +9,11 @@ namespace TsdbRemote.Storage.Reading;
 /// <param name="MemTables">MemTables, any order; their segments rank them.</param>
 /// <param name="Tables">Tables, any order; their sequences rank them.</param>
 /// <param name="Blocks">Blocks, any order; their set ranks them below all tables.</param>
-public sealed record ReadSources(IReadOnlyList<MemTable> MemTables, IReadOnlyList<LevelTable> Tables, IReadOnlyList<StoredBlock> Blocks);
+public sealed record ReadSources(IReadOnlyList<MemTable> MemTables, IReadOnlyList<LevelTable> Tables, IReadOnlyList<StoredBlock> Blocks)
+{
+    /// <summary>What is deleted of them; null if nothing is.</summary>
+    internal DeletionSet? Deletions { get; init; }
+}
 
 /// <summary>Ranks of sources: newest wins, and the sequence says what is newest (a record's sequence = segment shifted | index).</summary>
 public static class SourceRank

@@ -2,6 +2,7 @@ using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Reading;
@@ -15,6 +16,7 @@ namespace TsdbRemote.Storage.Reading;
 /// </code>
 /// Use:       <c>while (merge.MoveNext())</c> read <see cref="Labels"/> and <see cref="Chunks"/>, valid until the next step.
 /// Serves queries and conversion alike: what is converted is, by construction, what a query would have been answered.
+/// Deleted:   is what deletes take out of each source before they are merged, so that a newer sample of the same instant stays.
 /// Bounded:   copies of chunk bytes are let go between series; one series alone must fit the limit.
 /// Not here:  encoding of answers, choice of series. Not thread-safe; the sources are held by the snapshot that made it.
 /// </remarks>
@@ -28,6 +30,7 @@ public sealed class SeriesMerge : IDisposable
     private readonly long _memoryBytes;
     private readonly CancellationToken _cancel;
     private readonly bool _labelsOnly;
+    private readonly SeriesDeletions? _deletions;
     private readonly List<SeriesChunk> _found = [];
     private readonly List<SeriesChunk> _merged = [];
 
@@ -38,14 +41,22 @@ public sealed class SeriesMerge : IDisposable
     private int _heapCount;
     private int _currentCount;
 
+    // Something of the current series is deleted.
+    private bool _isTouched;
+
     /// <summary>A merge of these sources, which it owns.</summary>
     /// <param name="sources">Each in label order.</param>
     /// <param name="range">Closed range in ms; no sample outside it comes out.</param>
     /// <param name="memoryBytes">What the chunks of one series may take in copies, in bytes.</param>
     /// <param name="cancel">Stops the work: checked for each series.</param>
-    /// <param name="labelsOnly">True: the sources' word that a series has a chunk in the range is enough; no chunk is read and none comes out.</param>
-    internal SeriesMerge(IReadOnlyList<ISeriesSource> sources, TimeRange range, long memoryBytes, CancellationToken cancel, bool labelsOnly = false)
+    /// <param name="labelsOnly">
+    /// True: the sources' word that a series has a chunk in the range is enough; none comes out, and none is read but of series of which something is deleted.
+    /// </param>
+    /// <param name="deletions">What is deleted of the sources; null if nothing is.</param>
+    internal SeriesMerge(
+        IReadOnlyList<ISeriesSource> sources, TimeRange range, long memoryBytes, CancellationToken cancel, bool labelsOnly = false, DeletionSet? deletions = null)
     {
+        _deletions = deletions is null ? null : new SeriesDeletions(deletions);
         _labelsOnly = labelsOnly;
         _sources = sources;
         _range = range;
@@ -75,7 +86,8 @@ public sealed class SeriesMerge : IDisposable
         while (NextSeries())
         {
             _cancel.ThrowIfCancellationRequested();
-            if (_labelsOnly) return true;
+            if (_labelsOnly && (!_isTouched || HasChunkInRange())) return true;
+            if (_labelsOnly) continue;
             Dropped += ChunkMerge.Merge(CollectionsMarshal.AsSpan(_found), _range, windowMs: 0, _arena, _merged);
             if (_arena.AllocatedBytes > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
             if (_merged.Count > 0) return true;
@@ -112,11 +124,15 @@ public sealed class SeriesMerge : IDisposable
         {
             int source = Pop();
             _current[_currentCount++] = source;
-            if (!_labelsOnly) _sources[source].AddChunks(_found);
+            if (_currentCount == 1) _isTouched = _deletions?.Begin(Labels, _arena) == true;
+            if (!_labelsOnly || _isTouched) _sources[source].AddChunks(_found, _isTouched ? _deletions : null);
         }
 
         return _currentCount > 0;
     }
+
+    /// <summary>True if of the current series, of which something is deleted, something is left.</summary>
+    private bool HasChunkInRange() => _found.Exists(chunk => _range.Overlaps(new TimeRange(chunk.MinTimeMs, chunk.MaxTimeMs)));
 
     private void Push(int source)
     {

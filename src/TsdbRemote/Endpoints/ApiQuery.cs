@@ -27,7 +27,7 @@ internal sealed class ApiQuery
     public static async ValueTask<(HttpAnswer? Refused, ApiQuery? Query)> ReadAsync(HttpContext context, TimeSpan timeout, TimeProvider time)
     {
         HttpRequest request = context.Request;
-        if (!HttpMethods.IsPost(request.Method) || !IsForm(request.ContentType)) return (null, new ApiQuery(request.Query, []));
+        if (!(HttpMethods.IsPost(request.Method) || HttpMethods.IsPut(request.Method)) || !IsForm(request.ContentType)) return (null, new ApiQuery(request.Query, []));
         (BodyEnd end, PooledBuffer? body) = await RequestBody.ReadAsync(context, MaxForm, timeout, time);
         switch (end)
         {
@@ -45,6 +45,16 @@ internal sealed class ApiQuery
 
     /// <summary>The first value of a parameter; empty if there is none.</summary>
     public string First(string name) => All(name) is [string first, ..] ? first : "";
+
+    /// <summary>A parameter that is true or false; false where it is left out.</summary>
+    /// <returns>Null, or what is wrong.</returns>
+    public string? TryFlag(string name, out bool flag)
+    {
+        string text = First(name);
+        flag = text is "1" or "t" or "T" or "TRUE" or "true" or "True";
+        bool isKnown = flag || text is "" or "0" or "f" or "F" or "FALSE" or "false" or "False";
+        return isKnown ? null : Invalid(name, $"strconv.ParseBool: parsing {Quote(text)}: invalid syntax");
+    }
 
     /// <summary>The parameter <c>limit</c>: how much is wanted; 0 means everything.</summary>
     /// <returns>Null, or what is wrong.</returns>

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
@@ -16,8 +15,6 @@ namespace TsdbRemote.Endpoints;
 /// </remarks>
 internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options, TimeProvider time, ReadSlots slots)
 {
-    private const int MaxSelectors = 32;
-
     /// <summary>Characters of a name that an error repeats.</summary>
     private const int MaxEcho = 256;
 
@@ -131,12 +128,12 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
         IReadOnlyList<string> selectors = query.All("match[]");
         if (selectorRequired && selectors.Count == 0)
         {
-            await RefuseAsync(context, "no match[] parameter provided");
+            await RefuseAsync(context, SelectorQuery.Missing);
             return;
         }
 
         TimeRange range = default;
-        string? problem = query.TryLimit(out long limit) ?? query.TryRange(out range) ?? TooMany(selectors);
+        string? problem = query.TryLimit(out long limit) ?? query.TryRange(out range) ?? SelectorQuery.TooMany(selectors);
         if (problem is not null)
         {
             await RefuseAsync(context, problem);
@@ -153,42 +150,10 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
         Answerer answerer, IReadOnlyList<string> texts, bool namesParameter, TimeRange range, long limit, JsonBody body, CancellationToken stop)
     {
         List<IReadOnlyList<Matcher>> selectors = [];
-        if (Compile(texts, selectors, stop) is { } refused)
-            return namesParameter && refused.Status == StatusCodes.Status400BadRequest ? refused with { Text = $"invalid parameter \"match[]\": {refused.Text}" } : refused;
+        if (SelectorQuery.Compile(texts, selectors, time, stop, namesParameter) is { } refused) return refused;
         using ReadSnapshot snapshot = host.Engine.AcquireSnapshot();
         return answerer(snapshot, new LabelQuestion(selectors, range, limit), body, stop) ?? new HttpAnswer(StatusCodes.Status200OK, null);
     }
-
-    /// <summary>Reads and compiles selectors, in the time that the matchers of any read may take.</summary>
-    private HttpAnswer? Compile(IReadOnlyList<string> texts, List<IReadOnlyList<Matcher>> selectors, CancellationToken stop)
-    {
-        var parsed = new List<IReadOnlyList<SelectorTerm>>(texts.Count);
-        try
-        {
-            foreach (string text in texts)
-            {
-                stop.ThrowIfCancellationRequested();
-                parsed.Add(SelectorParser.Parse(text));
-            }
-        }
-        catch (SelectorException refused)
-        {
-            return HttpAnswers.BadRead(refused.Message);
-        }
-
-        if (ReadQueries.Of(parsed).TryCompile(time, stop, out IReadOnlyList<ReadQuery> compiled) is { } tooMuch) return tooMuch;
-        foreach (ReadQuery query in compiled)
-        {
-            if (query.Matchers.All(static matcher => matcher.MatchesEmpty)) return HttpAnswers.BadRead("match[] must contain at least one non-empty matcher");
-            selectors.Add(query.Matchers);
-        }
-
-        return null;
-    }
-
-    private static string? TooMany(IReadOnlyList<string> selectors) => selectors.Count <= MaxSelectors
-        ? null
-        : string.Create(CultureInfo.InvariantCulture, $"too many match[] in a request: {selectors.Count} given, {MaxSelectors} allowed");
 
     private static Task RefuseAsync(HttpContext context, string problem) => ApiJson.RefuseAsync(context, HttpAnswers.BadRead(problem));
 

@@ -68,6 +68,8 @@ internal sealed class Metrics
         Count("tsdb_remote_dictionary_collection_seconds_total", "Time spent in collections and in looking whether one is due.",
             static stats => stats.DictionaryCollectionSeconds);
         Count("tsdb_remote_series_dropped_total", "Series that left the dictionary: their data is all in blocks.", static stats => stats.SeriesDropped);
+        Count("tsdb_remote_deletes_total", "Selectors deleted.", static stats => stats.Deletes);
+        Show("tsdb_remote_tombstones", "Deletes that are not carried out in all files yet.", static stats => stats.Tombstones);
         Show("tsdb_remote_metadata_families", "Metric families whose metadata is known.", static stats => stats.MetadataFamilies);
     }
 
@@ -87,6 +89,7 @@ internal sealed class Metrics
 
     private void AddMemTables()
     {
+        Show("tsdb_remote_disk_full", "1 while something that has to be written waits for room on the disk: log, flush, merge or block.", static stats => stats.NoRoom is null ? 0 : 1);
         Show("tsdb_remote_memtables", "MemTables: the active one and those that wait for their flush.", static stats => stats.MemTables.Length);
         Show("tsdb_remote_memtable_bytes", "Bytes of all MemTables.", static stats => stats.MemTables.Sum(static memTable => memTable.Bytes));
         Show("tsdb_remote_memtable_series", "Series in the active MemTable.", static stats => stats.MemTables.FirstOrDefault()?.Series ?? 0);

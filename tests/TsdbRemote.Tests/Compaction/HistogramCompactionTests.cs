@@ -116,7 +116,7 @@ public sealed class HistogramCompactionTests
         dictionary.BuildPostings(CancellationToken.None);
         var job = new ConversionJob(Window, [.. tables], IsLate: false);
         using PreparedBlock made = new BlockConverter(disk, new DataLayout("data"), encoding, WindowMs).Write(
-            job, dictionary, ulid, static _ => { }, CancellationToken.None)!;
+            job, dictionary, ulid, static _ => { }, CancellationToken.None, out _)!;
         made.Writer.Commit(BlockConverter.MetaOf(made, job, new BlockMark { Directory = Guid.Empty, Generation = 1, Rank = 1 }));
         return BlockReader.Open(disk, BlockDirectory.PathOf(Directory, ulid), mmap: false);
     }

@@ -40,6 +40,8 @@ public sealed class BlockModelTests
         (3, Gen.OneOf(Gen.Const(1), Gen.Int[10, 90], Gen.Int[120, 300]).Select(static minutes => new Operation(OperationKind.Wait, [], minutes))),
         (1, Gen.Const(new Operation(OperationKind.Restart, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Kill, [], 0))),
+        (3, ModelDelete.Of(SeriesCount + ForeignSeries, Place).Select(static delete => new Operation(OperationKind.Delete, [], 0) { Delete = delete })),
+        (1, Gen.Const(new Operation(OperationKind.Clean, [], 0))),
         (3, Gen.Const(new Operation(OperationKind.Prepare, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Read, [], 0))));
 
@@ -52,6 +54,8 @@ public sealed class BlockModelTests
         Wait,
         Restart,
         Kill,
+        Delete,
+        Clean,
 
         /// <summary>A successor of the dictionary is made, and takes over in some later step.</summary>
         Prepare,
@@ -62,7 +66,7 @@ public sealed class BlockModelTests
     public void Any_history_with_late_data_and_foreign_blocks_reads_like_its_layers() => Sample(
         new RetentionOptions(),
         static seen => Assert.True(
-            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0, Compactions: > 100, Collections: > 8, Dropped: > 30 }, $"the histories did not come to what they are for: {seen}"));
+            seen is { Conversions: > 100, Late: > 20, Adopted: > 20, Quarantined: 0, Deleted: 0, Compactions: > 100, Collections: > 8, Dropped: > 30, Deletes: > 50 }, $"the histories did not come to what they are for: {seen}"));
 
     [Fact]
     public void Any_history_without_compaction_of_blocks_keeps_each_block_as_it_was_made_and_reads_the_same() => Sample(
@@ -102,6 +106,9 @@ public sealed class BlockModelTests
         private long _compactions;
         private long _collections;
         private long _dropped;
+        private long _deletes;
+
+        public long Deletes => _deletes;
 
         public long Collections => _collections;
 
@@ -119,6 +126,8 @@ public sealed class BlockModelTests
 
         public long Compactions => _compactions;
 
+        public void AddDelete() => Interlocked.Increment(ref _deletes);
+
         public void Add(EngineStats stats)
         {
             Interlocked.Add(ref _conversions, stats.Conversions);
@@ -132,7 +141,7 @@ public sealed class BlockModelTests
         }
 
         public override string ToString() =>
-            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted, {Compactions} compactions, {Collections} collections, {Dropped} series dropped";
+            $"{Conversions} conversions, {Late} of late data, {Adopted} blocks adopted, {Quarantined} quarantined, {Deleted} deleted, {Compactions} compactions, {Collections} collections, {Dropped} series dropped, {Deletes} deletes";
     }
 
     private sealed class History
@@ -197,6 +206,12 @@ public sealed class BlockModelTests
                     _files = _files.CrashClone(CrashPolicy.OnlySynced, seed: 1);
                     Open();
                     break;
+                case OperationKind.Delete:
+                    Delete(operation.Delete!);
+                    break;
+                case OperationKind.Clean:
+                    Clean();
+                    break;
                 case OperationKind.Prepare:
                     _engine.Engine.StepDictionary();
                     break;
@@ -242,6 +257,26 @@ public sealed class BlockModelTests
             return new Sample(time > NowMs ? time - WindowMs : time, sample.Bits);
         }
 
+        /// <summary>Not under retention: the age of what is stored is measured from the newest sample, deleted or not, until it has left all files.</summary>
+        private void Delete(ModelDelete delete)
+        {
+            if (_options.Retention != new RetentionOptions()) return;
+            TimeRange range = delete.Range(place => Resolve((place.WindowsBack, place.Offset, 0)).TimeMs);
+            _engine.DeleteByStep(delete.Selector, range);
+            _model.Delete(delete.Selects, range);
+            _seen.AddDelete();
+            Check();
+        }
+
+        /// <summary>Without compaction the model knows each block by what it was made as.</summary>
+        private void Clean()
+        {
+            if (!_options.Integration.BlockCompaction) return;
+            _engine.CleanByStep(Compact);
+            Assert.Equal(0, _engine.Engine.Stats().Tombstones);
+            Check();
+        }
+
         private void Compact()
         {
             long deletedBefore = _engine.Engine.Stats().BlocksDeleted;
@@ -259,12 +294,15 @@ public sealed class BlockModelTests
             Dictionary<int, List<Sample>> expected = _model.Expected();
             Assert.Equal(expected.Count, read.Count);
             foreach ((int series, List<Sample> samples) in expected) Assert.Equal(samples, read[Labels.Print(Series[series])]);
+            Assert.Equal(expected.Keys.Select(static series => Labels.Print(Series[series])).Order(StringComparer.Ordinal), _engine.ReadNames(TimeRange.All).Order(StringComparer.Ordinal));
         }
     }
 
     private sealed record Operation(OperationKind Kind, (int Series, (int WindowsBack, long Offset, ulong Bits)[] Samples)[] Series, int Minutes)
     {
+        public ModelDelete? Delete { get; init; }
+
         public override string ToString() =>
-            $"{Kind} {(Kind == OperationKind.Wait ? $"{Minutes} min" : string.Join(' ', Series.Select(static one => $"{one.Series}:[{string.Join(',', one.Samples)}]")))}";
+            $"{Kind} {Delete}{(Kind == OperationKind.Wait ? $"{Minutes} min" : string.Join(' ', Series.Select(static one => $"{one.Series}:[{string.Join(',', one.Samples)}]")))}";
     }
 }

@@ -39,6 +39,8 @@ public sealed class CompactionModelTests
         (1, Gen.Const(new Operation(OperationKind.Compact, [], 0))),
         (2, Gen.Const(new Operation(OperationKind.Switch, [], 0))),
         (2, Gen.OneOf(Gen.Const(1), Gen.Int[10, 90], Gen.Int[120, 300]).Select(static minutes => new Operation(OperationKind.Wait, [], minutes))),
+        (3, ModelDelete.Of(SeriesCount, Place).Select(static delete => new Operation(OperationKind.Delete, [], 0) { Delete = delete })),
+        (1, Gen.Const(new Operation(OperationKind.Clean, [], 0))),
         (1, Gen.Const(new Operation(OperationKind.Restart, [], 0))),
         (1, Gen.Const(new Operation(OperationKind.Kill, [], 0))),
         (2, Gen.Int[0, 60].Select(static step => new Operation(OperationKind.KillInReplay, [], step))),
@@ -56,6 +58,8 @@ public sealed class CompactionModelTests
         Restart,
         Kill,
         KillInReplay,
+        Delete,
+        Clean,
         Read,
     }
 
@@ -65,7 +69,7 @@ public sealed class CompactionModelTests
     [MemberData(nameof(Strategies))]
     public void Any_history_in_tables_alone_reads_like_a_map_in_which_the_newest_wins(CompactionStrategy strategy) => Sample(
         Merging(strategy) with { Integration = new IntegrationOptions { SstableToBlockConversion = false } }, iterations: 80,
-        seen => Assert.True(seen is { Merges: > 100, Conversions: 0 } && (seen.Deep > 10 || strategy == CompactionStrategy.TimeTiered), $"the histories did not come to what they are for: {seen}"));
+        seen => Assert.True(seen is { Merges: > 100, Conversions: 0, Deletes: > 100 } && (seen.Deep > 10 || strategy == CompactionStrategy.TimeTiered), $"the histories did not come to what they are for: {seen}"));
 
     [Theory]
     [MemberData(nameof(Strategies))]
@@ -79,7 +83,7 @@ public sealed class CompactionModelTests
     {
         var seen = new Seen();
         Step.Array[20, 60].Sample(history => AssertSameAnswers(history, seen), iter: 12);
-        Assert.True(seen is { Merges: > 100, Conversions: > 100, Straight: > 100 }, $"the histories did not come to what they are for: {seen}");
+        Assert.True(seen is { Merges: > 100, Conversions: > 100, Straight: > 100, Deletes: > 100 }, $"the histories did not come to what they are for: {seen}");
     }
 
     private static void AssertSameAnswers(Operation[] history, Seen seen)
@@ -156,6 +160,7 @@ public sealed class CompactionModelTests
         private long _conversions;
         private long _deleted;
         private long _straight;
+        private long _deletes;
 
         public long Merges => _merges;
 
@@ -167,6 +172,10 @@ public sealed class CompactionModelTests
 
         public long Straight => _straight;
 
+        public long Deletes => _deletes;
+
+        public void AddDelete() => Interlocked.Increment(ref _deletes);
+
         public void Add(EngineStats stats)
         {
             Interlocked.Add(ref _merges, stats.Compactions.Sum(static level => level.Count));
@@ -176,7 +185,7 @@ public sealed class CompactionModelTests
             Interlocked.Add(ref _straight, stats.FlushesToBlocks);
         }
 
-        public override string ToString() => $"{Merges} merges, {Deep} below level 1, {Conversions} conversions, {Deleted} blocks deleted, {Straight} flushes into blocks";
+        public override string ToString() => $"{Merges} merges, {Deep} below level 1, {Conversions} conversions, {Deleted} blocks deleted, {Straight} flushes into blocks, {Deletes} deletes";
     }
 
     private sealed class History
@@ -263,6 +272,12 @@ public sealed class CompactionModelTests
                     _seen.Add(_engine.Engine.Stats());
                     Open(_files.CrashClone(CrashPolicy.OnlySynced, seed: 1));
                     break;
+                case OperationKind.Delete:
+                    Delete(operation.Delete!);
+                    break;
+                case OperationKind.Clean:
+                    Clean();
+                    break;
                 case OperationKind.KillInReplay:
                     _seen.Add(_engine.Engine.Stats());
                     KillInReplay(operation.Number);
@@ -281,6 +296,24 @@ public sealed class CompactionModelTests
             while (IsBlockOnly && _engine.Engine.StepBlocks())
             {
             }
+        }
+
+        /// <summary>Not under retention: the age of what is stored is measured from the newest sample, deleted or not, until it has left all files.</summary>
+        private void Delete(ModelDelete delete)
+        {
+            if (_options.Retention.Time is not null) return;
+            TimeRange range = delete.Range(place => Resolve((place.WindowsBack, place.Offset, 0)).TimeMs);
+            _engine.DeleteByStep(delete.Selector, range);
+            _model.Delete(delete.Selects, range);
+            _seen.AddDelete();
+            Check();
+        }
+
+        private void Clean()
+        {
+            _engine.CleanByStep(Compact);
+            Assert.Equal(0, _engine.Engine.Stats().Tombstones);
+            Check();
         }
 
         private void Compact()
@@ -344,6 +377,8 @@ public sealed class CompactionModelTests
             Assert.Equal(expected.Count, read.Count);
             foreach ((int series, List<Sample> samples) in expected) Assert.Equal(samples, read[Labels.Print(Series[series])]);
 
+            Assert.Equal(expected.Keys.Select(static series => Labels.Print(Series[series])).Order(StringComparer.Ordinal), _engine.ReadNames(TimeRange.All).Order(StringComparer.Ordinal));
+
             // A range and a series of its own go through other paths: bloom filters, windows left out.
             long middle = NowMs - WindowMs;
             var range = new TimeRange(middle - WindowMs / 2, middle + WindowMs / 2);
@@ -363,7 +398,9 @@ public sealed class CompactionModelTests
 
     private sealed record Operation(OperationKind Kind, (int Series, (int WindowsBack, long Offset, ulong Bits)[] Samples)[] Series, int Number)
     {
+        public ModelDelete? Delete { get; init; }
+
         public override string ToString() =>
-            $"{Kind} {(Kind == OperationKind.Write ? string.Join(' ', Series.Select(static one => $"{one.Series}:[{string.Join(',', one.Samples)}]")) : $"{Number}")}";
+            $"{Kind} {Delete}{(Kind == OperationKind.Write ? string.Join(' ', Series.Select(static one => $"{one.Series}:[{string.Join(',', one.Samples)}]")) : $"{Number}")}";
     }
 }

@@ -143,14 +143,23 @@ internal sealed class CrashHistory(CrashPlan plan, long currentMs, Action<CrashH
     }
 
     /// <summary>From now on a window may be there or not.</summary>
-    public void Expire(int window)
+    public void Expire(int window) => Expire(key => TimeWindow.StartOf(key.TimeMs, WindowMs) == TimeOf(window, 0));
+
+    /// <summary>From now on some samples may be there or not.</summary>
+    public void Expire(Func<(string Series, long TimeMs), bool> which)
     {
-        foreach ((string Series, long TimeMs) key in Must.Keys.Where(key => TimeWindow.StartOf(key.TimeMs, WindowMs) == TimeOf(window, 0)).ToArray())
+        foreach ((string Series, long TimeMs) key in Must.Keys.Where(which).ToArray())
         {
             _may[key] = Must[key];
             Must.Remove(key);
         }
     }
+
+    /// <summary>How many samples may be there or not.</summary>
+    public int ExpiredCount => _may.Count;
+
+    /// <summary>True for a sample that may be there or not.</summary>
+    public bool IsExpired(string series, Sample sample) => _may.TryGetValue((series, sample.TimeMs), out ulong bits) && bits == sample.ValueBits;
 
     /// <summary>What had expired is gone for good.</summary>
     public void Forget() => _may.Clear();

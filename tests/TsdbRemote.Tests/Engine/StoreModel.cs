@@ -24,6 +24,15 @@ internal sealed class StoreModel(long windowMs, long blockDelayMs, bool compacts
 
     public void Write(int series, Sample sample) => _tables[(series, sample.TimeMs)] = sample.ValueBits;
 
+    /// <summary>Samples are deleted from all that there is; not from a foreign block that nobody has looked at.</summary>
+    public void Delete(Func<int, bool> selects, TimeRange range)
+    {
+        foreach (Dictionary<(int Series, long TimeMs), ulong> samples in _blocks.SelectMany(static block => block.Layers).Select(static layer => layer.Samples).Append(_tables))
+        {
+            foreach ((int Series, long TimeMs) key in samples.Keys.Where(key => selects(key.Series) && range.Contains(key.TimeMs)).ToArray()) samples.Remove(key);
+        }
+    }
+
     /// <summary>A foreign block is put into the directory; nobody has looked yet.</summary>
     public void Put(string ulid, IEnumerable<(int Series, Sample[] Samples)> series)
     {
@@ -46,7 +55,7 @@ internal sealed class StoreModel(long windowMs, long blockDelayMs, bool compacts
         Retain(nowMs, retentionMs, bySize, deleted);
         Convert(nowMs);
         List<Block> now = [.. served.Select(Take)];
-        Assert.Empty(_blocks); // each of them went into one
+        Assert.All(_blocks, static block => Assert.All(block.Layers, static layer => Assert.Empty(layer.Samples))); // each went into one, or all of it is deleted
         _blocks = now;
         if (compacts) RequireRest(nowMs);
     }
@@ -99,7 +108,7 @@ internal sealed class StoreModel(long windowMs, long blockDelayMs, bool compacts
         Block[] parts = [.. _blocks.Where(block => served.Range.Contains(block.Range))];
         Assert.Equal(served.Range, new TimeRange(parts.Min(static block => block.Range.MinMs), parts.Max(static block => block.Range.MaxMs)));
         foreach (Block part in parts) _blocks.Remove(part);
-        if (parts.Length == 1) return parts[0];
+        if (parts is [{ Layers: not [{ Foreign: not null, Order: 0 }] }]) return parts[0]; // a foreign one that was written anew is one of ours
         return new Block([.. parts.SelectMany(static part => part.Layers).Select(layer => layer.Foreign is null || layer.Order != 0 ? layer : layer with { Order = -_rounds })], served.Range);
     }
 

@@ -20,14 +20,16 @@ public class ManifestGoldenTests
 
     /// <summary>Early builds wrote the same version without what later ones say of blocks; their directories are opened, and the next commit says all.</summary>
     [Theory]
-    [InlineData("manifest-v1-without-adopted.txt")]
-    [InlineData("manifest-v1-without-times.txt")]
-    public void A_manifest_of_version_1_that_says_less_of_blocks_is_read(string name)
+    [InlineData("manifest-v1-without-adopted.txt", false)]
+    [InlineData("manifest-v1-without-times.txt", false)]
+    [InlineData("manifest-v1-without-applied-to.txt", true)]
+    public void A_manifest_of_version_1_that_says_less_of_blocks_is_read(string name, bool saysTimes)
     {
         MemoryFileSystem fs = new();
         fs["data/MANIFEST"] = File.ReadAllBytes(Repository.TestData($"golden/{name}"));
         ManifestState state = ManifestSamples.State(1, 2, ulong.MaxValue);
-        ManifestState expected = state with { Blocks = [state.Blocks[0] with { MinTimeMs = null, MaxTimeMs = null }] };
+        BlockEntry block = state.Blocks[0] with { AppliedTo = 0 };
+        ManifestState expected = state with { Blocks = [saysTimes ? block : block with { MinTimeMs = null, MaxTimeMs = null }] };
         Assert.Equal(ManifestSamples.Text(expected), ManifestSamples.Text(Manifest.TryLoad(fs, "data", out _)!));
     }
 

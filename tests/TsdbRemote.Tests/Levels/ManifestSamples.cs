@@ -27,7 +27,7 @@ internal static class ManifestSamples
         Dictionaries = [new DictionaryEntry(1, 100, 0xDEADBEEF, 7)],
         Segments = [new SegmentEntry(3, 4096), new SegmentEntry(4, null)],
         Tombstones = [new TombstoneEntry(sequence, -5, 5, ["job=~\"a.*\"", "ж=\"<>&'\""])],
-        Blocks = [new BlockEntry("01HV0000000000000000000000", 2, Adopted: false, 7_200_000, 14_399_999)],
+        Blocks = [new BlockEntry("01HV0000000000000000000000", 2, Adopted: false, 7_200_000, 14_399_999, AppliedTo: 3UL << 40)],
     };
 
     public static TableEntry Table(long id, int level, ulong sequence, params long[] windows) =>
