@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Levels;
+using TsdbRemote.Storage.Series;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -25,7 +27,7 @@ internal sealed class SnapshotWork
     private const int CopyBytes = 1 << 20;
 
     // Written as a whole and put in place by a rename, so that a link keeps what was there; not there in every directory.
-    private static readonly string[] SideFiles = ["METADATA", "EXEMPLARS"];
+    private static readonly string[] BesideManifest = [MetadataFile.Kind.Name, ExemplarFile.Kind.Name];
 
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
@@ -99,7 +101,7 @@ internal sealed class SnapshotWork
             foreach (DictionaryEntry dictionary in manifest.Dictionaries) CopyDictionary(dictionary, target, cancel);
             LinkTables(manifest.Tables, target, cancel);
             foreach (BlockEntry block in manifest.Blocks) LinkTree(_paths.Block(block.Ulid), target.Block(block.Ulid), cancel);
-            foreach (string file in SideFiles.Where(file => _files.FileSize(DataLayout.Join(_paths.Root, file)) is not null))
+            foreach (string file in BesideManifest.Where(file => _files.FileSize(DataLayout.Join(_paths.Root, file)) is not null))
                 _files.Link(DataLayout.Join(_paths.Root, file), DataLayout.Join(target.Root, file));
             foreach (string directory in target.Directories) _files.SyncDir(directory);
             Manifest.Commit(_files, target.Root, manifest with { Tombstones = manifest.TombstonesFor([]) });

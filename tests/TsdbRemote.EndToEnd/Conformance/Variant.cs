@@ -82,7 +82,7 @@ public sealed class Pairs : IDisposable
                 (["--storage:read:read_buffer_size=4KB"], StartPrometheusAsync("frames", [.. ReceiverFlags, "--storage.remote.read-max-bytes-in-frame=4096"], "")),
             Variant.ExternalLabels => ([], StartPrometheusAsync("external", ReceiverFlags, "", "{external_labels: {b: c, baz: a}}")),
             Variant.Bare =>
-                (["--admin:enabled=false"], StartPrometheusAsync("bare", ["--web.enable-remote-write-receiver"], "")),
+                (["--admin:enabled=false", "--storage:exemplars:memory=0"], StartPrometheusAsync("bare", ["--web.enable-remote-write-receiver"], "")),
             Variant.Killed => ([], StartPrometheusAsync("killed", ReceiverFlags, "")),
             _ => (Array.Empty<string>(), _plain.Value),
         };
