@@ -2,8 +2,8 @@ using System.Net;
 using Google.Protobuf;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Exemplars;
+using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using V2 = TsdbRemote.Protos.WriteV2;
 

@@ -3,10 +3,10 @@ using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Options;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Exemplars;
 using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
 using MetadataType = TsdbRemote.Protos.Prometheus.MetricMetadata.Types.MetricType;
 
 namespace TsdbRemote.Tests.Engine;

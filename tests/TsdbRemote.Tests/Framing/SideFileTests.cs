@@ -3,8 +3,8 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Exemplars;
 using TsdbRemote.Storage.Framing;
 using TsdbRemote.Storage.Series;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Exemplars;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Framing;
 
