@@ -134,7 +134,7 @@ public sealed class TableCompactor
         };
         long[] parents = [.. job.Inputs.Select(static table => table.Entry.Id)];
         string path = _paths.Table(tableId, job.OutputLevel, job.Window.MinMs);
-        return TableEntry.Of(SSTableFiles.Write(_files, path, options, writer =>
+        SSTableInfo written = SSTableFiles.Write(_files, path, options, writer =>
         {
             do
             {
@@ -145,7 +145,8 @@ public sealed class TableCompactor
             while (merge.MoveNext() && Fits(writer, merge.Chunks, parents.Length));
             return writer.Finish(
                 job.Inputs.Min(static table => table.Entry.FirstSequence), job.Inputs.Max(static table => table.Entry.LastSequence), parents, cancel);
-        })) with { AppliedTo = job.AppliedTo };
+        });
+        return TableEntry.Of(written) with { AppliedTo = job.AppliedTo };
     }
 
     private bool Fits(SSTableWriter writer, ReadOnlySpan<SeriesChunk> next, int parents) =>

@@ -235,6 +235,7 @@ internal sealed class BackgroundWork : IDisposable
         if (reason == RotationReason.None && requested && HoldsAnything(memTables.Active)) reason = RotationReason.Requested;
         bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TryPrepare();
         if (switched) Switch(memTables.Active, reason, isLogged: true);
+        if (reason == RotationReason.None && Volatile.Read(ref _noSegment) is not null) TryPrepare(); // whether there is room again is asked by somebody
 
         // Not switched because too many wait, or for want of a segment: it stays requested, and a later round tries again.
         if (requested && (switched || reason == RotationReason.None)) ServeRequest();

@@ -19,18 +19,18 @@ public sealed class EngineState
 
     /// <summary>A state of these parts; the caller holds a reference on each of them while this runs.</summary>
     public EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest)
-        : this(memTables, levels, blocks, manifest, [])
+        : this(memTables, levels, blocks, manifest, DeletionSet.Of(manifest.Tombstones, []))
     {
     }
 
-    private EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest, IEnumerable<Deletion> compiled)
+    private EngineState(MemTableSet memTables, LevelSet levels, BlockSet blocks, ManifestState manifest, DeletionSet? deletions)
     {
         Dictionary = memTables.Active.Dictionary;
         MemTables = memTables;
         Levels = levels;
         Blocks = blocks;
         Manifest = manifest;
-        Deletions = DeletionSet.Of(manifest.Tombstones, compiled);
+        Deletions = deletions;
         Invariant.Check(Dictionary.TryAcquire());
         foreach (MemTable memTable in memTables.NewestFirst) Invariant.Check(memTable.TryAcquire());
         Invariant.Check(levels.TryAcquire() && blocks.TryAcquire());
@@ -74,13 +74,17 @@ public sealed class EngineState
 
     /// <summary>A state that follows on this one.</summary>
     public EngineState With(ManifestState? manifest = null, MemTableSet? memTables = null, LevelSet? levels = null, BlockSet? blocks = null) =>
-        new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest, Deletions?.All ?? []);
+        new(memTables ?? MemTables, levels ?? Levels, blocks ?? Blocks, manifest ?? Manifest, DeletionsOf(manifest ?? Manifest));
 
     /// <summary>A state that follows on this one in which more is deleted.</summary>
     /// <param name="manifest">Names the tombstones.</param>
     /// <param name="added">The same, compiled.</param>
     internal EngineState WithDeleted(ManifestState manifest, IEnumerable<Deletion> added) =>
-        new(MemTables, Levels, Blocks, manifest, [.. Deletions?.All ?? [], .. added]);
+        new(MemTables, Levels, Blocks, manifest, DeletionSet.Of(manifest.Tombstones, [.. Deletions?.All ?? [], .. added]));
+
+    /// <summary>Most changes have nothing to do with what is deleted.</summary>
+    private DeletionSet? DeletionsOf(ManifestState manifest) =>
+        manifest.Tombstones == Manifest.Tombstones ? Deletions : DeletionSet.Of(manifest.Tombstones, Deletions?.All ?? []);
 
     /// <summary>Counts one more reader, unless the state is already gone.</summary>
     public bool TryAcquire() => _references.TryAcquire();

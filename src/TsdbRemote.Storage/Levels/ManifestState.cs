@@ -86,13 +86,17 @@ public sealed record ManifestState
 
     /// <summary>Of this state's tombstones those that something is left for: a table, a block, or a segment, in service or not.</summary>
     /// <param name="segments">Numbers of the segments that hold what no table and no block has.</param>
-    internal ImmutableArray<TombstoneEntry> TombstonesFor(IReadOnlyCollection<long> segments) => Tombstones.IsEmpty
-        ? Tombstones
-        :
+    /// <returns>The same array, if none is spent.</returns>
+    internal ImmutableArray<TombstoneEntry> TombstonesFor(IReadOnlyCollection<long> segments)
+    {
+        if (Tombstones.IsEmpty) return Tombstones;
+        ImmutableArray<TombstoneEntry> left =
         [
             .. Tombstones.Where(tombstone => segments.Any(tombstone.ReachesSegment)
                 || Tables.Any(table => tombstone.Reaches(table, BlockDurationMs)) || Blocks.Any(tombstone.Reaches)),
         ];
+        return left.Length == Tombstones.Length ? Tombstones : left;
+    }
 
     private string? ProblemOfTombstones()
     {

@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
@@ -62,11 +61,11 @@ public sealed class DeleteTests() : OneSeriesTests(TimeSpan.FromMinutes(40))
     }
 
     [Fact]
-    public void Only_what_all_matchers_of_a_selector_select_is_deleted()
+    public async Task Only_what_all_matchers_of_a_selector_select_is_deleted()
     {
         EngineHarness engine = Open(Tables);
         byte[][] series = [.. Enumerable.Range(0, 4).Select(static i => Labels.Encode(("__name__", i < 2 ? "a" : "b"), ("i", $"{i % 2}"), ("line", "x\ny\"\\é")))];
-        engine.WriteAsync([.. series.Select(static labels => (labels, new[] { Sample.Of(At(0), 1) }))]).GetAwaiter().GetResult();
+        await engine.WriteAsync([.. series.Select(static labels => (labels, new[] { Sample.Of(At(0), 1) }))]);
         engine.DeleteByStep("""a{i=~"1|2",line="x\ny\"\\é",none="",i!=""}""");
         Assert.Equal([Labels.Print(series[0]), Labels.Print(series[2]), Labels.Print(series[3])], engine.ReadAll().Keys);
         engine = EngineHarness.OpenStepwise(Disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), Tables, Time);
@@ -218,11 +217,11 @@ public sealed class DeleteTests() : OneSeriesTests(TimeSpan.FromMinutes(40))
     }
 
     [Fact]
-    public void Cleaning_writes_only_blocks_anew_that_hold_some_of_what_is_deleted()
+    public async Task Cleaning_writes_only_blocks_anew_that_hold_some_of_what_is_deleted()
     {
         EngineHarness engine = Open(Blocks with { Integration = Blocks.Integration with { BlockCompaction = false } });
         byte[] other = Labels.Encode(("__name__", "other"));
-        engine.WriteAsync((Name, [Sample.Of(At(-3), 1), Sample.Of(At(-3) + 1, 2)]), (other, [Sample.Of(At(-2), 1)])).GetAwaiter().GetResult();
+        await engine.WriteAsync((Name, [Sample.Of(At(-3), 1), Sample.Of(At(-3) + 1, 2)]), (other, [Sample.Of(At(-2), 1)]));
         engine.CompactByStep();
         string[] before = [.. Names(engine)];
         engine.DeleteByStep("m", new TimeRange(At(-9), At(-3)));
