@@ -1,6 +1,5 @@
 using System.Globalization;
 using System.Net;
-using System.Net.Http.Headers;
 using System.Text;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
@@ -8,7 +7,6 @@ using Google.Protobuf;
 using TsdbRemote.EndToEnd.Support;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Tests.Endpoints;
-using V2 = TsdbRemote.Protos.WriteV2;
 
 namespace TsdbRemote.EndToEnd.Conformance;
 

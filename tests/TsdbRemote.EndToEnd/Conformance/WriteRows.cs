@@ -1,6 +1,5 @@
 using TsdbRemote.EndToEnd.Support;
 using TsdbRemote.Protos.Prometheus;
-using TsdbRemote.Tests.Endpoints;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
 namespace TsdbRemote.EndToEnd.Conformance;

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Google.Protobuf;
+using Google.Protobuf.Collections;
 using Google.Protobuf.WellKnownTypes;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
@@ -112,7 +113,7 @@ public sealed class HistogramExporter : IAsyncDisposable
     }
 
     /// <summary>Spans of neighbours, and the counts as distances from the one before.</summary>
-    private static void Runs(SortedDictionary<int, long> buckets, ICollection<Span> spans, ICollection<long> deltas)
+    private static void Runs(SortedDictionary<int, long> buckets, RepeatedField<Span> spans, RepeatedField<long> deltas)
     {
         Span? span = null;
         int next = 0;
