@@ -3,10 +3,8 @@ using System.Net;
 using System.Text;
 using System.Text.Json.Nodes;
 using Google.Protobuf;
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Otlp;
 using TsdbRemote.Protos.Otlp;
-using TsdbRemote.Storage.Wire;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using Metric = TsdbRemote.Protos.Otlp.Metric;
 
@@ -16,8 +14,8 @@ namespace TsdbRemote.Tests.Endpoints;
 public sealed class OtlpEndpointTests
 {
     private const string Path = "/api/v1/otlp/v1/metrics";
-    private const string ProtobufType = "application/x-protobuf";
-    private const string JsonType = "application/json";
+    internal const string ProtobufType = "application/x-protobuf";
+    internal const string JsonType = "application/json";
 
     private const string Simple = """
         {"resourceMetrics":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"shop"}}]},"scopeMetrics":[{"metrics":[
@@ -206,35 +204,8 @@ public sealed class OtlpEndpointTests
         Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Post, Path, Encoding.UTF8.GetBytes(Simple), ("Content-Type", JsonType))).Status);
     }
 
-    /// <summary>The same without a server, so many times more: what can be parsed is translated into a request that decodes.</summary>
-    [Theory]
-    [InlineData(JsonType, 3)]
-    [InlineData(ProtobufType, 4)]
-    public void Mutated_exports_are_refused_or_become_a_request(string type, int seed)
-    {
-        byte[][] bodies = Bodies(type);
-        var random = new Random(seed);
-        var batch = new WriteBatch();
-        int translated = 0;
-        for (int i = 0; i < 20_000; i++)
-        {
-            byte[] body = Mutate(bodies[random.Next(bodies.Length)], type, random);
-            bool isJson = type == JsonType;
-            if (OtlpMessage.Weigh(body, isJson, out _) is not null || OtlpMessage.Parse(body, isJson, out ExportRequest request) is not null) continue;
-            var translator = new OtlpTranslator(new OtlpNames(default), 100_000);
-            translator.Translate(request);
-            if (translator.IsTooMany) continue;
-            using PooledBuffer written = PooledBuffer.Rent(1024);
-            Assert.True(translator.Series.TryEncode(written, 1 << 30));
-            DecodeStatus status = RemoteWriteV1.Decode(written.Memory, batch, DecodeLimits.Default, out string? error);
-            Assert.True(status == DecodeStatus.Ok, $"seed {seed}, round {i}: {error} {Convert.ToHexString(body)}");
-            translated++;
-        }
-
-        Assert.InRange(translated, 100, 20_000);
-    }
-
-    private static byte[][] Bodies(string type)
+    /// <summary>Good exports, each of one kind of thing, in one of the two forms.</summary>
+    internal static byte[][] Bodies(string type)
     {
         byte[][] bodies = [.. File.ReadAllText(Repository.TestData("otlp/exports.txt")).Split("\n\n").Where(static part => part.StartsWith("export ", StringComparison.Ordinal))
             .Select(part => Body(part, type)).OfType<byte[]>().Where(static body => body.Length < 6000)];

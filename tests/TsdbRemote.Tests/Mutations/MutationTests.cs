@@ -3,6 +3,8 @@ using Google.Protobuf;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Endpoints;
+using TsdbRemote.Otlp;
+using TsdbRemote.Protos.Otlp;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Wire;
@@ -80,6 +82,30 @@ public sealed class MutationTests
         return ReadQueries.TryParse(packed.Span, out ReadQueries? queries) is null && queries!.Queries.Count > 0;
     });
 
+    [Theory]
+    [InlineData(OtlpEndpointTests.ProtobufType)]
+    [InlineData(OtlpEndpointTests.JsonType)]
+    public void Exports_of_OTLP(string type)
+    {
+        bool isJson = type == OtlpEndpointTests.JsonType;
+        Try([.. OtlpEndpointTests.Bodies(type).Where(static body => body.Length < 1500)], (input, batch) =>
+        {
+            if (OtlpMessage.Weigh(input, isJson, out _) is not null || OtlpMessage.Parse(input, isJson, out ExportRequest request) is not null) return false;
+            var translator = new OtlpTranslator(new OtlpNames(default), 100_000);
+            translator.Translate(request);
+            if (translator.IsTooMany) return false;
+            using PooledBuffer written = PooledBuffer.Rent(1024);
+            Assert.True(translator.Series.TryEncode(written, 1 << 30));
+            Assert.Equal(DecodeStatus.Ok, RemoteWriteV1.Decode(written.Memory, batch, DecodeLimits.Default, out _));
+            return batch.SampleCount + batch.HistogramCount > 0;
+        });
+    }
+
+    [Fact]
+    public void Expressions_whose_exemplars_are_asked_for() => Try(
+        [.. Expressions.Select(Encoding.UTF8.GetBytes)],
+        static (input, _) => Accepts<SelectorException>(Encoding.UTF8.GetString(input), static text => ExpressionSelectors.Find(text)));
+
     [Fact]
     public void Selectors() => Try(
         [.. SelectorTexts.Select(Encoding.UTF8.GetBytes)],
@@ -93,6 +119,13 @@ public sealed class MutationTests
     [
         "up", "up{job=\"a\"}", "{__name__=~\"a.*|b\",job!=\"c\",x!~\"[0-9]+\"}", "{\"with space\",'ünï'=`raw`}", "a:b{c=\"\\n\\x41\\u00e4\\U0001F600\\101\"}", "up{a=\"1\",}", "{foo=~\".*\"}",
         "sum(up)", "up[5m]", "up offset 5m", "up @ 1", "NaN", "{}", "# comment\nup", "by{by=\"by\"}",
+    ];
+
+    private static readonly string[] Expressions =
+    [
+        "rate(up{job=\"a\"}[5m]) / on(instance) group_left(x) sum by (job) (rate(b_total[1m:10s] offset 5m))", "histogram_quantile(0.9, sum(rate(h_bucket{le=~\".+\"}[1h])) by (le))",
+        "a and b or c unless d", "up @ 1e3 == bool 1", "topk(5, {__name__=~\"a.*\"})", "-foo^2 % 3", "max_over_time(rate(a[5m])[1h:])", "label_replace(up, \"a\", \"$1\", \"b\", '(.*)')",
+        "count without (a, b) (x @ start())", "0x1F + Inf - nan", "# nothing\nup", "({\"a.b\", c!~\"d|e\"})",
     ];
 
     private static readonly string[] Patterns =
