@@ -233,7 +233,9 @@ internal sealed class BackgroundWork : IDisposable
         bool requested = IsRequested();
         RotationReason reason = Due();
         if (reason == RotationReason.None && requested && HoldsAnything(memTables.Active)) reason = RotationReason.Requested;
-        bool switched = reason != RotationReason.None && memTables.Waiting.Length < _maxWaiting && TryPrepare();
+
+        // A switch for a delete comes next and does as well: else writers who fill each place that a flush frees would keep it waiting for ever.
+        bool switched = reason != RotationReason.None && !_deletes.IsAsked && memTables.Waiting.Length < _maxWaiting && TryPrepare();
         if (switched) Switch(memTables.Active, reason, isLogged: true);
         if (reason == RotationReason.None && Volatile.Read(ref _noSegment) is not null) TryPrepare(); // whether there is room again is asked by somebody
 

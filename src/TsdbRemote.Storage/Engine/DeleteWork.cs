@@ -101,10 +101,24 @@ internal sealed class DeleteWork
             return;
         }
 
+        CommitAgain();
         EngineCounters.Add(ref _counters.Deletes, added.Count);
         foreach (Deletion deletion in added)
             Log.Deleted(_log, string.Join(',', deletion.Entry.Matchers), deletion.Entry.MinTimeMs, deletion.Entry.MaxTimeMs, deletion.Entry.Sequence);
         foreach (Request request in done) request.Done.TrySetResult();
+    }
+
+    /// <summary>So that MANIFEST.prev has the delete, too: should MANIFEST be damaged, the older one stands in for it.</summary>
+    private void CommitAgain()
+    {
+        try
+        {
+            _commits.Commit(static manifest => manifest, static (state, manifest) => state.With(manifest));
+        }
+        catch (IOException)
+        {
+            // The delete is in MANIFEST, and the engine knows what failed.
+        }
     }
 
     /// <summary>Answers everybody who waits.</summary>

@@ -16,14 +16,16 @@ internal sealed class MetadataIntake(MetricMetadata metadata)
     private ulong _lastSequence;
     private Task _lastCommit = Task.CompletedTask;
 
-    /// <summary>Finds what is news in a request; it is in <see cref="WriteScratch.News"/> then.</summary>
+    /// <summary>Finds what is news in a request, and whether it repeats something; <see cref="WriteScratch"/> has it then.</summary>
     public void FindNews(WriteScratch scratch)
     {
         WriteBatch batch = scratch.Batch;
         for (int i = 0; i < batch.Metadata.Length; i++)
         {
             MetadataEntry entry = batch.Metadata[i];
-            if (metadata.IsNews(batch.TextOf(entry.Family), (int)entry.Type, batch.TextOf(entry.Help), batch.TextOf(entry.Unit))) scratch.News.Add(i);
+            MetadataNovelty novelty = metadata.Judge(batch.TextOf(entry.Family), (int)entry.Type, batch.TextOf(entry.Help), batch.TextOf(entry.Unit));
+            if (novelty == MetadataNovelty.News) scratch.News.Add(i);
+            scratch.RepeatsMetadata |= novelty == MetadataNovelty.Known;
         }
     }
 
@@ -37,7 +39,7 @@ internal sealed class MetadataIntake(MetricMetadata metadata)
         if (scratch.News.Count == 0 || ticket is not { } place)
         {
             Task before = Volatile.Read(ref _lastCommit);
-            return scratch.Batch.Metadata.IsEmpty || before.IsCompletedSuccessfully ? committed : Task.WhenAll(committed, before);
+            return !scratch.RepeatsMetadata || before.IsCompletedSuccessfully ? committed : Task.WhenAll(committed, before);
         }
 
         Publish(place);

@@ -33,6 +33,9 @@ internal sealed class WriteScratch : IDisposable
     /// <summary>Indexes of the request's metadata that is news.</summary>
     public List<int> News { get; } = [];
 
+    /// <summary>True if the request tells metadata again that a record of the log has: it is acknowledged once that is durable.</summary>
+    public bool RepeatsMetadata { get; set; }
+
     /// <summary>An exemplar's labels as sent.</summary>
     public PooledBuffer ExemplarLabels { get; } = PooledBuffer.Rent(512);
 
@@ -71,7 +74,7 @@ internal sealed class WriteScratch : IDisposable
         Newest.Clear();
         Histograms.Clear();
         Exemplars.Clear();
-        LeavesOutExemplars = false;
+        LeavesOutExemplars = RepeatsMetadata = false;
         News.Clear();
         if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
         if (Histograms.Capacity > 1 << 16) Histograms.Capacity = 1 << 12;

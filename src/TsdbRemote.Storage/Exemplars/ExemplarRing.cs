@@ -43,13 +43,15 @@ public sealed class ExemplarRing
     // Above every sequence of a log record.
     private const ulong FirstLive = 1UL << 63;
 
-    private static readonly Comparer<Exemplar> InOrder = Comparer<Exemplar>.Create(static (a, b) => a.CompareTo(b));
+    private static readonly Comparer<Kept> InOrder = Comparer<Kept>.Create(static (a, b) => a.Exemplar.CompareTo(b.Exemplar));
 
     private readonly long _maxBytes;
     private readonly Lock _changes = new();
     private readonly Dictionary<byte[], Held> _series = new(Utf8Comparer.Instance);
     private readonly Dictionary<byte[], Held>.AlternateLookup<ReadOnlySpan<byte>> _byLabels;
-    private readonly PriorityQueue<(Held Series, Exemplar Exemplar), ulong> _firstCome = new();
+    // One whose order was raised is in it twice: under the lower order it is passed over.
+    private readonly PriorityQueue<(Held Series, Kept Exemplar), ulong> _firstCome = new();
+    private int _count;
     private ulong _next = FirstLive;
     private long _bytes;
     private long _evicted;
@@ -74,7 +76,7 @@ public sealed class ExemplarRing
     {
         get
         {
-            lock (_changes) return new ExemplarStats(_firstCome.Count, _series.Count, _bytes, _evicted);
+            lock (_changes) return new ExemplarStats(_count, _series.Count, _bytes, _evicted);
         }
     }
 
@@ -87,14 +89,16 @@ public sealed class ExemplarRing
         lock (_changes)
         {
             bool isKnown = _byLabels.TryGetValue(series, out Held? held);
-            if (isKnown && held!.Exemplars.Contains(exemplar)) return ExemplarOutcome.Duplicate;
-            if (isKnown && exemplar.ComesBefore(held!.Exemplars.Max!)) return ExemplarOutcome.OutOfOrder;
-            Keep(held ?? Add(series), exemplar, _next++);
+            var offered = new Kept(exemplar, _next);
+            if (isKnown && held!.Exemplars.Contains(offered)) return ExemplarOutcome.Duplicate;
+            if (isKnown && exemplar.ComesBefore(held!.Exemplars.Max!.Exemplar)) return ExemplarOutcome.OutOfOrder;
+            _next++;
+            Keep(held ?? Add(series), offered);
             return ExemplarOutcome.Stored;
         }
     }
 
-    /// <summary>Keeps an exemplar that was accepted before, unless it is here.</summary>
+    /// <summary>Keeps an exemplar that was accepted before; of one that is here already, the higher order counts.</summary>
     /// <param name="series">The series' canonical label run.</param>
     /// <param name="exemplar">With labels that an exemplar may have.</param>
     /// <param name="order">When it came, against others that are restored: below any sequence of the log for those of a file.</param>
@@ -106,8 +110,16 @@ public sealed class ExemplarRing
         lock (_changes)
         {
             bool isKnown = _byLabels.TryGetValue(series, out Held? held);
-            if (isKnown && held!.Exemplars.Contains(exemplar)) return;
-            Keep(held ?? Add(series), exemplar, order);
+            var restored = new Kept(exemplar, order);
+            if (isKnown && held!.Exemplars.TryGetValue(restored, out Kept? known))
+            {
+                if (known.Order >= order) return;
+                known.Order = order;
+                _firstCome.Enqueue((held, known), order);
+                return;
+            }
+
+            Keep(held ?? Add(series), restored);
         }
     }
 
@@ -124,7 +136,7 @@ public sealed class ExemplarRing
             // Expressions are not evaluated under the lock, which writers wait for.
             if (!isWanted(series.Labels)) continue;
             List<Exemplar> exemplars;
-            lock (_changes) exemplars = [.. series.Exemplars.Where(exemplar => range.Contains(exemplar.At.TimeMs))];
+            lock (_changes) exemplars = [.. series.Exemplars.Select(static kept => kept.Exemplar).Where(exemplar => range.Contains(exemplar.At.TimeMs))];
             if (exemplars.Count > 0) found.Add(new SeriesExemplars(series.Labels, exemplars));
         }
 
@@ -136,15 +148,15 @@ public sealed class ExemplarRing
     /// <param name="version">The version that this is.</param>
     public IReadOnlyList<(byte[] Series, Exemplar Exemplar)> All(out long version)
     {
-        ((Held Series, Exemplar Exemplar) Element, ulong Order)[] all;
+        (byte[] Series, Exemplar Exemplar, ulong Order)[] all;
         lock (_changes)
         {
             version = _version;
-            all = [.. _firstCome.UnorderedItems];
+            all = [.. _series.Values.SelectMany(static series => series.Exemplars.Select(kept => (series.Labels, kept.Exemplar, kept.Order)))];
         }
 
-        Array.Sort(all, static (a, b) => a.Order != b.Order ? a.Order.CompareTo(b.Order) : a.Element.Exemplar.CompareTo(b.Element.Exemplar));
-        return Array.ConvertAll(all, static item => (item.Element.Series.Labels, item.Element.Exemplar));
+        Array.Sort(all, static (a, b) => a.Order != b.Order ? a.Order.CompareTo(b.Order) : a.Exemplar.CompareTo(b.Exemplar));
+        return Array.ConvertAll(all, static item => (item.Series, item.Exemplar));
     }
 
     private Held[] AllSeries()
@@ -160,31 +172,42 @@ public sealed class ExemplarRing
         return held;
     }
 
-    private void Keep(Held series, Exemplar exemplar, ulong order)
+    private void Keep(Held series, Kept exemplar)
     {
         series.Exemplars.Add(exemplar);
-        _firstCome.Enqueue((series, exemplar), order);
-        _bytes += ExemplarBytes + exemplar.LabelBytes;
+        _firstCome.Enqueue((series, exemplar), exemplar.Order);
+        _count++;
+        _bytes += ExemplarBytes + exemplar.Exemplar.LabelBytes;
         Interlocked.Increment(ref _version);
         while (_bytes > _maxBytes) Evict();
     }
 
     private void Evict()
     {
-        (Held series, Exemplar exemplar) = _firstCome.Dequeue();
-        series.Exemplars.Remove(exemplar);
-        _bytes -= ExemplarBytes + exemplar.LabelBytes;
+        Invariant.Check(_firstCome.TryDequeue(out (Held Series, Kept Exemplar) first, out ulong order));
+        if (first.Exemplar.Order != order) return;
+        first.Series.Exemplars.Remove(first.Exemplar);
+        _count--;
+        _bytes -= ExemplarBytes + first.Exemplar.Exemplar.LabelBytes;
         _evicted++;
-        if (series.Exemplars.Count > 0) return;
-        _series.Remove(series.Labels);
-        _bytes -= SeriesBytes + series.Labels.Length;
+        if (first.Series.Exemplars.Count > 0) return;
+        _series.Remove(first.Series.Labels);
+        _bytes -= SeriesBytes + first.Series.Labels.Length;
+    }
+
+    /// <summary>An exemplar that is here, and when it came.</summary>
+    private sealed class Kept(Exemplar exemplar, ulong order)
+    {
+        public Exemplar Exemplar { get; } = exemplar;
+
+        public ulong Order { get; set; } = order;
     }
 
     private sealed class Held(byte[] labels)
     {
         public byte[] Labels { get; } = labels;
 
-        public SortedSet<Exemplar> Exemplars { get; } = new(InOrder);
+        public SortedSet<Kept> Exemplars { get; } = new(InOrder);
     }
 }
 

@@ -45,12 +45,25 @@ public sealed record MetricDescription(MetricType Type, string Help, string Unit
 /// <param name="Unit">Unit of its values.</param>
 public readonly record struct MetadataTexts(byte[] Name, MetricType Type, byte[] Help, byte[] Unit);
 
+/// <summary>What a word about a metric family is to who knows others.</summary>
+public enum MetadataNovelty
+{
+    /// <summary>It cannot be kept.</summary>
+    LeftOut,
+
+    /// <summary>It was told before, in a record of the log that this process wrote.</summary>
+    Known,
+
+    /// <summary>It has to be logged.</summary>
+    News,
+}
+
 /// <summary>Metric family → type, help and unit, bounded; what does not fit is left out and counted.</summary>
 /// <remarks>
 /// Remote write 2.0 repeats the metadata with every series, so being told what is known already takes no lock and allocates nothing.
 /// Order:    of two words about a family that with the higher order stays: the sequence of the log record that told it, below all of them what a file says. So it makes no
 ///           difference in which order segments are replayed, nor whether live writes come between.
-/// Durable:  <see cref="IsNews"/> says what the log has to hold before a request is acknowledged; it believes only words that this process logged
+/// Durable:  <see cref="Judge"/> says what the log has to hold before a request is acknowledged; it believes only words that this process logged
 ///           (<see cref="TrustFrom"/>), for of what it read, a segment that is still being replayed may hold a later one.
 /// Thread-safe. The lock guards changes and the byte count; nothing is taken inside it.
 /// </remarks>
@@ -104,21 +117,21 @@ public sealed class MetricMetadata
         lock (_changes) Volatile.Write(ref _trustedFrom, Math.Max(_trustedFrom, order));
     }
 
-    /// <summary>Whether a sender tells of a family what is not known, and can be kept; what cannot is counted in <see cref="LeftOut"/>.</summary>
-    /// <param name="familyUtf8">The family's name; an empty one is no news.</param>
+    /// <summary>What a word about a family is; what cannot be kept is counted in <see cref="LeftOut"/>.</summary>
+    /// <param name="familyUtf8">The family's name; an empty one is left out.</param>
     /// <param name="type">Number of its type on the wire.</param>
     /// <param name="helpUtf8">Help text.</param>
     /// <param name="unitUtf8">Unit.</param>
-    public bool IsNews(ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8)
+    public MetadataNovelty Judge(ReadOnlySpan<byte> familyUtf8, int type, ReadOnlySpan<byte> helpUtf8, ReadOnlySpan<byte> unitUtf8)
     {
-        if (familyUtf8.IsEmpty) return false;
+        if (familyUtf8.IsEmpty) return MetadataNovelty.LeftOut;
         ReadOnlySpan<byte> unit = Cut(unitUtf8, MaxTextBytes);
         ReadOnlySpan<byte> help = Cut(helpUtf8, MaxTextBytes - unit.Length);
         bool isKnown = _byName.TryGetValue(familyUtf8, out Entry? entry);
-        if (isKnown && entry!.Equals(TypeOf(type), help, unit)) return entry.Order < Volatile.Read(ref _trustedFrom);
-        bool fits = familyUtf8.Length <= MaxNameBytes && Fits(isKnown, Growth(familyUtf8, entry, help.Length + unit.Length));
-        if (!fits) Interlocked.Increment(ref _leftOut);
-        return fits;
+        if (isKnown && entry!.Equals(TypeOf(type), help, unit)) return entry.Order < Volatile.Read(ref _trustedFrom) ? MetadataNovelty.News : MetadataNovelty.Known;
+        if (familyUtf8.Length <= MaxNameBytes && Fits(isKnown, Growth(familyUtf8, entry, help.Length + unit.Length))) return MetadataNovelty.News;
+        Interlocked.Increment(ref _leftOut);
+        return MetadataNovelty.LeftOut;
     }
 
     /// <summary>Notes what a sender tells of a family; of two words that of the higher order counts, of equals the last.</summary>

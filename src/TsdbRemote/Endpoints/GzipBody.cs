@@ -5,7 +5,7 @@ using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Endpoints;
 
-/// <summary>Unpacks a body in gzip: one member, whose last four bytes say how long it is. What turns out longer than it says is refused, so that the claim can be relied on.</summary>
+/// <summary>Unpacks a body in gzip: one member, whose last four bytes say how long it is. What turns out longer or shorter than it says is refused: the claim can be relied on, and a body that was cut is none.</summary>
 /// <remarks>Source: RFC 1952.</remarks>
 internal static class GzipBody
 {
@@ -27,7 +27,7 @@ internal static class GzipBody
     /// <param name="packed">The body as it came.</param>
     /// <param name="length">What it says.</param>
     /// <returns>The bytes, the caller's to dispose.</returns>
-    /// <exception cref="InvalidDataException">It is not gzip, or longer than it says.</exception>
+    /// <exception cref="InvalidDataException">It is not gzip, or longer or shorter than it says.</exception>
     public static PooledBuffer Unpack(PooledBuffer packed, long length)
     {
         if (!MemoryMarshal.TryGetArray<byte>(packed.Memory, out ArraySegment<byte> bytes)) throw new InvalidDataException("no array");
@@ -42,6 +42,8 @@ internal static class GzipBody
                 if (raw.Length > length) throw new InvalidDataException("it is longer than it says");
             }
 
+            // .NET takes the end of the input for the end of the stream.
+            if (raw.Length < length) throw new InvalidDataException("it is shorter than it says");
             return raw;
         }
         catch

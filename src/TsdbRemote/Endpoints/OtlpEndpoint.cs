@@ -103,9 +103,13 @@ internal sealed class OtlpEndpoint(
     {
         if (OtlpMessage.Weigh(raw.Span, isJson, out long weight) is { } problem) return HttpAnswers.OtlpBroken(problem);
         if (weight > _limits.OtlpMessages) return HttpAnswers.OtlpTooManyMessages(_limits.OtlpMessages);
-        if (Translate(raw, isJson, out OtlpRefusals refusals, out PooledBuffer? body) is { } refused) return refused;
+        if (Translate(raw, isJson, context.RequestAborted, out OtlpRefusals refusals, out PooledBuffer? body) is { } refused) return refused;
         foreach ((OtlpRefusal reason, long points) in refusals.ByReason)
+        {
             metrics.RefusedOtlp(JsonNamingPolicy.SnakeCaseLower.ConvertName(reason.ToString()), points);
+            if (reason == OtlpRefusal.LabelValue) host.Engine.Count(Limit.LabelValue);
+        }
+
         WriteReport report;
         try
         {
@@ -125,15 +129,16 @@ internal sealed class OtlpEndpoint(
     /// <summary>Parses and translates.</summary>
     /// <param name="raw">The export.</param>
     /// <param name="isJson">Its form.</param>
+    /// <param name="stop">Nobody waits for the answer any more.</param>
     /// <param name="refusals">What has no translation.</param>
     /// <param name="body">A snappy block of a WriteRequest, the caller's; null if refused.</param>
-    private HttpAnswer? Translate(PooledBuffer raw, bool isJson, out OtlpRefusals refusals, out PooledBuffer? body)
+    private HttpAnswer? Translate(PooledBuffer raw, bool isJson, CancellationToken stop, out OtlpRefusals refusals, out PooledBuffer? body)
     {
         body = null;
-        var translator = new OtlpTranslator(_names, _limits.SamplesPerRequest);
+        var translator = new OtlpTranslator(_names, _limits.SamplesPerRequest, _limits.LabelValue.Bytes);
         refusals = translator.Refusals;
         if (OtlpMessage.Parse(raw.Span, isJson, out ExportRequest request) is { } problem) return HttpAnswers.OtlpBroken(problem);
-        translator.Translate(request);
+        translator.Translate(request, stop);
         if (translator.IsTooMany) return HttpAnswers.OtlpTooManySamples(_limits.SamplesPerRequest);
         using PooledBuffer translated = PooledBuffer.Rent(64 << 10);
         if (!translator.Series.TryEncode(translated, _limits.WriteDecoded.Bytes)) return HttpAnswers.OtlpTooLarge(_limits.WriteDecoded.Bytes);

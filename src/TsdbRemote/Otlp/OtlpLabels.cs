@@ -3,6 +3,18 @@ using TsdbRemote.Protos.Otlp;
 
 namespace TsdbRemote.Otlp;
 
+/// <summary>Who sends: the labels that all data points of a resource have.</summary>
+/// <param name="Job"><c>job</c>; null if the resource does not say.</param>
+/// <param name="Instance"><c>instance</c>; null if the resource does not say.</param>
+internal readonly record struct OtlpTarget(string? Job, string? Instance)
+{
+    public const string JobLabel = "job";
+    public const string InstanceLabel = "instance";
+
+    /// <summary>True for a label that this is the value of, whatever attributes say.</summary>
+    public bool Sets(string label) => (label == JobLabel && Job is not null) || (label == InstanceLabel && Instance is not null);
+}
+
 /// <summary>The labels of one resource's data points, all but the name: their attributes, and who sent them.</summary>
 /// <remarks>
 /// <c>job</c> is <c>service.namespace/service.name</c>, <c>instance</c> is <c>service.instance.id</c>; what else is known of a resource goes to its
@@ -13,24 +25,23 @@ internal sealed class OtlpLabels
     private const string ServiceName = "service.name";
     private const string ServiceNamespace = "service.namespace";
     private const string ServiceInstance = "service.instance.id";
-    private const string Job = "job";
-    private const string Instance = "instance";
     private const string MetricName = "__name__";
 
     private readonly OtlpNames _names;
     private readonly RepeatedField<KeyValue> _resource;
-    private readonly string? _job;
-    private readonly string? _instance;
 
     /// <summary>Looks at a resource.</summary>
     public OtlpLabels(OtlpNames names, Resource? resource)
     {
         _names = names;
         _resource = resource?.Attributes ?? [];
-        _instance = Find(ServiceInstance);
-        if (Find(ServiceName) is not { } name) return;
-        _job = Find(ServiceNamespace) is { } space ? $"{space}/{name}" : name;
+        string? job = Find(ServiceName);
+        if (job is not null && Find(ServiceNamespace) is { } space) job = $"{space}/{job}";
+        Target = new OtlpTarget(job, Find(ServiceInstance));
     }
+
+    /// <summary>Who sends.</summary>
+    public OtlpTarget Target { get; }
 
     /// <summary>Labels of a data point, by name; not the metric's.</summary>
     public SortedDictionary<string, string> Of(IEnumerable<KeyValue> attributes)
@@ -40,8 +51,8 @@ internal sealed class OtlpLabels
             .GroupBy(pair => _names.OfLabel(pair.Key), static pair => OtlpValues.Print(pair.Value), StringComparer.Ordinal);
         foreach (IGrouping<string, string> label in byName) labels[label.Key] = string.Join(';', label);
 
-        if (_job is not null) labels[Job] = _job;
-        if (_instance is not null) labels[Instance] = _instance;
+        if (Target.Job is not null) labels[OtlpTarget.JobLabel] = Target.Job;
+        if (Target.Instance is not null) labels[OtlpTarget.InstanceLabel] = Target.Instance;
         labels.Remove(MetricName);
         return labels;
     }
@@ -52,7 +63,7 @@ internal sealed class OtlpLabels
         KeyValue[] others = [.. _resource.Where(static pair => pair.Key is not (ServiceName or ServiceNamespace or ServiceInstance))];
         if (others.Length == 0) return null;
         SortedDictionary<string, string> labels = Of(others);
-        return labels.ContainsKey(Job) || labels.ContainsKey(Instance) ? labels : null;
+        return labels.ContainsKey(OtlpTarget.JobLabel) || labels.ContainsKey(OtlpTarget.InstanceLabel) ? labels : null;
     }
 
     private string? Find(string key)

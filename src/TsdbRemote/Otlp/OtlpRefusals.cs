@@ -14,6 +14,9 @@ internal enum OtlpRefusal
 
     /// <summary>It has no time.</summary>
     Time,
+
+    /// <summary>Its name, job or instance is longer than a label's value may be.</summary>
+    LabelValue,
 }
 
 /// <summary>Data points that could not be translated: counts all, explains the first few.</summary>

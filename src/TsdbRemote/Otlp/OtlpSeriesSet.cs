@@ -20,8 +20,8 @@ internal sealed class OtlpSeries
 
 /// <summary>The series of a translated export, in the order in which they were met, and the body of remote write 1.0 that says the same.</summary>
 /// <remarks>
-/// A histogram's buckets share all labels but one: a set of labels is kept once, and a series is that set, a name and one label more. So a small request with long
-/// labels and many buckets costs no more memory than it has bytes, until it is written, which is bounded. One thread's.
+/// A histogram's buckets share all labels but one: a set of labels is kept once, and a series is that set, a name and one label more. Names, and who sent them, are numbers
+/// too: what is long and stands in an export once is read once, however many data points are below it. One thread's.
 /// </remarks>
 internal sealed class OtlpSeriesSet
 {
@@ -31,22 +31,50 @@ internal sealed class OtlpSeriesSet
 
     private readonly List<SortedDictionary<string, string>> _labels = [];
     private readonly Dictionary<string, int> _labelIds = new(StringComparer.Ordinal);
+    private readonly List<string> _names = [];
+    private readonly Dictionary<string, int> _nameIds = new(StringComparer.Ordinal);
+    private readonly Dictionary<OtlpTarget, int> _targetIds = [];
     private readonly Dictionary<Key, OtlpSeries> _series = [];
     private readonly List<MetricMetadata> _metadata = [];
+    private OtlpTarget _target;
+    private int _targetId;
 
     /// <summary>Samples and histograms so far.</summary>
     public long Samples { get; private set; }
 
-    /// <summary>Keeps a set of labels.</summary>
+    /// <summary>Keeps the name of a series.</summary>
+    /// <returns>Its number.</returns>
+    public int InternName(string name)
+    {
+        if (_nameIds.TryGetValue(name, out int id)) return id;
+        _names.Add(name);
+        _nameIds.Add(name, _names.Count - 1);
+        return _names.Count - 1;
+    }
+
+    /// <summary>Says who sends the labels that come next.</summary>
+    public void Begin(OtlpTarget target)
+    {
+        if (!_targetIds.TryGetValue(target, out int id)) _targetIds.Add(target, id = _targetIds.Count);
+        (_target, _targetId) = (target, id);
+    }
+
+    /// <summary>Keeps a set of labels, of the target that was begun.</summary>
+    /// <param name="labels">All labels but the name.</param>
     /// <returns>Its number.</returns>
     public int Intern(SortedDictionary<string, string> labels)
     {
-        // Lengths before texts: no text can look like the border of two.
-        var key = new StringBuilder();
-        foreach ((string name, string value) in labels) key.Append(name.Length).Append(':').Append(name).Append(value.Length).Append(':').Append(value);
-        if (_labelIds.TryGetValue(key.ToString(), out int id)) return id;
+        // Lengths before texts: no text can look like the border of two. Of who sends there is the number already.
+        var text = new StringBuilder().Append(_targetId).Append('|');
+        foreach ((string name, string value) in labels)
+        {
+            if (!_target.Sets(name)) text.Append(name.Length).Append(':').Append(name).Append(value.Length).Append(':').Append(value);
+        }
+
+        string key = text.ToString();
+        if (_labelIds.TryGetValue(key, out int id)) return id;
         _labels.Add(labels);
-        _labelIds.Add(key.ToString(), _labels.Count - 1);
+        _labelIds.Add(key, _labels.Count - 1);
         return _labels.Count - 1;
     }
 
@@ -111,7 +139,7 @@ internal sealed class OtlpSeriesSet
     /// <summary>A label that the metric's kind adds may be an attribute too: then it is there twice, and the series is refused by name.</summary>
     private void WriteLabels(PooledBuffer run, Key key)
     {
-        List<(string Name, string Value)> labels = [.. _labels[key.Labels].Select(static pair => (pair.Key, pair.Value)), ("__name__", key.Metric)];
+        List<(string Name, string Value)> labels = [.. _labels[key.Labels].Select(static pair => (pair.Key, pair.Value)), ("__name__", _names[key.Metric])];
         if (key.Name is not null) labels.Add((key.Name, key.Value!));
         foreach ((string name, string value) in labels.OrderBy(static label => label.Name, StringComparer.Ordinal))
         {
@@ -135,8 +163,8 @@ internal sealed class OtlpSeriesSet
 
     /// <summary>What a series is.</summary>
     /// <param name="Labels">Number of its set of labels.</param>
-    /// <param name="Metric">Its name.</param>
+    /// <param name="Metric">Number of its name.</param>
     /// <param name="Name">Name of the label that tells it from others of its data point; null if there is none.</param>
     /// <param name="Value">Value of that label.</param>
-    internal readonly record struct Key(int Labels, string Metric, string? Name = null, string? Value = null);
+    internal readonly record struct Key(int Labels, int Metric, string? Name = null, string? Value = null);
 }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Google.Protobuf.Collections;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Otlp;
@@ -15,7 +16,8 @@ namespace TsdbRemote.Otlp;
 /// </remarks>
 /// <param name="names">How names are translated.</param>
 /// <param name="maxSamples">Most samples of the result; beyond them it is not completed.</param>
-internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
+/// <param name="maxText">Most characters of a metric's name, of a job and of an instance: below a longer one there can be no series, and each data point would pay for it.</param>
+internal sealed class OtlpTranslator(OtlpNames names, long maxSamples, long maxText)
 {
     private const int NoRecordedValue = 1;
     private const string TargetInfo = "target_info";
@@ -23,12 +25,17 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
     /// <summary>Time between two samples of <c>target_info</c>, ns: half of what an instant query looks back, so that each finds one.</summary>
     private const ulong TargetInfoStep = 150_000_000_000;
 
+    /// <summary>How far before the last data point of a resource <c>target_info</c> is told again and again, ns. A single clock that is years off must not make a million samples.</summary>
+    private const ulong TargetInfoSpan = 3_600_000_000_000;
+
     private const ulong NanosecondsInMs = 1_000_000;
 
     // Of the resource whose metrics are being translated.
     private OtlpLabels _labels = new(names, null);
+    private string? _longTarget;
     private ulong _earliest;
     private ulong _latest;
+    private CancellationToken _stop;
 
     /// <summary>What came of it.</summary>
     public OtlpSeriesSet Series { get; } = new();
@@ -40,18 +47,24 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
     public bool IsTooMany => Series.Samples > maxSamples;
 
     /// <summary>Translates a request.</summary>
-    public void Translate(ExportRequest request)
+    /// <param name="request">The request.</param>
+    /// <param name="stop">Ends it between two data points.</param>
+    /// <exception cref="OperationCanceledException">Nobody waits for the answer.</exception>
+    public void Translate(ExportRequest request, CancellationToken stop)
     {
+        _stop = stop;
         foreach (ResourceMetrics resource in request.ResourceMetrics)
         {
             _labels = new OtlpLabels(names, resource.Resource);
+            _longTarget = TooLong("its resource's job (service.namespace, service.name)", _labels.Target.Job) ?? TooLong("its resource's instance (service.instance.id)", _labels.Target.Instance);
+            Series.Begin(_labels.Target);
             (_earliest, _latest) = (ulong.MaxValue, 0);
             foreach (ScopeMetrics scope in resource.ScopeMetrics)
             {
                 foreach (Metric metric in scope.Metrics) Translate(metric);
             }
 
-            AddTarget();
+            if (_longTarget is null) AddTarget();
         }
     }
 
@@ -82,7 +95,14 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
         AggregationTemporality? temporality = TemporalityOf(metric);
         if (temporality is not (null or AggregationTemporality.Cumulative))
         {
-            Refuse(metric, temporality.Value);
+            string told = temporality == AggregationTemporality.Delta ? "delta" : "unspecified";
+            Refuse(metric, OtlpRefusal.Temporality, $"invalid temporality and type combination: {told}, cumulative needed");
+            return;
+        }
+
+        if ((_longTarget ?? TooLong("its name", metric.Name)) is { } tooLong)
+        {
+            Refuse(metric, OtlpRefusal.LabelValue, tooLong);
             return;
         }
 
@@ -91,24 +111,39 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
         switch (metric.DataCase)
         {
             case Metric.DataOneofCase.Gauge:
-                foreach (NumberDataPoint point in metric.Gauge.DataPoints) Add(metric, name, point, withExemplars: false);
+                int gauge = Series.InternName(name);
+                Each(metric.Gauge.DataPoints, point => Add(metric, gauge, point, withExemplars: false));
                 break;
             case Metric.DataOneofCase.Sum:
-                foreach (NumberDataPoint point in metric.Sum.DataPoints) Add(metric, name, point, withExemplars: true);
+                int sum = Series.InternName(name);
+                Each(metric.Sum.DataPoints, point => Add(metric, sum, point, withExemplars: true));
                 break;
             case Metric.DataOneofCase.Histogram:
-                foreach (HistogramDataPoint point in metric.Histogram.DataPoints) Add(metric, name, point);
+                var classic = new Family(Series, name);
+                Each(metric.Histogram.DataPoints, point => Add(metric, classic, point));
                 break;
             case Metric.DataOneofCase.ExponentialHistogram:
-                foreach (ExponentialHistogramDataPoint point in metric.ExponentialHistogram.DataPoints) Add(metric, name, point);
+                int native = Series.InternName(name);
+                Each(metric.ExponentialHistogram.DataPoints, point => Add(metric, native, point));
                 break;
             default:
-                foreach (SummaryDataPoint point in metric.Summary.DataPoints) Add(metric, name, point);
+                var summary = new Family(Series, name);
+                Each(metric.Summary.DataPoints, point => Add(metric, summary, point));
                 break;
         }
     }
 
-    private void Add(Metric metric, string name, NumberDataPoint point, bool withExemplars)
+    private void Each<T>(RepeatedField<T> points, Action<T> add)
+    {
+        foreach (T point in points)
+        {
+            _stop.ThrowIfCancellationRequested();
+            if (IsTooMany) return;
+            add(point);
+        }
+    }
+
+    private void Add(Metric metric, int name, NumberDataPoint point, bool withExemplars)
     {
         if (TimeOf(metric, point.TimeUnixNano) is not { } timeMs) return;
         double value = point.ValueCase == NumberDataPoint.ValueOneofCase.AsInt ? point.AsInt : point.AsDouble;
@@ -117,27 +152,26 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
     }
 
     /// <summary>Prometheus' classic form: counts up to each bound, and all.</summary>
-    private void Add(Metric metric, string name, HistogramDataPoint point)
+    private void Add(Metric metric, in Family family, HistogramDataPoint point)
     {
         if (TimeOf(metric, point.TimeUnixNano) is not { } timeMs) return;
         int labels = LabelsOf(point.Attributes);
-        if (point.HasSum) Series.Add(new Key(labels, name + "_sum"), SampleOf(timeMs, point.Sum, point.Flags));
-        Series.Add(new Key(labels, name + "_count"), SampleOf(timeMs, point.Count, point.Flags));
-        string bucketName = name + "_bucket";
-        var buckets = new List<(double Bound, OtlpSeries Series)>(point.ExplicitBounds.Count + 1);
+        if (point.HasSum) Series.Add(new Key(labels, family.Sum), SampleOf(timeMs, point.Sum, point.Flags));
+        Series.Add(new Key(labels, family.Count), SampleOf(timeMs, point.Count, point.Flags));
+        var buckets = new List<(double Bound, OtlpSeries Series)>();
         ulong count = 0;
-        for (int i = 0; i < Math.Min(point.ExplicitBounds.Count, point.BucketCounts.Count); i++)
+        for (int i = 0; i < Math.Min(point.ExplicitBounds.Count, point.BucketCounts.Count) && !IsTooMany; i++)
         {
             count = unchecked(count + point.BucketCounts[i]);
             double bound = point.ExplicitBounds[i];
-            buckets.Add((bound, Series.Add(new Key(labels, bucketName, "le", Plain(bound)), SampleOf(timeMs, count, point.Flags))));
+            buckets.Add((bound, Series.Add(new Key(labels, family.Bucket, "le", Plain(bound)), SampleOf(timeMs, count, point.Flags))));
         }
 
-        buckets.Add((double.PositiveInfinity, Series.Add(new Key(labels, bucketName, "le", "+Inf"), SampleOf(timeMs, point.Count, point.Flags))));
+        buckets.Add((double.PositiveInfinity, Series.Add(new Key(labels, family.Bucket, "le", "+Inf"), SampleOf(timeMs, point.Count, point.Flags))));
         OtlpExemplars.Spread(OtlpExemplars.Of(point.Exemplars), buckets);
     }
 
-    private void Add(Metric metric, string name, ExponentialHistogramDataPoint point)
+    private void Add(Metric metric, int name, ExponentialHistogramDataPoint point)
     {
         if (TimeOf(metric, point.TimeUnixNano) is not { } timeMs) return;
         if (OtlpHistograms.TryConvert(point, timeMs, out string? problem) is not { } histogram)
@@ -149,23 +183,33 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
         Series.Add(new Key(LabelsOf(point.Attributes), name), histogram).Exemplars.AddRange(OtlpExemplars.Of(point.Exemplars));
     }
 
-    private void Add(Metric metric, string name, SummaryDataPoint point)
+    private void Add(Metric metric, in Family family, SummaryDataPoint point)
     {
         if (TimeOf(metric, point.TimeUnixNano) is not { } timeMs) return;
         int labels = LabelsOf(point.Attributes);
-        Series.Add(new Key(labels, name + "_sum"), SampleOf(timeMs, point.Sum, point.Flags));
-        Series.Add(new Key(labels, name + "_count"), SampleOf(timeMs, point.Count, point.Flags));
+        Series.Add(new Key(labels, family.Sum), SampleOf(timeMs, point.Sum, point.Flags));
+        Series.Add(new Key(labels, family.Count), SampleOf(timeMs, point.Count, point.Flags));
         foreach (SummaryDataPoint.Types.ValueAtQuantile quantile in point.QuantileValues)
-            Series.Add(new Key(labels, name, "quantile", Plain(quantile.Quantile)), SampleOf(timeMs, quantile.Value, point.Flags));
+        {
+            if (IsTooMany) return;
+            Series.Add(new Key(labels, family.Name, "quantile", Plain(quantile.Quantile)), SampleOf(timeMs, quantile.Value, point.Flags));
+        }
     }
 
-    /// <summary>What is known of the resource, told for as long as its data points go.</summary>
+    /// <summary>What is known of the resource, told for as long as its data points go, but not of more than the last hour; and at the first.</summary>
     private void AddTarget()
     {
         if (_earliest > _latest || _labels.OfTarget() is not { } target) return;
-        var key = new Key(Series.Intern(target), TargetInfo);
+        var key = new Key(Series.Intern(target), Series.InternName(TargetInfo));
         long last = -1;
-        for (ulong time = _earliest; time < _latest && !IsTooMany; time += TargetInfoStep)
+        ulong from = _earliest;
+        if (_latest - _earliest > TargetInfoSpan)
+        {
+            Series.Add(key, Sample.Of((long)(_earliest / NanosecondsInMs), 1));
+            from = _latest - TargetInfoSpan;
+        }
+
+        for (ulong time = from; time < _latest && !IsTooMany; time += TargetInfoStep)
         {
             last = (long)(time / NanosecondsInMs);
             Series.Add(key, Sample.Of(last, 1));
@@ -180,13 +224,16 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
 
     private int LabelsOf(RepeatedField<KeyValue> attributes) => Series.Intern(_labels.Of(attributes));
 
-    private void Refuse(Metric metric, AggregationTemporality temporality)
+    /// <summary>Refuses all data points of a metric.</summary>
+    private void Refuse(Metric metric, OtlpRefusal reason, string why)
     {
         IEnumerable<ulong> times = metric.DataCase switch
         {
+            Metric.DataOneofCase.Gauge => metric.Gauge.DataPoints.Select(static point => point.TimeUnixNano),
             Metric.DataOneofCase.Sum => metric.Sum.DataPoints.Select(static point => point.TimeUnixNano),
             Metric.DataOneofCase.Histogram => metric.Histogram.DataPoints.Select(static point => point.TimeUnixNano),
-            _ => metric.ExponentialHistogram.DataPoints.Select(static point => point.TimeUnixNano),
+            Metric.DataOneofCase.ExponentialHistogram => metric.ExponentialHistogram.DataPoints.Select(static point => point.TimeUnixNano),
+            _ => metric.Summary.DataPoints.Select(static point => point.TimeUnixNano),
         };
         long points = 0;
         foreach (ulong time in times)
@@ -196,9 +243,12 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
             points++;
         }
 
-        string told = temporality == AggregationTemporality.Delta ? "delta" : "unspecified";
-        Refusals.Add(OtlpRefusal.Temporality, metric.Name, points, $"invalid temporality and type combination: {told}, cumulative needed");
+        Refusals.Add(reason, metric.Name, points, why);
     }
+
+    /// <summary>Null, or that a text is longer than a label's value may be. UTF-8 has at least as many bytes as there are characters.</summary>
+    private string? TooLong(string what, string? text) =>
+        text?.Length > maxText ? string.Create(CultureInfo.InvariantCulture, $"{what} has more than {maxText} bytes (storage.limits.label_value = {maxText})") : null;
 
     private long? TimeOf(Metric metric, ulong nanoseconds)
     {
@@ -216,5 +266,17 @@ internal sealed class OtlpTranslator(OtlpNames names, long maxSamples)
     {
         _earliest = Math.Min(_earliest, nanoseconds);
         _latest = Math.Max(_latest, nanoseconds);
+    }
+
+    /// <summary>Numbers of the names that a classic histogram or a summary has: made once for a metric, not for each of its data points.</summary>
+    private readonly struct Family(OtlpSeriesSet series, string name)
+    {
+        public int Name { get; } = series.InternName(name);
+
+        public int Sum { get; } = series.InternName(name + "_sum");
+
+        public int Count { get; } = series.InternName(name + "_count");
+
+        public int Bucket { get; } = series.InternName(name + "_bucket");
     }
 }

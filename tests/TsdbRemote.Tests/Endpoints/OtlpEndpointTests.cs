@@ -135,17 +135,18 @@ public sealed class OtlpEndpointTests
     }
 
     [Fact]
-    public async Task Target_info_over_decades_is_a_413_and_takes_no_time()
+    public async Task One_clock_that_is_decades_off_makes_no_more_of_target_info_than_an_hour()
     {
         var metric = new Metric { Name = "old", Gauge = new Gauge() };
         metric.Gauge.DataPoints.Add(new NumberDataPoint { TimeUnixNano = 1, AsInt = 1 });
-        metric.Gauge.DataPoints.Add(new NumberDataPoint { TimeUnixNano = ulong.MaxValue, AsInt = 1 });
+        metric.Gauge.DataPoints.Add(new NumberDataPoint { TimeUnixNano = 1_700_000_000_000_000_000, AsInt = 1 });
         ExportRequest request = Of(metric);
         request.ResourceMetrics[0].Resource = new Resource { Attributes = { Text("service.name", "a"), Text("k", "v") } };
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
         Answer answer = await server.SendAsync(HttpMethod.Post, Path, request.ToByteArray(), ("Content-Type", ProtobufType));
-        Assert.Equal(HttpStatusCode.RequestEntityTooLarge, answer.Status);
-        Assert.Contains("storage.limits.samples_per_request = 500000", answer.Text, StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.OK, answer.Status);
+        Dictionary<string, int> samples = (await server.EverythingAsync()).ToDictionary(static series => series.Labels.Single(static label => label.Name == "__name__").Value, static series => series.Samples.Count);
+        Assert.Equal((2, 1 + (60 * 60 / 150) + 1), (samples["old"], samples["target_info"]));
     }
 
     [Fact]
@@ -183,6 +184,81 @@ public sealed class OtlpEndpointTests
         Assert.Equal(1, server.Engine.Stats().Wal.Appends);
         Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/flush")).Status);
         Assert.Equal(["__name__=http_requests_total,job=shop 5000:7"], (await server.EverythingAsync()).Select(Print));
+    }
+
+    /// <summary>What is long and stands in an export once must not be paid for by each of its data points: it is refused before the first.</summary>
+    [Theory]
+    [InlineData("job")]
+    [InlineData("instance")]
+    [InlineData("name")]
+    public async Task A_name_or_a_target_that_no_label_can_hold_refuses_its_data_points_at_once(string where)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        string text = new('a', 4097);
+        var request = new ExportRequest();
+        var resource = new ResourceMetrics { Resource = new Resource() };
+        if (where != "name") resource.Resource.Attributes.Add(new KeyValue { Key = where == "job" ? "service.name" : "service.instance.id", Value = new AnyValue { StringValue = text } });
+        var metric = new Metric { Name = where == "name" ? text : "m", Gauge = new Gauge() };
+        for (int i = 0; i < 400; i++) metric.Gauge.DataPoints.Add(new NumberDataPoint { TimeUnixNano = (ulong)(5_000_000_000 + (i * 1_000_000L)), AsDouble = 1 });
+        var scope = new ScopeMetrics { Metrics = { metric } };
+        resource.ScopeMetrics.Add(scope);
+        request.ResourceMetrics.Add(resource);
+        Answer answer = await server.SendAsync(HttpMethod.Post, Path, request.ToByteArray(), ("Content-Type", ProtobufType));
+        Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
+        Assert.Contains("400 data points refused: its ", answer.Text, StringComparison.Ordinal);
+        Assert.Contains("(storage.limits.label_value = 4096)", answer.Text, StringComparison.Ordinal);
+        Assert.Empty(await server.EverythingAsync());
+    }
+
+    [Fact]
+    public void Translation_stops_where_there_are_too_many_samples()
+    {
+        var point = new HistogramDataPoint { TimeUnixNano = 5_000_000_000 };
+        for (int i = 0; i < 200_000; i++)
+        {
+            point.BucketCounts.Add(0);
+            point.ExplicitBounds.Add(i + 0.5);
+        }
+
+        var histogram = new Metric { Name = "m", Histogram = new Histogram { AggregationTemporality = AggregationTemporality.Cumulative, DataPoints = { point, point } } };
+        var request = new ExportRequest { ResourceMetrics = { new ResourceMetrics { ScopeMetrics = { new ScopeMetrics { Metrics = { histogram, histogram } } } } } };
+        var translator = new OtlpTranslator(new OtlpNames(default), maxSamples: 1000, maxText: 4096);
+        translator.Translate(request, CancellationToken.None);
+        Assert.True(translator.IsTooMany);
+        Assert.InRange(translator.Series.Samples, 1001, 1010);
+    }
+
+    [Fact]
+    public void Translation_ends_when_nobody_waits_for_it()
+    {
+        var gauge = new Metric { Name = "m", Gauge = new Gauge { DataPoints = { new NumberDataPoint { TimeUnixNano = 1 } } } };
+        var request = new ExportRequest { ResourceMetrics = { new ResourceMetrics { ScopeMetrics = { new ScopeMetrics { Metrics = { gauge } } } } } };
+        var translator = new OtlpTranslator(new OtlpNames(default), maxSamples: 1000, maxText: 4096);
+        Assert.Throws<OperationCanceledException>(() => translator.Translate(request, new CancellationToken(canceled: true)));
+    }
+
+    /// <summary>.NET takes a stream that is cut for one that has ended.</summary>
+    [Fact]
+    public async Task A_gzip_body_that_is_cut_is_a_400()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        var request = new ExportRequest();
+        for (int i = 0; i < 3000; i++)
+        {
+            var gauge = new Metric { Name = $"m{i}", Gauge = new Gauge { DataPoints = { new NumberDataPoint { TimeUnixNano = 5_000_000_000, AsDouble = i * 1.1 } } } };
+            request.ResourceMetrics.Add(new ResourceMetrics { ScopeMetrics = { new ScopeMetrics { Metrics = { gauge } } } });
+        }
+
+        using var packed = new MemoryStream();
+        using (var gzip = new GZipStream(packed, CompressionLevel.Optimal, leaveOpen: true)) gzip.Write(request.ToByteArray());
+        byte[] whole = packed.ToArray();
+        for (int cut = 0; cut < 60; cut++)
+        {
+            // A length that the rest does not come to.
+            byte[] body = [.. whole[..(whole.Length - 9 - (cut * 37))], 0, 0, 0, 1];
+            Answer answer = await server.SendAsync(HttpMethod.Post, Path, body, ("Content-Type", ProtobufType), ("Content-Encoding", "gzip"));
+            Assert.Equal(HttpStatusCode.BadRequest, answer.Status);
+        }
     }
 
     /// <summary>Broken in every way a byte can be: answered, never a 5xx, and the server goes on.</summary>

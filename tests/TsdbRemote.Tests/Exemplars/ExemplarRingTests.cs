@@ -1,3 +1,4 @@
+using TsdbRemote.TestSupport;
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Exemplars;
@@ -145,4 +146,28 @@ public sealed class ExemplarRingTests
 
     private static IEnumerable<string> Print(List<(byte[] Series, Exemplar Exemplar)> model) =>
         model.Select(static held => HeldExemplars.Print(held.Series, held.Exemplar));
+
+    /// <summary>Came in the order a (segment 5), b (6), c (7, live during the replay of 6). The flush of 5 wrote a file with a and c; then a kill; then the file and segments 6 and 7 are read.</summary>
+    [Fact]
+    public void The_oldest_makes_way_after_a_kill_during_replay()
+    {
+        byte[] series = Labels.Encode(("__name__", "m"));
+        static Exemplar Of(int time) => new([], Sample.Of(time, 1));
+        long room = ExemplarRing.SeriesBytes + series.Length + (3 * ExemplarRing.ExemplarBytes);
+        var disk = new CrashFileSystem("/disk");
+        disk.MakeDir("/disk/data");
+        var first = new ExemplarRing(room);
+        first.Restore(series, Of(1), 5UL << 40);
+        first.Offer(series, Of(3)); // live, while segment 6 is still to be replayed
+        Guid id = Guid.NewGuid();
+        ExemplarFile.Write(disk, "/disk/data/EXEMPLARS", id, first);
+
+        var again = new ExemplarRing(room);
+        ExemplarFile.Load(disk, "/disk/data/EXEMPLARS", id, again);
+        again.Restore(series, Of(2), 6UL << 40);
+        again.Restore(series, Of(3), 7UL << 40);
+        again.Offer(series, Of(4)); // 1 makes way
+        again.Offer(series, Of(5)); // 2 makes way
+        Assert.Equal([3L, 4, 5], again.Find(static _ => true, TimeRange.All).Single().Exemplars.Select(static exemplar => exemplar.At.TimeMs));
+    }
 }

@@ -91,8 +91,8 @@ public sealed class MutationTests
         Try([.. OtlpEndpointTests.Bodies(type).Where(static body => body.Length < 1500)], (input, batch) =>
         {
             if (OtlpMessage.Weigh(input, isJson, out _) is not null || OtlpMessage.Parse(input, isJson, out ExportRequest request) is not null) return false;
-            var translator = new OtlpTranslator(new OtlpNames(default), 100_000);
-            translator.Translate(request);
+            var translator = new OtlpTranslator(new OtlpNames(default), 100_000, 4096);
+            translator.Translate(request, CancellationToken.None);
             if (translator.IsTooMany) return false;
             using PooledBuffer written = PooledBuffer.Rent(1024);
             Assert.True(translator.Series.TryEncode(written, 1 << 30));

@@ -30,8 +30,8 @@ public sealed class OtlpExportTests
     private static IEnumerable<string> Translate(byte[] json, TranslationStrategy strategy)
     {
         if (OtlpMessage.Parse(json, isJson: true, out OtlpMessages.ExportRequest request) is not null) return [];
-        var translator = new OtlpTranslator(new OtlpNames(strategy), long.MaxValue);
-        translator.Translate(request);
+        var translator = new OtlpTranslator(new OtlpNames(strategy), long.MaxValue, long.MaxValue);
+        translator.Translate(request, CancellationToken.None);
         using PooledBuffer body = PooledBuffer.Rent(1024);
         Assert.True(translator.Series.TryEncode(body, int.MaxValue));
         WriteRequest written = WriteRequest.Parser.ParseFrom(body.Span);

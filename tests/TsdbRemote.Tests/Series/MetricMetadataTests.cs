@@ -46,16 +46,16 @@ public sealed class MetricMetadataTests
     public void What_is_known_is_no_news_unless_it_came_before_what_can_be_trusted()
     {
         var metadata = new MetricMetadata(maxFamilies: 1);
-        Assert.True(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        Assert.Equal(MetadataNovelty.News, metadata.Judge("http"u8, 1, "Requests."u8, default));
         metadata.Set("http"u8, 1, "Requests."u8, default, order: 7);
-        Assert.False(metadata.IsNews("http"u8, 1, "Requests."u8, default));
-        Assert.True(metadata.IsNews("http"u8, 1, "Other."u8, default));
-        Assert.False(metadata.IsNews("more"u8, 1, "Does not fit."u8, default));
+        Assert.Equal(MetadataNovelty.Known, metadata.Judge("http"u8, 1, "Requests."u8, default));
+        Assert.Equal(MetadataNovelty.News, metadata.Judge("http"u8, 1, "Other."u8, default));
+        Assert.Equal(MetadataNovelty.LeftOut, metadata.Judge("more"u8, 1, "Does not fit."u8, default));
         Assert.Equal(1, metadata.LeftOut);
         metadata.TrustFrom(8);
-        Assert.True(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        Assert.Equal(MetadataNovelty.News, metadata.Judge("http"u8, 1, "Requests."u8, default));
         metadata.Set("http"u8, 1, "Requests."u8, default, order: 8);
-        Assert.False(metadata.IsNews("http"u8, 1, "Requests."u8, default));
+        Assert.Equal(MetadataNovelty.Known, metadata.Judge("http"u8, 1, "Requests."u8, default));
     }
 
     [Fact]
