@@ -120,7 +120,7 @@ internal sealed class YamlSection
         return [];
     }
 
-    private static string? TextOf(YamlScalarNode scalar) => scalar.Style == ScalarStyle.Plain && scalar.Value is null or "~" or "null" ? null : scalar.Value;
+    private static string? TextOf(YamlScalarNode scalar) => scalar.Style == ScalarStyle.Plain && scalar.Value is null or "" or "~" or "null" ? null : scalar.Value;
 
     private static string NameOf(YamlNode key) => key is YamlScalarNode { Value: { } name } ? name : "(a key that is no text)";
 
