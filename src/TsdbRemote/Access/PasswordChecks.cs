@@ -25,16 +25,16 @@ internal enum PasswordVerdict
 /// wrong ones apart so that a flood of wrong ones pushes no right one out; a new answer takes the place of an old one. With the stored hash in the key a reload forgets nothing
 /// and makes nothing true that is not. Thread-safe.
 /// </remarks>
-internal sealed class PasswordChecks(AccessMetrics metrics) : IDisposable
+/// <param name="metrics">Counts runs of bcrypt.</param>
+/// <param name="slots">Answers kept of each kind.</param>
+internal sealed class PasswordChecks(AccessMetrics metrics, int slots = 1024) : IDisposable
 {
-    private const int Slots = 1024;
-
     // At 70 ms each, the last of them waits 4 s; a sender's own time for a request is 30 s.
     private const int MaxWaiting = 64;
 
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
-    private readonly byte[]?[] _right = new byte[]?[Slots];
-    private readonly byte[]?[] _wrong = new byte[]?[Slots];
+    private readonly byte[]?[] _right = new byte[]?[slots];
+    private readonly byte[]?[] _wrong = new byte[]?[slots];
     private readonly SemaphoreSlim _turn = new(1);
     private int _waiting;
 
@@ -81,9 +81,9 @@ internal sealed class PasswordChecks(AccessMetrics metrics) : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _turn.Dispose();
 
-    private static int SlotOf(byte[] digest) => BinaryPrimitives.ReadInt32LittleEndian(digest) & (Slots - 1);
+    private int SlotOf(byte[] digest) => (int)(BinaryPrimitives.ReadUInt32LittleEndian(digest) % (uint)slots);
 
-    private static bool IsIn(byte[]?[] table, byte[] digest) =>
+    private bool IsIn(byte[]?[] table, byte[] digest) =>
         Volatile.Read(ref table[SlotOf(digest)]) is { } kept && CryptographicOperations.FixedTimeEquals(kept, digest);
 
     private PasswordVerdict? Known(byte[] digest) => IsIn(_right, digest) ? PasswordVerdict.Right : IsIn(_wrong, digest) ? PasswordVerdict.Wrong : null;

@@ -58,6 +58,12 @@ internal sealed class TlsReader(string directory, WebConfigFiles files)
         string? file = section.Text(fileKey);
         if (file is null) return inline;
         if (inline is not null) section.Refuse(fileKey, $"given beside {key}, one of them allowed");
+        if (file.Contains('\0', StringComparison.Ordinal))
+        {
+            section.Refuse(fileKey, "a value given, a file name allowed");
+            return null;
+        }
+
         string text = files.Read(Path.GetFullPath(file, directory), out string? why);
         if (why is null) return text;
         section.Refuse(fileKey, why);
@@ -99,7 +105,7 @@ internal sealed class TlsReader(string directory, WebConfigFiles files)
         foreach (string name in names)
         {
             // Names of Go and of .NET are both IANA's.
-            if (char.IsAsciiLetterUpper(name[0]) && Enum.TryParse(name, out TlsCipherSuite suite)) suites.Add(suite);
+            if (Enum.IsDefined(typeof(TlsCipherSuite), name)) suites.Add(Enum.Parse<TlsCipherSuite>(name));
             else section.Refuse("cipher_suites", "a value given, IANA's names of suites allowed");
         }
 

@@ -23,6 +23,12 @@ internal sealed class WebConfigReloads(WebAccess access, AccessMetrics metrics, 
             metrics.Reloaded(isGood: false, access.Current.Tls?.NotAfter);
             Log.WebConfigRefused(log, string.Join("; ", refused.Problems));
         }
+        catch (Exception failure)
+        {
+            // A bug of ours must not end a server that goes on well with what it has. The exception's own text may hold what it failed on.
+            metrics.Reloaded(isGood: false, access.Current.Tls?.NotAfter);
+            Log.WebConfigRefused(log, failure.GetType().Name);
+        }
     }
 
     /// <inheritdoc/>

@@ -18,9 +18,9 @@ internal static class HealthcheckVerb
         {
             using var configuration = new ConfigurationManager();
             ConfigurationLayers.Apply(configuration, args);
-            TlsSettings? tls = configuration["http:web_config"] is { Length: > 0 } path and not "none" ? WebAccess.Load(path, new LocalFileSystem()).Current.Tls : null;
-            Uri address = AddressOf(configuration["urls"]!.Split(';')[0], tls is not null);
-            return tls is { NeedsClients: true } ? Knock(address) : Ask(address);
+            string url = configuration["urls"]!.Split(';')[0];
+            if (configuration["http:web_config"] is not { Length: > 0 } path || path.Equals("none", StringComparison.OrdinalIgnoreCase)) return Ask(AddressOf(url));
+            return TryLoad(path) is { Tls: not { NeedsClients: true } } config ? Ask(AddressOf(url, config.Tls is not null)) : Knock(AddressOf(url));
         }
         catch (OptionsException wrong)
         {
@@ -42,6 +42,19 @@ internal static class HealthcheckVerb
         return new UriBuilder(overTls ? "https" : listen.Scheme, host, listen.Port, "/-/healthy").Uri;
     }
 
+    /// <summary>The web config; null if it does not hold: the server then goes on with what it has, and is none the worse.</summary>
+    private static WebConfig? TryLoad(string path)
+    {
+        try
+        {
+            return WebAccess.Load(path, new LocalFileSystem()).Current;
+        }
+        catch (OptionsException)
+        {
+            return null;
+        }
+    }
+
     /// <summary>Any certificate will do: nothing secret is sent, and this is the same machine.</summary>
     private static int Ask(Uri address)
     {
@@ -53,12 +66,12 @@ internal static class HealthcheckVerb
         return answer.IsSuccessStatusCode ? 0 : 1;
     }
 
-    /// <summary>Where clients need certificates, which this one has not, a port that is open has to do.</summary>
+    /// <summary>Where clients need certificates, which this one has not, or nobody knows, a port that is open has to do.</summary>
     private static int Knock(Uri address)
     {
         using var client = new TcpClient();
         using var patience = new CancellationTokenSource(Patience);
-        client.ConnectAsync(address.Host, address.Port, patience.Token).AsTask().GetAwaiter().GetResult();
+        client.ConnectAsync(address.DnsSafeHost, address.Port, patience.Token).AsTask().GetAwaiter().GetResult();
         return 0;
     }
 }

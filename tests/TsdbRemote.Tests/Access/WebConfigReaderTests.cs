@@ -84,6 +84,8 @@ public sealed class WebConfigReaderTests
     [InlineData("tls_server_config: { cert: x, key: x, client_auth_type: RequireAndVerifyClientCert }", "tls_server_config.client_ca_file: nothing given, certificates needed to verify clients (client_ca or client_ca_file)")]
     [InlineData("tls_server_config: { cert: x, key: x, client_auth_type: RequestClientCert, client_allowed_sans: [canary] }", "tls_server_config.client_allowed_sans: a list given, none allowed unless client_auth_type is RequireAnyClientCert or RequireAndVerifyClientCert")]
     [InlineData("tls_server_config: { cert: x, cert_file: nowhere.crt, key: canary }", "tls_server_config.cert_file: given beside cert, one of them allowed")]
+    [InlineData("tls_server_config: { cert_file: \"canary\\0\", key: canary }", "tls_server_config.cert_file: a value given, a file name allowed")]
+    [InlineData("tls_server_config: { cert: x, key: x, cipher_suites: ['TLS_AES_128_GCM_SHA256,TLS_AES_256_GCM_SHA384'] }", "tls_server_config.cipher_suites: a value given, IANA's names of suites allowed")]
     [InlineData("basic_auth_users: { alice: canary, alice: canary }", "line 1, column 36: no YAML, or a key given twice")]
     [InlineData("basic_auth_users: {", "line 2, column 1: no YAML, or a key given twice")]
     [InlineData("canary", "not one YAML document of keys with values")]

@@ -203,6 +203,25 @@ public sealed class AccessTests
     }
 
     [Fact]
+    public async Task A_large_body_of_a_stranger_is_not_read_and_the_port_goes_on()
+    {
+        using WebFiles files = Users();
+        await using ServerUnderTest server = await ServerUnderTest.OnKestrel(files.Option, Audible);
+        using Complaints complaints = Complaints.Of(server);
+        for (int i = 0; i < 3; i++)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/api/v1/write") { Content = new ByteArrayContent(new byte[8 << 20]) };
+            request.Headers.ExpectContinue = true;
+            using HttpResponseMessage answer = await server.Client.SendAsync(request);
+            Assert.Equal(HttpStatusCode.Unauthorized, answer.StatusCode);
+        }
+
+        Assert.StartsWith("Not let in", Assert.Single(complaints.Heard), StringComparison.Ordinal);
+        Assert.Equal(0, server.Engine.Stats().InFlightBytes);
+        Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/metrics", null, Basic("reader", "pw of reader"))).Status);
+    }
+
+    [Fact]
     public async Task Without_a_file_there_is_no_gate_in_the_way_of_a_write()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();

@@ -40,7 +40,7 @@ public sealed class SlowClientTests
                 await client.GetStream().WriteAsync("GET /-/healthy HTTP/1.1\r\nHost: x\r\n"u8.ToArray());
             }
 
-            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(30));
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
             Task[] ends = [.. slow.Select(client => DripAsync(client, patience.Token))];
             Task all = Task.WhenAll(ends);
             do Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/-/healthy")).Status);
