@@ -59,7 +59,7 @@ internal static class HealthcheckVerb
     private static int Ask(Uri address)
     {
         using var handler = new SocketsHttpHandler();
-        handler.SslOptions.RemoteCertificateValidationCallback = static (_, _, _, _) => true;
+        handler.SslOptions.RemoteCertificateValidationCallback = static (_, certificate, _, _) => certificate is not null;
         using var client = new HttpClient(handler) { Timeout = Patience };
         using var question = new HttpRequestMessage(HttpMethod.Get, address);
         using HttpResponseMessage answer = client.Send(question);

@@ -3,7 +3,6 @@ using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
 using Microsoft.Extensions.DependencyInjection;
 using TsdbRemote.Access;
-using TsdbRemote.Endpoints;
 using TsdbRemote.Tests.Access;
 using static TsdbRemote.Tests.Access.WebFiles;
 using static TsdbRemote.Tests.Endpoints.Requests;
