@@ -20,7 +20,7 @@ internal enum PasswordVerdict
 
 /// <summary>bcrypt, one at a time, and what it said before.</summary>
 /// <remarks>
-/// A check takes tens of milliseconds of a processor, on purpose. So no two run side by side, few wait, and the rest is told to come again: a flood of wrong passwords costs one
+/// A check takes a tenth of a second of a processor and more, on purpose. So no two run side by side, few wait, and the rest is told to come again: a flood of wrong passwords costs one
 /// processor at most, and a right password that was seen before costs none. Known answers are kept under a keyed hash over user, stored hash and password, in tables of a fixed size, right and
 /// wrong ones apart so that a flood of wrong ones pushes no right one out; a new answer takes the place of an old one. With the stored hash in the key a reload forgets nothing
 /// and makes nothing true that is not. Thread-safe.
@@ -29,7 +29,7 @@ internal enum PasswordVerdict
 /// <param name="slots">Answers kept of each kind.</param>
 internal sealed class PasswordChecks(AccessMetrics metrics, int slots = 1024) : IDisposable
 {
-    // At 70 ms each, the last of them waits 4 s; a sender's own time for a request is 30 s.
+    // At cost 10 a check takes 0.1 to 0.2 s, so the last of them waits some 10 s; a sender's own time for a request is 30 s.
     private const int MaxWaiting = 64;
 
     private readonly byte[] _key = RandomNumberGenerator.GetBytes(32);
