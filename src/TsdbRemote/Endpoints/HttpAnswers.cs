@@ -55,6 +55,12 @@ internal static class HttpAnswers
     public static readonly HttpAnswer BodiesInFlight = new(
         StatusCodes.Status503ServiceUnavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5, Limit.WriteBufferSize);
 
+    // Access.
+    public static readonly HttpAnswer Unauthorized = new(StatusCodes.Status401Unauthorized, "Unauthorized");
+    public static readonly HttpAnswer PasswordsBusy = new(StatusCodes.Status503ServiceUnavailable, "too many passwords wait to be checked", 5);
+    public static readonly HttpAnswer OnlyHere = new(
+        StatusCodes.Status403Forbidden, "without access control (http.web_config) this is answered on the server's own machine only, unless http.allow_insecure is true");
+
     // Reads.
     public static readonly HttpAnswer TooManyReads = new(
         StatusCodes.Status503ServiceUnavailable, "too many reads at a time (storage.read.max_concurrent)", 5, Limit.ReadMaxConcurrent);
@@ -88,6 +94,8 @@ internal static class HttpAnswers
     public static HttpAnswer UnknownMessage(string message, string contentType) => new(
         StatusCodes.Status415UnsupportedMediaType,
         $"got {Echo(contentType)} content type; unknown type for remote write protobuf message {Echo(message)}, supported: {WriteV1Message}, {WriteV2Message}");
+
+    public static HttpAnswer RightNeeded(string right) => new(StatusCodes.Status403Forbidden, $"Forbidden: the right {right} is needed");
 
     // OTLP.
     public static HttpAnswer OtlpType(string type) => new(

@@ -11,6 +11,9 @@ internal static class ConfigurationLayers
     /// <summary>Where the server listens unless it is told otherwise.</summary>
     public const string DefaultUrls = "http://localhost:9201";
 
+    /// <summary>Short names on the command line.</summary>
+    private static readonly Dictionary<string, string> Switches = new() { ["--web-config"] = "http:web_config" };
+
     private const string EnvironmentPrefix = "TSDB_REMOTE__";
 
     /// <summary>Replaces all sources of a configuration by ours.</summary>
@@ -37,7 +40,7 @@ internal static class ConfigurationLayers
             configuration.AddInMemoryCollection([new KeyValuePair<string, string?>("urls", urls)]);
 
         configuration.AddEnvironmentVariables(EnvironmentPrefix);
-        configuration.AddCommandLine(args);
+        configuration.AddCommandLine(args, Switches);
     }
 
     /// <summary>The framework ignores what it cannot pair; a start with half of its options would be worse than none.</summary>

@@ -7,7 +7,7 @@ internal static class HelpVerb
     public static int Run()
     {
         Console.WriteLine("""
-            TsdbRemote [serve] [--urls=http://localhost:9201] [--config=FILE.yaml] [--storage:data_dir=data] [--KEY=VALUE ...]
+            TsdbRemote [serve] [--urls=http://localhost:9201] [--config=FILE.yaml] [--web-config=FILE.yml] [--storage:data_dir=data] [--KEY=VALUE ...]
             TsdbRemote healthcheck [--urls=...]     exit code 0 if the server there is alive
             TsdbRemote version
 

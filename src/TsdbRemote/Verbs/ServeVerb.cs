@@ -1,7 +1,6 @@
-using System.Net;
 using System.Runtime.InteropServices;
-using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Prometheus;
+using TsdbRemote.Access;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Endpoints;
 using TsdbRemote.Options;
@@ -17,9 +16,6 @@ internal static class ServeVerb
 {
     /// <summary>Exit code of a start that a log segment stopped: damaged under <c>refuse</c>, of another version, or unreadable.</summary>
     private const int LogRefused = 3;
-
-    /// <summary>Body limit of everything but write and read, which raise it for themselves. Bytes.</summary>
-    private const long SmallBody = 64 << 10;
 
     /// <summary>Time that requests may take to end once the server is told to stop; the flush has its own.</summary>
     private static readonly TimeSpan DrainTimeout = TimeSpan.FromSeconds(10);
@@ -60,7 +56,14 @@ internal static class ServeVerb
         WebApplicationBuilder builder = WebApplication.CreateSlimBuilder([.. args, "--hostBuilder:reloadConfigOnChange=false"]);
         ConfigurationLayers.Apply(builder.Configuration, args);
         TsdbRemoteOptions options = OptionsChecks.Read(builder.Configuration);
-        builder.WebHost.ConfigureKestrel(kestrel => Limit(kestrel, options.Http));
+        var files = new LocalFileSystem(options.Storage.Read.Mmap);
+        WebAccess? access = options.Http.WebConfig is { } path ? WebAccess.Load(path, files) : null;
+        Listener.Check(builder.Configuration["urls"] ?? "", access);
+        builder.WebHost.ConfigureKestrel(kestrel =>
+        {
+            Listener.Limit(kestrel, options.Http);
+            Listener.UseTls(kestrel, access);
+        });
         // A start that fails says so once: below, or as an unhandled exception.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
         builder.Logging.AddSimpleConsole(static console =>
@@ -69,20 +72,21 @@ internal static class ServeVerb
             console.UseUtcTimestamp = true;
             console.TimestampFormat = "yyyy-MM-ddTHH:mm:ss.fffZ ";
         });
-        AddServices(builder.Services, options);
+        AddServices(builder.Services, options, files);
+        AddAccess(builder.Services, access);
         WebApplication app = builder.Build();
         MapAll(app);
         Announce(app, options);
         return app;
     }
 
-    private static void AddServices(IServiceCollection services, TsdbRemoteOptions options)
+    private static void AddServices(IServiceCollection services, TsdbRemoteOptions options, LocalFileSystem files)
     {
         services.Configure<HostOptions>(static host => host.ShutdownTimeout = DrainTimeout);
         services.AddSingleton(options);
         services.AddSingleton(options.Storage);
         services.AddSingleton(TimeProvider.System);
-        services.AddSingleton<IFileSystem>(new LocalFileSystem(options.Storage.Read.Mmap));
+        services.AddSingleton<IFileSystem>(files);
         services.AddSingleton<EngineHost>();
         services.AddHostedService(static provider => provider.GetRequiredService<EngineHost>());
         services.AddSingleton(static _ => Prometheus.Metrics.NewCustomRegistry());
@@ -100,52 +104,52 @@ internal static class ServeVerb
         services.AddResponseCompression(ApiSurface.Compress);
     }
 
+    private static void AddAccess(IServiceCollection services, WebAccess? access)
+    {
+        services.AddSingleton<AccessMetrics>();
+        if (access is null) return;
+        services.AddSingleton(access);
+        services.AddSingleton<PasswordChecks>();
+        services.AddSingleton<WebConfigReloads>();
+        services.AddHostedService(static provider => provider.GetRequiredService<WebConfigReloads>());
+    }
+
     private static void MapAll(WebApplication app)
     {
         app.UseMiddleware<RequestFailures>();
+        if (app.Services.GetService<WebAccess>() is not null) app.UseMiddleware<AccessGate>();
         app.UseMiddleware<ApiSurface>();
         app.UseWhen(ApiSurface.MayBeCompressed, static branch => branch.UseResponseCompression());
+        RouteGroupBuilder writers = app.MapFor(Right.Write);
         WriteEndpoint write = app.Services.GetRequiredService<WriteEndpoint>();
-        foreach (string path in WriteEndpoint.Paths) app.Map(path, write.HandleAsync);
-        app.Map(OtlpEndpoint.Path, app.Services.GetRequiredService<OtlpEndpoint>().HandleAsync);
-        app.Map("/api/v1/read", app.Services.GetRequiredService<ReadEndpoint>().HandleAsync);
-        app.MapHealth();
-        app.MapMethods("/", [HttpMethods.Get, HttpMethods.Head], StartPage.SendAsync);
-        app.Services.GetRequiredService<SeriesEndpoints>().Map(app);
-        app.Services.GetRequiredService<ExemplarEndpoint>().Map(app);
-        app.MapMetadata();
-        app.MapStatus();
-        app.MapAdmin();
+        foreach (string path in WriteEndpoint.Paths) writers.Map(path, write.HandleAsync);
+        writers.Map(OtlpEndpoint.Path, app.Services.GetRequiredService<OtlpEndpoint>().HandleAsync);
+        MapReads(app, app.MapFor(Right.Read));
+        app.MapFor(Right.None).MapHealth();
+        app.MapFor(Right.Read).OnlyHereUnlessGuarded().MapStatus();
+        app.MapFor(Right.Admin).OnlyHereUnlessGuarded().MapAdmin();
+    }
+
+    private static void MapReads(WebApplication app, RouteGroupBuilder readers)
+    {
+        readers.Map("/api/v1/read", app.Services.GetRequiredService<ReadEndpoint>().HandleAsync);
+        readers.MapMethods("/", [HttpMethods.Get, HttpMethods.Head], StartPage.SendAsync);
+        app.Services.GetRequiredService<SeriesEndpoints>().Map(readers);
+        app.Services.GetRequiredService<ExemplarEndpoint>().Map(readers);
+        readers.MapMetadata();
 
         // Made now, so that the first scrape has them all.
         _ = app.Services.GetRequiredService<Metrics>();
         _ = app.Services.GetRequiredService<RuntimeMetrics>();
+        _ = app.Services.GetRequiredService<AccessMetrics>();
         CollectorRegistry registry = app.Services.GetRequiredService<CollectorRegistry>();
-        app.MapMetrics(settings => settings.Registry = registry, "/metrics");
-    }
-
-    /// <summary>Where the framework's limits are too wide for a port that anybody may reach.</summary>
-    private static void Limit(KestrelServerOptions kestrel, HttpOptions http)
-    {
-        kestrel.AddServerHeader = false;
-        kestrel.Limits.MaxConcurrentConnections = http.MaxConnections;
-        kestrel.Limits.MaxRequestBodySize = SmallBody;
-        kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
-        kestrel.Limits.MinRequestBodyDataRate = new MinDataRate(bytesPerSecond: 1024, gracePeriod: TimeSpan.FromSeconds(10));
-        kestrel.Limits.MinResponseDataRate = new MinDataRate(bytesPerSecond: 1024, gracePeriod: TimeSpan.FromSeconds(10));
+        readers.MapMetrics(settings => settings.Registry = registry, "/metrics");
     }
 
     private static void Announce(WebApplication app, TsdbRemoteOptions options)
     {
         ILogger log = app.Services.GetRequiredService<ILoggerFactory>().CreateLogger("TsdbRemote");
         Log.Starting(log, ProgramVersion.Number, RuntimeInformation.FrameworkDescription, Path.GetFullPath(options.Storage.DataDir));
-        foreach (string url in (app.Configuration["urls"] ?? "").Split(';', StringSplitOptions.RemoveEmptyEntries))
-        {
-            if (!IsLocal(BindingAddress.Parse(url).Host)) Log.OpenToAll(log, url);
-        }
+        Listener.Warn(log, app.Configuration["urls"] ?? "", options.Http, app.Services.GetService<WebAccess>());
     }
-
-    private static bool IsLocal(string host) =>
-        host.Equals("localhost", StringComparison.OrdinalIgnoreCase)
-        || (IPAddress.TryParse(host.Trim('[', ']'), out IPAddress? address) && IPAddress.IsLoopback(address));
 }

@@ -43,6 +43,20 @@ public sealed class ApiRows(Pairs pairs) : RowTests(pairs)
     public Task Row_101_Admin_calls_that_are_switched_off() => CompareAsync(
         static peer => peer.JsonAsync("/api/v1/admin/tsdb/delete_series?match[]=r101", HttpMethod.Post), Variant.Bare);
 
+    [PeerFact("prometheus"), Trait("Row", "103")]
+    public Task Row_103_A_wrong_password() => CompareAsync(
+        static async peer =>
+        {
+            var request = V1(SeriesOf("__name__=r103", (peer.At(), 1)));
+            Task<string> RefusedAsync(string credential) => peer.HeaderAsync(
+                HttpMethod.Post, "/api/v1/write", "WWW-Authenticate", Compress(request), [.. HeadersOf(request), ("Authorization", credential)]);
+            return Then(
+                await RefusedAsync(Basic("row:wrong")), await RefusedAsync(Basic("nobody:password of the row")), await RefusedAsync("Basic"),
+                await peer.WriteAsync(request, [.. HeadersOf(request), ("Authorization", Basic("row:wrong"))]), await peer.ReadAsync("r103"),
+                await peer.WriteAsync(request), await peer.ReadAsync("r103"));
+        },
+        Variant.Guarded);
+
     [PeerFact("prometheus"), Trait("Row", "104")]
     public Task Row_104_A_kill_after_the_answer() => CompareAsync(
         static async peer =>
@@ -69,6 +83,8 @@ public sealed class ApiRows(Pairs pairs) : RowTests(pairs)
     });
 
     private static Task<string> WriteAsync(Peer peer, params string[] series) => peer.WriteAsync(V1([.. series.Select(labels => SeriesOf(labels, (peer.At(), 1)))]));
+
+    private static string Basic(string pair) => "Basic " + Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(pair));
 
     /// <summary>Which of several a limit leaves is nobody's promise.</summary>
     private static async Task<string> CountAsync(Peer peer, string path)

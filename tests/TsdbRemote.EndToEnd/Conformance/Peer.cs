@@ -112,9 +112,9 @@ public sealed partial class Peer(ChildProcess process, Func<Task> start, long ep
     }
 
     /// <summary>Status of a call with any method, and its value of a header.</summary>
-    public async Task<string> HeaderAsync(HttpMethod method, string path, string header)
+    public async Task<string> HeaderAsync(HttpMethod method, string path, string header, byte[]? body = null, params (string Name, string Value)[] headers)
     {
-        (HttpResponseMessage answer, _) = await ExchangeAsync(method, path, null, []);
+        (HttpResponseMessage answer, _) = await ExchangeAsync(method, path, body, headers);
         using HttpResponseMessage owned = answer;
         string value = answer.Headers.TryGetValues(header, out IEnumerable<string>? values) ? string.Join(',', values) : "none";
         return $"{(int)answer.StatusCode} {header}: {value}";

@@ -1,3 +1,4 @@
+using System.Net.Http.Headers;
 using TsdbRemote.EndToEnd.Support;
 
 namespace TsdbRemote.EndToEnd.Conformance;
@@ -28,6 +29,9 @@ public enum Variant
 
     /// <summary>A pair of its own, which the row kills.</summary>
     Killed,
+
+    /// <summary>One web-config file with a user for both.</summary>
+    Guarded,
 }
 
 /// <summary>The two servers of a variant.</summary>
@@ -52,6 +56,19 @@ public sealed class Pairs : IDisposable
 
     private static string[] ReceiverFlags =>
         ["--web.enable-remote-write-receiver", "--web.enable-admin-api", "--enable-feature=exemplar-storage,native-histograms"];
+
+    /// <summary>Who asks, unless a row says otherwise; most servers ask for nobody.</summary>
+    private static AuthenticationHeaderValue TestUser => new("Basic", Convert.ToBase64String("row:password of the row"u8));
+
+    private string WebConfig
+    {
+        get
+        {
+            string path = Path.Combine(_directory.Path, "web.yml");
+            if (!File.Exists(path)) File.WriteAllText(path, $"basic_auth_users: {{ row: {BCrypt.Net.BCrypt.HashPassword("password of the row", 5)} }}\n");
+            return path;
+        }
+    }
 
     public Task<Pair> Of(Variant variant) => _pairs[variant].Value;
 
@@ -83,12 +100,14 @@ public sealed class Pairs : IDisposable
             Variant.ExternalLabels => ([], StartPrometheusAsync("external", ReceiverFlags, "", "{external_labels: {b: c, baz: a}}")),
             Variant.Bare =>
                 (["--admin:enabled=false", "--storage:exemplars:memory=0"], StartPrometheusAsync("bare", ["--web.enable-remote-write-receiver"], "")),
+            Variant.Guarded => ([$"--web-config={WebConfig}"], StartPrometheusAsync("guarded", [.. ReceiverFlags, $"--web.config.file={WebConfig}"], "")),
             Variant.Killed => ([], StartPrometheusAsync("killed", ReceiverFlags, "")),
             _ => (Array.Empty<string>(), _plain.Value),
         };
         ServerProcess server;
         lock (_processes) _processes.Add(server = new ServerProcess(Path.Combine(_directory.Path, variant.ToString()), ours));
         Directory.CreateDirectory(Path.Combine(_directory.Path, variant.ToString()));
+        server.Client.DefaultRequestHeaders.Authorization = TestUser;
         await server.StartAsync();
         return new Pair(await prometheus, new Peer(server, () => server.StartAsync(), _epochMs));
     }
@@ -97,6 +116,7 @@ public sealed class Pairs : IDisposable
     {
         PrometheusProcess process;
         lock (_processes) _processes.Add(process = new PrometheusProcess(_directory.Path, name, flags));
+        process.Client.DefaultRequestHeaders.Authorization = TestUser;
         var peer = new Peer(process, () => process.StartAsync($"global: {global}\n{storage}"), _epochMs);
         await process.StartAsync($"global: {global}\n{storage}");
         return peer;

@@ -13,11 +13,15 @@ public abstract partial class ChildProcess : IDisposable
     private readonly ConcurrentQueue<string> _output = new();
     private Process? _process;
 
-    protected ChildProcess(string name, int port)
+    /// <param name="name">What to call it.</param>
+    /// <param name="port">Where it listens.</param>
+    /// <param name="tls">How its client does TLS; null where it does none.</param>
+    protected ChildProcess(string name, int port, HttpMessageHandler? tls = null)
     {
         Name = name;
         Port = port;
-        Client = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}"), Timeout = TimeSpan.FromSeconds(60) };
+        Url = $"{(tls is null ? "http" : "https")}://127.0.0.1:{port}";
+        Client = new HttpClient(tls ?? new HttpClientHandler()) { BaseAddress = new Uri(Url), Timeout = TimeSpan.FromSeconds(60) };
     }
 
     public string Name { get; }
@@ -26,7 +30,7 @@ public abstract partial class ChildProcess : IDisposable
 
     public HttpClient Client { get; }
 
-    public string Url => $"http://127.0.0.1:{Port}";
+    public string Url { get; }
 
     public string Output => string.Join('\n', _output.TakeLast(60));
 

@@ -9,7 +9,12 @@ public sealed class ServerProcess : ChildProcess
     private readonly string[] _arguments;
 
     public ServerProcess(string directory, params string[] arguments)
-        : base("TsdbRemote", FreePort())
+        : this(directory, (HttpMessageHandler?)null, arguments)
+    {
+    }
+
+    public ServerProcess(string directory, HttpMessageHandler? tls, params string[] arguments)
+        : base("TsdbRemote", FreePort(), tls)
     {
         _directory = directory;
         _arguments = arguments;

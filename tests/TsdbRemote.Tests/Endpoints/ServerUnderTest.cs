@@ -74,6 +74,15 @@ public sealed class ServerUnderTest : IAsyncDisposable
         return await Answer.OfAsync(response);
     }
 
+    /// <summary>Status of a request that seems to come from an address; in process only.</summary>
+    public async Task<int> StatusFromAsync(IPAddress from, string method, string path, params (string Name, string Value)[] headers) => (await _factory.Server.SendAsync(context =>
+    {
+        context.Connection.RemoteIpAddress = from;
+        context.Request.Method = method;
+        context.Request.Path = path;
+        foreach ((string name, string value) in headers) context.Request.Headers[name] = value;
+    })).Response.StatusCode;
+
     public Task<Answer> WriteAsync(IMessage message, params (string Name, string Value)[] headers) =>
         SendAsync(HttpMethod.Post, "/api/v1/write", Requests.Compress(message), headers.Length > 0 ? headers : Requests.HeadersOf(message));
 

@@ -22,6 +22,8 @@ public sealed class VerbTests
     [InlineData("--storage:compaction:max_concurrent=0")]
     [InlineData("--storage:nothing=1")]
     [InlineData("--config=/nowhere/at/all.yaml")]
+    [InlineData("--web-config=/nowhere/at/all.yml")]
+    [InlineData("--urls=https://127.0.0.1:0")]
     [InlineData("frobnicate")]
     public async Task Options_that_do_not_hold_end_the_program_with_2(string arg)
     {

@@ -1,0 +1,54 @@
+using TsdbRemote.Blocks.Files;
+using TsdbRemote.Options;
+
+namespace TsdbRemote.Access;
+
+/// <summary>The web config that holds, and how it is replaced. Readers see one or the other, whole.</summary>
+internal sealed class WebAccess
+{
+    private readonly string _path;
+    private readonly IFileSystem _files;
+    private readonly Lock _lock = new(); // guards _tried and the order of replacements; nothing is taken inside
+    private volatile WebConfig _current;
+    private WebConfigFiles _tried;
+
+    private WebAccess(string path, IFileSystem files, WebConfig current, WebConfigFiles tried)
+    {
+        _path = path;
+        _files = files;
+        _current = current;
+        _tried = tried;
+    }
+
+    /// <summary>What holds now.</summary>
+    public WebConfig Current => _current;
+
+    /// <summary>The file.</summary>
+    public string Path => _path;
+
+    /// <summary>Loads the file for the first time.</summary>
+    /// <exception cref="OptionsException">It does not hold.</exception>
+    public static WebAccess Load(string path, IFileSystem files)
+    {
+        string full = System.IO.Path.GetFullPath(path);
+        var tried = new WebConfigFiles(files);
+        return new WebAccess(full, files, WebConfigReader.Read(full, tried), tried);
+    }
+
+    /// <summary>Loads the file again if it, or one that it names, says something else than at the last attempt.</summary>
+    /// <returns>True if there is a new one; what was before is gone for new connections and requests.</returns>
+    /// <exception cref="OptionsException">The new one does not hold; the old one goes on, and this is not said again before something changes.</exception>
+    public bool Refresh()
+    {
+        lock (_lock)
+        {
+            if (_tried.IsUnchanged()) return false;
+            _tried = new WebConfigFiles(_files);
+            WebConfig next = WebConfigReader.Read(_path, _tried);
+            if (next.Tls is null != _current.Tls is null || next.Http2 != _current.Http2)
+                throw new OptionsException([$"{_path}: TLS or HTTP/2 switched on or off, which needs a restart"]);
+            _current = next;
+            return true;
+        }
+    }
+}

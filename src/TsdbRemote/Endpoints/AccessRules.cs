@@ -1,0 +1,46 @@
+using System.Net;
+using TsdbRemote.Access;
+using TsdbRemote.Options;
+using TsdbRemote.Telemetry;
+
+namespace TsdbRemote.Endpoints;
+
+/// <summary>What a caller of an endpoint has to be allowed; <see cref="Access.Right.None"/>: nothing, not even to be known.</summary>
+/// <remarks>It is the endpoint's, not the path's: whatever way of writing a path leads to an endpoint meets its rule.</remarks>
+internal sealed record NeededRight(Right Right);
+
+/// <summary>Gives endpoints their rules.</summary>
+internal static class AccessRules
+{
+    /// <summary>A group of endpoints for which a right is needed.</summary>
+    public static RouteGroupBuilder MapFor(this IEndpointRouteBuilder endpoints, Right right) => endpoints.MapGroup("").WithMetadata(new NeededRight(right));
+
+    /// <summary>While nobody is asked who he is, callers have to be on this machine, unless <c>http.allow_insecure</c>.</summary>
+    public static RouteGroupBuilder OnlyHereUnlessGuarded(this RouteGroupBuilder group)
+    {
+        IServiceProvider services = ((IEndpointRouteBuilder)group).ServiceProvider;
+        if (services.GetRequiredService<TsdbRemoteOptions>().Http.AllowInsecure) return group;
+        WebAccess? access = services.GetService<WebAccess>();
+        AccessMetrics metrics = services.GetRequiredService<AccessMetrics>();
+        ((IEndpointConventionBuilder)group).Add(endpoint =>
+        {
+            RequestDelegate answer = endpoint.RequestDelegate!;
+            endpoint.RequestDelegate = context => access?.Current.IsGuarded == true || IsHere(context.Connection) ? answer(context) : RefuseAsync(context, metrics);
+        });
+        return group;
+    }
+
+    /// <summary>True if the other end is on this machine. A proxy on it stands for whoever reaches the proxy.</summary>
+    public static bool IsHere(ConnectionInfo connection)
+    {
+        if (connection.RemoteIpAddress is not { } remote) return true; // no network between: a Unix socket, or in process
+        if (remote.IsIPv4MappedToIPv6) remote = remote.MapToIPv4();
+        return IPAddress.IsLoopback(remote) || connection.RemoteIpAddress.Equals(connection.LocalIpAddress);
+    }
+
+    private static Task RefuseAsync(HttpContext context, AccessMetrics metrics)
+    {
+        metrics.Refused("not_here");
+        return HttpAnswers.SendAsync(context, HttpAnswers.OnlyHere);
+    }
+}
