@@ -65,15 +65,14 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
 
     /// <summary>Begins a check on a thread of its own.</summary>
     /// <param name="bytesPerSecond">Pace of its reads.</param>
-    /// <param name="stopping">Ends it, as <see cref="Cancel"/> does.</param>
-    /// <returns>False if one is running.</returns>
+    /// <param name="stopping">Cancelled once the engine stops: from then on none begins.</param>
+    /// <returns>False if one is running, or the engine stops.</returns>
     public bool TryBegin(long bytesPerSecond, CancellationToken stopping)
     {
         lock (_changes)
         {
-            if (_status.IsRunning) return false;
-            _stop?.Dispose();
-            _stop = CancellationTokenSource.CreateLinkedTokenSource(stopping);
+            if (_status.IsRunning || stopping.IsCancellationRequested) return false;
+            _stop = new CancellationTokenSource(); // one that ended may still be about to be cancelled, and holds nothing
             _status = new VerifyStatus(true, NowMs, null, default, null, null);
             CancellationToken cancel = _stop.Token;
             _running = Task.Factory.StartNew(() => Run(bytesPerSecond, cancel), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);

@@ -116,6 +116,7 @@ internal static class ServeVerb
         app.MapMetadata();
         app.MapStatus();
         app.MapAdmin();
+        app.MapVerify();
 
         // Made now, so that the first scrape has them all.
         _ = app.Services.GetRequiredService<Metrics>();
