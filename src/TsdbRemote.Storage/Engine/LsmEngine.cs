@@ -248,6 +248,9 @@ public sealed class LsmEngine : IAsyncDisposable
     /// <summary>Ends the check that is running. Completes once it has ended, with false if none was running.</summary>
     public Task<bool> CancelVerifyAsync() => _parts.Verification.CancelAsync();
 
+    /// <summary>Completes when the check that was begun last has ended, for tests.</summary>
+    internal Task WhenVerified => _parts.Verification.WhenEnded;
+
     /// <summary>Asks for deletes to be carried out, for tests without threads, until it is disposed.</summary>
     internal IDisposable BeginCleaning() => _parts.Cleaning.Begin(_parts.State.Peek.DeletionsKnownTo);
 

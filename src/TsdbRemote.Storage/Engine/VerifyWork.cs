@@ -59,6 +59,15 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
         }
     }
 
+    /// <summary>Completes when the check that was begun last has ended.</summary>
+    public Task WhenEnded
+    {
+        get
+        {
+            lock (_changes) return _running;
+        }
+    }
+
     ManifestState ILiveStore.Manifest => _state.Peek.Manifest;
 
     long ILiveStore.ActiveSegment => _activeSegment();
