@@ -16,8 +16,9 @@ internal sealed class ManifestCheck(VerifyRun run)
     /// <returns>The state that files are to be held against; null if there is none.</returns>
     public ManifestState? Check()
     {
-        Found current = Read(_current);
+        // In this order: a server at work may commit in between, and the one before is then still the older of what is read.
         Found previous = Read(_previous);
+        Found current = Read(_current);
         ManifestState? state = Judge(current, previous);
         if (state is null) return null;
         if (state != current.State) run.Skip($"{Manifest.FileName} cannot be read; files are held against {Manifest.PreviousFileName}, which may be older than they are");

@@ -58,7 +58,7 @@ public sealed class VerifyWorkTests
         await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
         VerifiedDirectory.Write(engine, window: 0, from: 0);
         await engine.Engine.FlushAsync(CancellationToken.None);
-        string file = VerifiedDirectory.Files(disk, "tables/").Single();
+        string file = VerifiedDirectory.FilesOf(disk, "tables/").Single();
         VerifiedDirectory.Flip(disk, file, 40, 1);
         VerifyReport report = await CheckAsync(engine);
         Assert.Equal(file, Assert.Single(report.Findings).File);
@@ -74,7 +74,7 @@ public sealed class VerifyWorkTests
         await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
         VerifiedDirectory.Write(engine, window: 0, from: 0);
         await engine.Engine.FlushAsync(CancellationToken.None);
-        string file = VerifiedDirectory.Files(disk, "tables/").Single();
+        string file = VerifiedDirectory.FilesOf(disk, "tables/").Single();
         disk.Unlink($"{VerifiedDirectory.Root}/{file}");
         Assert.Equal(file, Assert.Single((await CheckAsync(engine)).Findings).File);
     }

@@ -21,7 +21,7 @@ public sealed class DirectoryDamageTests
         { "EXEMPLARS", "" },
         { "series/", ".dict" },
         { "tables/", ".sst" },
-        { "tables/1", ".sst" },
+        { "tables/1699", ".sst" },
         { "blocks/", "/index" },
         { "blocks/", "/000001" },
         { "blocks/", "/tombstones" },
@@ -37,7 +37,7 @@ public sealed class DirectoryDamageTests
         List<long> places = begin switch
         {
             "METADATA" or "EXEMPLARS" => BytesOfFrames(bytes, header: 16),
-            "wal/" => [.. BytesOfFrames(bytes, header: 48).Except(Enumerable.Range(0, 64).Select(static at => (long)at))],
+            "wal/" => BytesOfFrames(bytes, header: 64),
             _ => [.. Enumerable.Range(0, bytes.Length)],
         };
         var random = new Random(7);
@@ -59,9 +59,11 @@ public sealed class DirectoryDamageTests
     {
         string file = FileOf(begin, end);
         byte[] bytes = _disk.ReadAll($"{Root}/{file}");
-        foreach (long length in (long[])[0, 1, 20, bytes.Length / 2, bytes.Length - 5, bytes.Length - 1])
+
+        // The last bytes of a segment only fill its seal up.
+        foreach (long length in (long[])[0, 1, 20, bytes.Length / 2, bytes.Length - 5, begin == "wal/" ? bytes.Length - 4 : bytes.Length - 1])
         {
-            if (length >= bytes.Length) continue;
+            if (length >= bytes.Length || length < 0) continue;
             Cut(_disk, file, length);
             AssertNamed(file, $"cut to {length}");
             using IFile opened = _disk.OpenAppendable($"{Root}/{file}");
@@ -75,7 +77,7 @@ public sealed class DirectoryDamageTests
     [InlineData("MANIFEST", "MANIFEST")]
     [InlineData("series/", ".dict")]
     [InlineData("tables/", ".sst")]
-    [InlineData("tables/1", ".sst")]
+    [InlineData("tables/1699", ".sst")]
     [InlineData("blocks/", "/index")]
     [InlineData("blocks/", "/000001")]
     [InlineData("blocks/", "/meta.json")]
@@ -115,7 +117,7 @@ public sealed class DirectoryDamageTests
     [Fact]
     public void A_table_in_the_directory_of_another_window_is_a_stray()
     {
-        string file = FileOf("tables/1", ".sst");
+        string file = FileOf("tables/1699", ".sst");
         string stray = $"tables/{file.Split('/')[^1]}";
         _disk.Link($"{Root}/{file}", $"{Root}/{stray}");
         VerifyFinding finding = Assert.Single(Verify(_disk).Findings, static finding => finding.Severity != VerifySeverity.Note);
@@ -130,7 +132,7 @@ public sealed class DirectoryDamageTests
     [InlineData("blocks/", "/meta.json")]
     public void Two_files_that_changed_places_are_found(string begin, string end)
     {
-        string[] files = [.. Files(_disk).Where(file => file.StartsWith(begin, StringComparison.Ordinal) && file.EndsWith(end, StringComparison.Ordinal)).Take(2)];
+        string[] files = [.. FilesOf(_disk).Where(file => file.StartsWith(begin, StringComparison.Ordinal) && file.EndsWith(end, StringComparison.Ordinal)).Take(2)];
         Swap(_disk, files[0], files[1]);
         foreach (string file in files) AssertNamed(file, "swapped");
     }
@@ -190,7 +192,7 @@ public sealed class DirectoryDamageTests
         Assert.True(report.Counts.Blocks > 0);
     }
 
-    private string FileOf(string begin, string end) => Files(_disk).First(file =>
+    private string FileOf(string begin, string end) => FilesOf(_disk).First(file =>
         end == "" ? file == begin : file.StartsWith(begin, StringComparison.Ordinal) && file.EndsWith(end, StringComparison.Ordinal));
 
     private void AssertNamed(string file, string done)

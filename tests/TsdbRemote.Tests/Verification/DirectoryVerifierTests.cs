@@ -57,8 +57,8 @@ public sealed class DirectoryVerifierTests
         VerifyReport report = Verify(disk);
         VerifyCounts counts = report.Counts;
         Assert.Equal(1, counts.Dictionaries);
-        Assert.Equal(Files(disk, "tables/").Count(), counts.Tables);
-        Assert.Contains(Files(disk, "tables/"), static file => file.Count(static letter => letter == '/') == 2); // above level 0
+        Assert.Equal(FilesOf(disk, "tables/").Count(), counts.Tables);
+        Assert.Contains(FilesOf(disk, "tables/"), static file => file.Count(static letter => letter == '/') == 2); // above level 0
         Assert.Equal(disk.List($"{Root}/blocks").Count, counts.Blocks);
         Assert.Equal((2, 2, 1600), (counts.Segments, counts.Records, counts.RecordSamples));
         Assert.Equal(42, counts.DictionarySeries); // 40, the one that is told of, the histogram

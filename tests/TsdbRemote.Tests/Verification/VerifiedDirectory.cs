@@ -94,8 +94,8 @@ internal static class VerifiedDirectory
     public static string Text(VerifyReport report) => string.Join('\n', report.Findings);
 
     /// <summary>Paths of all files, relative to the data directory.</summary>
-    public static IEnumerable<string> Files(CrashFileSystem disk, string below = "") => disk.List($"{Root}/{below}").SelectMany(entry =>
-        entry.IsDirectory ? Files(disk, $"{below}{entry.Name}/") : [$"{below}{entry.Name}"]);
+    public static IEnumerable<string> FilesOf(CrashFileSystem disk, string below = "") => disk.List($"{Root}/{below}").SelectMany(entry =>
+        entry.IsDirectory ? FilesOf(disk, $"{below}{entry.Name}/") : [$"{below}{entry.Name}"]);
 
     public static void Flip(CrashFileSystem disk, string file, long offset, int bit)
     {
