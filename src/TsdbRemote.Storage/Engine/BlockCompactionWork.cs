@@ -202,7 +202,7 @@ internal sealed class BlockCompactionWork
     }
 
     /// <summary>True if a delete that reaches the block selects a series of it.</summary>
-    private bool HoldsDeleted(EngineState state, StoredBlock block, CancellationToken cancel)
+    private static bool HoldsDeleted(EngineState state, StoredBlock block, CancellationToken cancel)
     {
         try
         {

@@ -1,7 +1,6 @@
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
-using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Verification;

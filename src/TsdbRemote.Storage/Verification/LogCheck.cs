@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using System.Globalization;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;

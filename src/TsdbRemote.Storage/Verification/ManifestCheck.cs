@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 
