@@ -11,10 +11,10 @@ namespace TsdbRemote.Storage.Verification;
 /// <summary>Checks blocks by the rules of <c>docs/formats/block-verifier.md</c>, and those that the manifest names against what it says of them.</summary>
 internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
 {
-    private readonly Dictionary<string, long> _bytes = manifest.Blocks.ToDictionary(static block => block.Ulid, block => BytesOf(run.Files, run.Paths.Block(block.Ulid)));
+    private readonly Dictionary<string, long> _bytes = manifest.Blocks.ToDictionary(static block => block.Ulid, block => VisibleBytes(run.Files, run.Paths.Block(block.Ulid)));
 
     /// <summary>Bytes that <see cref="Check"/> will read, about.</summary>
-    public long ExpectedBytes => _bytes.Values.Sum();
+    public long ExpectedBytes => VerifyRun.Total(_bytes.Values);
 
     /// <summary>Bytes of a directory with all below it.</summary>
     public static long BytesOf(IFileSystem files, string directory) => files.List(directory)
@@ -40,6 +40,18 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
             if (report.IsAcceptable) run.Note(path, null, "is no block of this store", "a server at work here adopts it within half a minute, and then its samples are served");
             else run.Warning(path, report.ToString(), "it is not served, and a server at work here moves it to quarantine/");
         });
+    }
+
+    private static long VisibleBytes(IFileSystem files, string directory)
+    {
+        try
+        {
+            return BytesOf(files, directory);
+        }
+        catch (DiskException)
+        {
+            return 0; // it is told when the block is read
+        }
     }
 
     private bool IsNamed(string ulid) => run.Live is not { } live || live.Manifest.Blocks.Any(block => block.Ulid == ulid);

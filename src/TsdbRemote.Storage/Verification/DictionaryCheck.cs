@@ -21,7 +21,7 @@ internal sealed class DictionaryCheck(VerifyRun run, ManifestState manifest)
     public ReadOnlySpan<ulong> Ids => _sorted;
 
     /// <summary>Bytes that <see cref="Check"/> will read.</summary>
-    public long ExpectedBytes => manifest.Dictionaries.Sum(static entry => entry.Length);
+    public long ExpectedBytes => VerifyRun.Total(manifest.Dictionaries.Select(static entry => entry.Length));
 
     /// <summary>Reads all of them.</summary>
     public void Check()

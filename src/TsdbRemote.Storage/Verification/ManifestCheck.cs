@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 
@@ -89,11 +90,23 @@ internal sealed class ManifestCheck(VerifyRun run)
             return null;
         }
 
-        string? problem = previous.Problem ?? ManifestCompleteness.ProblemOf(run.Files, run.Paths.Root, previous.State!);
+        string? problem = previous.Problem ?? ProblemOf(previous.State!);
         run.Error(_current, null, $"is damaged: {current.Damage}", problem is null
             ? $"{Manifest.PreviousFileName} stands in at the next start, and lacks nothing: no samples are lost"
             : $"{Manifest.PreviousFileName} cannot stand in ({problem}): {Refused}");
         return previous.State;
+    }
+
+    private string? ProblemOf(ManifestState standIn)
+    {
+        try
+        {
+            return ManifestCompleteness.ProblemOf(run.Files, run.Paths.Root, standIn);
+        }
+        catch (DiskException refused)
+        {
+            return refused.Message;
+        }
     }
 
     private void JudgePrevious(ManifestState state, Found previous)

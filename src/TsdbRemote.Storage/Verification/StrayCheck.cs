@@ -83,7 +83,7 @@ internal sealed class StrayCheck(VerifyRun run, ManifestState manifest)
 
         void Check(string path, long number)
         {
-            if (IsOffline && !named.Contains(path)) CheckUnnamedTable(path, number, segments);
+            if (IsOffline && !named.Contains(path)) run.Check(path, 0, "nobody names it, and it cannot be told whether it is needed", () => CheckUnnamedTable(path, number, segments));
         }
     }
 

@@ -19,7 +19,7 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
     private readonly ChunkVerifier _chunks = new();
 
     /// <summary>Bytes that <see cref="Check"/> will read.</summary>
-    public long ExpectedBytes => manifest.Tables.Sum(static table => table.Size) * Passes;
+    public long ExpectedBytes => VerifyRun.Total(manifest.Tables.Select(ExpectedOf));
 
     /// <summary>Checks all of them.</summary>
     public void Check()
@@ -27,9 +27,11 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
         foreach (TableEntry entry in manifest.Tables)
         {
             string path = run.Paths.Table(entry);
-            run.Check(path, entry.Size * Passes, OutOfService(entry), () => CheckNamed(entry, path), () => IsNamed(entry.Id));
+            run.Check(path, ExpectedOf(entry), OutOfService(entry), () => CheckNamed(entry, path), () => IsNamed(entry.Id));
         }
     }
+
+    private static long ExpectedOf(TableEntry table) => VerifyRun.Total(Enumerable.Repeat(table.Size, Passes));
 
     private bool IsNamed(long id) => run.Live is not { } live || live.Manifest.Tables.Any(table => table.Id == id);
 

@@ -28,6 +28,7 @@ internal interface ILiveStore
 internal sealed class VerifyRun
 {
     private const int MaxKept = 1000;
+    private const long MostBytes = 1L << 60;
     private const int Severities = (int)VerifySeverity.Error + 1;
 
     private readonly Action<VerifyProgress>? _progress;
@@ -77,6 +78,9 @@ internal sealed class VerifyRun
 
     /// <summary>What could not be checked.</summary>
     public IReadOnlyList<string> NotChecked => _notChecked;
+
+    /// <summary>A sum of lengths that somebody may have made up.</summary>
+    public static long Total(IEnumerable<long> bytes) => bytes.Aggregate(0L, static (sum, one) => Math.Min(MostBytes, sum + Math.Clamp(one, 0, MostBytes)));
 
     /// <summary>How many were found of a severity.</summary>
     public long Count(VerifySeverity severity) => _found[(int)severity];
@@ -128,7 +132,7 @@ internal sealed class VerifyRun
             Error(refused.Path, refused.Offset, refused.Message, meaning);
         }
 
-        _done += expectedBytes;
+        _done = Total([_done, expectedBytes]);
         _expected = _read = 0;
         Tell();
     }

@@ -47,7 +47,7 @@ internal static class AdminEndpoints
         string? problem = texts.Count == 0 ? SelectorQuery.Missing : query.TryRange(out range) ?? SelectorQuery.TooMany(texts);
         List<IReadOnlyList<Matcher>> selectors = [];
         HttpAnswer? refused = problem is not null ? HttpAnswers.BadRead(problem) : await context.RequestServices.GetRequiredService<ReadSlots>().RunAsync(
-            context, stop => SelectorQuery.Compile(texts, selectors, TimeOf(context), stop, namesParameter: true) ?? TooLong(selectors) ?? new HttpAnswer(StatusCodes.Status200OK, null));
+            context, stop => SelectorQuery.Compile(texts, selectors, TimeOf(context), namesParameter: true, stop) ?? TooLong(selectors) ?? new HttpAnswer(StatusCodes.Status200OK, null));
         if (refused is not { } answer) context.Abort();
         else if (answer.Status != StatusCodes.Status200OK) await ApiJson.RefuseAsync(context, answer);
         else if (await IsDoneAsync(context, (engine, cancel) => engine.DeleteAsync(selectors, range, cancel))) context.Response.StatusCode = StatusCodes.Status204NoContent;

@@ -20,11 +20,11 @@ internal static class SelectorQuery
     /// <param name="texts">The selectors.</param>
     /// <param name="selectors">Added to.</param>
     /// <param name="clock">Tells how long it takes.</param>
-    /// <param name="stop">Ends it between two of them.</param>
     /// <param name="namesParameter">True to have an error name the parameter.</param>
+    /// <param name="stop">Ends it between two of them.</param>
     /// <returns>Null, or the refusal.</returns>
     public static HttpAnswer? Compile(
-        IReadOnlyList<string> texts, List<IReadOnlyList<Matcher>> selectors, TimeProvider clock, CancellationToken stop, bool namesParameter)
+        IReadOnlyList<string> texts, List<IReadOnlyList<Matcher>> selectors, TimeProvider clock, bool namesParameter, CancellationToken stop)
     {
         HttpAnswer? refused = Compile(texts, selectors, clock, stop);
         bool isBad = namesParameter && refused?.Status == StatusCodes.Status400BadRequest;

@@ -150,7 +150,7 @@ internal sealed class SeriesEndpoints(EngineHost host, TsdbRemoteOptions options
         Answerer answerer, IReadOnlyList<string> texts, bool namesParameter, TimeRange range, long limit, JsonBody body, CancellationToken stop)
     {
         List<IReadOnlyList<Matcher>> selectors = [];
-        if (SelectorQuery.Compile(texts, selectors, time, stop, namesParameter) is { } refused) return refused;
+        if (SelectorQuery.Compile(texts, selectors, time, namesParameter, stop) is { } refused) return refused;
         using ReadSnapshot snapshot = host.Engine.AcquireSnapshot();
         return answerer(snapshot, new LabelQuestion(selectors, range, limit), body, stop) ?? new HttpAnswer(StatusCodes.Status200OK, null);
     }

@@ -1,4 +1,3 @@
-using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.TestSupport;

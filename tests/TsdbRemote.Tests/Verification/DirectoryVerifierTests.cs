@@ -114,12 +114,12 @@ public sealed class DirectoryVerifierTests
     }
 
     [Fact]
-    public void A_snapshot_is_listed_and_sound_by_itself()
+    public async Task A_snapshot_is_listed_and_sound_by_itself()
     {
         var disk = new CrashFileSystem("/disk");
         EngineHarness engine = Fill(disk, Small, Clock());
         engine.FlushByStep();
-        string name = engine.Engine.SnapshotAsync(skipHead: true, CancellationToken.None).GetAwaiter().GetResult();
+        string name = await engine.Engine.SnapshotAsync(skipHead: true, CancellationToken.None);
         CrashFileSystem killed = disk.CrashClone(CrashPolicy.All, seed: 1);
         Assert.Equal([name], Verify(killed).Snapshots);
         VerifyReport report = Verify(killed, $"{Root}/snapshots/{name}");
