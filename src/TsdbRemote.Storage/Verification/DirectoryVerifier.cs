@@ -79,7 +79,7 @@ public static class DirectoryVerifier
         var sideFiles = new SideFileCheck(run, state);
         var blocks = new BlockCheck(run, state);
         using var log = new LogCheck(run, state);
-        run.BytesTotal = VerifyRun.Total([run.BytesTotal, dictionary.ExpectedBytes, tables.ExpectedBytes, blocks.ExpectedBytes, log.ExpectedBytes, sideFiles.ExpectedBytes]);
+        run.Expect(dictionary.ExpectedBytes, tables.ExpectedBytes, blocks.ExpectedBytes, log.ExpectedBytes, sideFiles.ExpectedBytes);
         dictionary.Check();
         if (!dictionary.IsComplete) run.Skip("whether all series of tables are in the dictionary: it could not be read to its end");
         log.Check();

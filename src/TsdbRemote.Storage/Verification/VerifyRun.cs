@@ -37,6 +37,7 @@ internal sealed class VerifyRun
     private readonly List<string> _notChecked = [];
     private string _file = "";
     private long _done;
+    private long _total;
     private long _expected;
     private long _read;
 
@@ -70,14 +71,14 @@ internal sealed class VerifyRun
     /// <summary>What was counted.</summary>
     public VerifyCounts Counts { get; } = new();
 
-    /// <summary>Bytes that will be read in all, as far as that is known before.</summary>
-    public long BytesTotal { get; set; }
-
     /// <summary>What was found.</summary>
     public IReadOnlyList<VerifyFinding> Findings => _kept;
 
     /// <summary>What could not be checked.</summary>
     public IReadOnlyList<string> NotChecked => _notChecked;
+
+    /// <summary>Says what is still to be read; before that there is no progress to tell.</summary>
+    public void Expect(params IEnumerable<long> bytes) => _total = Total([_done, .. bytes]);
 
     /// <summary>A sum of lengths that somebody may have made up.</summary>
     public static long Total(IEnumerable<long> bytes) => bytes.Aggregate(0L, static (sum, one) => Math.Min(MostBytes, sum + Math.Clamp(one, 0, MostBytes)));
@@ -157,5 +158,8 @@ internal sealed class VerifyRun
         Tell();
     }
 
-    private void Tell() => _progress?.Invoke(new VerifyProgress(_done + Math.Min(_read, _expected), Math.Max(BytesTotal, _done), _file));
+    private void Tell()
+    {
+        if (_total > 0) _progress?.Invoke(new VerifyProgress(_done + Math.Min(_read, _expected), _total, _file));
+    }
 }
