@@ -130,6 +130,15 @@ internal static partial class Log
     [LoggerMessage(1263, LogLevel.Information, "Made snapshot {Name}")]
     public static partial void SnapshotMade(ILogger logger, string name);
 
+    [LoggerMessage(1264, LogLevel.Information, "Check of the data directory began, at {BytesPerSecond} bytes a second")]
+    public static partial void VerifyBegan(ILogger logger, long bytesPerSecond);
+
+    [LoggerMessage(1265, LogLevel.Information, "Check of the data directory ended: {Errors} errors, {Warnings} warnings, {Bytes} bytes read")]
+    public static partial void VerifyEnded(ILogger logger, long errors, long warnings, long bytes);
+
+    [LoggerMessage(1266, LogLevel.Warning, "Check of the data directory was cut off")]
+    public static partial void VerifyFailed(ILogger logger, Exception failure);
+
     [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
     public static partial void BlockServedAgain(ILogger logger, string ulid);
 

@@ -5,6 +5,7 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Benchmarks;
 

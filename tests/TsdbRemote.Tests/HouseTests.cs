@@ -16,7 +16,7 @@ public partial class HouseTests
         ["TsdbRemote"] = [[Root], ["Verbs"], ["Endpoints", "StoreApi", "Shipping"], ["Otlp", "Access"], ["Telemetry"], ["Options"]],
         ["TsdbRemote.Storage"] =
         [
-            ["Engine"], ["Compaction"], ["Reading"], ["Deletes"], ["BlockStorage"], ["Levels"], ["SSTables", "MemTables", "Exemplars"], ["Series", "Wal"], ["Framing", "Wire"],
+            ["Engine"], ["Verification"], ["Compaction"], ["Reading"], ["Deletes"], ["BlockStorage"], ["Levels"], ["SSTables", "MemTables", "Exemplars"], ["Series", "Wal"], ["Framing", "Wire"],
             ["Options"], [Root],
         ],
         ["TsdbRemote.Blocks"] = [[Root], ["Verification"], ["Format"], ["Chunks"], ["Model"], ["Encoding"], ["Files"]],

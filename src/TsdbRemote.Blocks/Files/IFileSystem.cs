@@ -60,6 +60,11 @@ public interface IFileSystem
     /// <summary>Takes the exclusive lock file, creating it if needed, and writes <paramref name="holder"/> into it.</summary>
     /// <exception cref="DirectoryLockedException">Another process holds it.</exception>
     IDisposable Lock(string path, string holder);
+
+    /// <summary>Keeps others from taking <see cref="Lock"/> while something is only read: changes nothing, the lock file's text and times included.</summary>
+    /// <returns>Null if there is no lock file: then nobody holds it, and nobody is kept from it.</returns>
+    /// <exception cref="DirectoryLockedException">Another process holds the lock.</exception>
+    IDisposable? LockUnchanged(string path) => throw new NotSupportedException($"{path}: this file system has no lock that changes nothing");
 }
 
 /// <summary>An open file. Positions are explicit; there is no cursor. Thread-safe for reads; one writer.</summary>

@@ -17,6 +17,8 @@ internal static unsafe partial class Libc
     public const int NonBlocking = 0x800;
     public const int CloseOnExec = 0x80000;
 
+    public const int KeepAccessTime = 0x40000; // O_NOATIME
+    public const int LockSharedNow = 1 | 4; // LOCK_SH | LOCK_NB
     public const int LockExclusiveNow = 2 | 4; // LOCK_EX | LOCK_NB
     public const int ProtectRead = 1;
     public const int MapShared = 1;
@@ -92,8 +94,8 @@ internal static unsafe partial class Libc
     [LibraryImport(Library, EntryPoint = "rmdir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int RemoveDirectory(string path);
 
-    [LibraryImport(Library, EntryPoint = "opendir", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
-    public static partial nint OpenDirectory(string path);
+    [LibraryImport(Library, EntryPoint = "fdopendir", SetLastError = true)]
+    public static partial nint OpenDirectory(int descriptor);
 
     /// <summary>Returns 0 both at the end and on an error; the generated stub clears errno first, so that it tells them apart.</summary>
     [LibraryImport(Library, EntryPoint = "readdir", SetLastError = true)]

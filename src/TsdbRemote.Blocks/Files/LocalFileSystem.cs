@@ -24,15 +24,15 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     private const int MaxHolderBytes = 1024;
 
     private readonly bool _mmap;
+    private readonly bool _keepsAccessTimes;
     private readonly IDiskCalls _calls;
 
     /// <summary>The disk.</summary>
     /// <param name="mmap">False: <see cref="IFile.TryMap"/> answers null, and a bad sector is an error instead of a SIGBUS.</param>
+    /// <param name="keepsAccessTimes">True: what is read keeps its time of last access, where the kernel lets us (the owner of the file, or root).</param>
     /// <exception cref="PlatformNotSupportedException">Not Linux on x64 or arm64.</exception>
-    public LocalFileSystem(bool mmap = true)
-        : this(mmap, DiskCalls.Real)
-    {
-    }
+    public LocalFileSystem(bool mmap = true, bool keepsAccessTimes = false)
+        : this(mmap, DiskCalls.Real) => _keepsAccessTimes = keepsAccessTimes;
 
     /// <summary>The disk with some calls replaced by a test.</summary>
     internal LocalFileSystem(bool mmap, IDiskCalls calls)
@@ -99,8 +99,16 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     /// <inheritdoc/>
     public IReadOnlyList<DirectoryEntry> List(string path)
     {
-        nint stream = Libc.OpenDirectory(Checked(path));
-        if (stream == 0) return Marshal.GetLastPInvokeError() == Errno.NoEntry ? [] : throw LastError("opendir", path);
+        int descriptor = OpenToRead(path, Libc.DirectoryOnly);
+        if (descriptor < 0) return Marshal.GetLastPInvokeError() == Errno.NoEntry ? [] : throw LastError("opendir", path);
+        nint stream = Libc.OpenDirectory(descriptor);
+        if (stream == 0)
+        {
+            DiskException refused = LastError("opendir", path);
+            _ = Libc.Close(descriptor);
+            throw refused;
+        }
+
         try
         {
             List<DirectoryEntry> entries = [];
@@ -188,14 +196,27 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         var file = new LocalFile(handle, path, writable: true, mappable: false, _calls);
         try
         {
-            while (Libc.Lock(handle, Libc.LockExclusiveNow) != 0)
-            {
-                int errno = Marshal.GetLastPInvokeError();
-                if (errno == Errno.WouldBlock) throw new DirectoryLockedException(path, HolderIn(file));
-                if (errno != Errno.Interrupted) throw new DiskException("flock", path, errno, Errno.Describe(errno));
-            }
-
+            Take(handle, Libc.LockExclusiveNow, file);
             Name(holder, file);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public IDisposable? LockUnchanged(string path)
+    {
+        int descriptor = OpenToRead(path, Libc.NoFollow | Libc.NonBlocking);
+        if (descriptor < 0) return Marshal.GetLastPInvokeError() == Errno.NoEntry ? null : throw LastError("open", path);
+        var handle = new FileHandle(descriptor);
+        var file = new LocalFile(handle, path, writable: false, mappable: false, _calls);
+        try
+        {
+            Take(handle, Libc.LockSharedNow, file);
             return file;
         }
         catch
@@ -226,6 +247,16 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     {
         Libc.VolumeStatus status;
         return TryStatVolume(path, &status) && (status.Flags & Libc.MountedReadOnly) != 0;
+    }
+
+    private static void Take(FileHandle handle, int operation, LocalFile file)
+    {
+        while (Libc.Lock(handle, operation) != 0)
+        {
+            int errno = Marshal.GetLastPInvokeError();
+            if (errno == Errno.WouldBlock) throw new DirectoryLockedException(file.Path, HolderIn(file));
+            if (errno != Errno.Interrupted) throw new DiskException("flock", file.Path, errno, Errno.Describe(errno));
+        }
     }
 
     private static string HolderIn(LocalFile file)
@@ -267,6 +298,21 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         }
     }
 
+    /// <summary>Opens for reading.</summary>
+    /// <returns>A descriptor; negative if it failed, and errno tells.</returns>
+    private int OpenToRead(string path, int flags)
+    {
+        bool keepsTime = _keepsAccessTimes;
+        while (true)
+        {
+            int descriptor = Libc.Open(Checked(path), Libc.ReadOnly | Libc.CloseOnExec | flags | (keepsTime ? Libc.KeepAccessTime : 0), 0);
+            if (descriptor >= 0) return descriptor;
+            int errno = Marshal.GetLastPInvokeError();
+            if (errno == Errno.NotPermitted && keepsTime) keepsTime = false; // another user's file: it can be read, as others read it
+            else if (errno != Errno.Interrupted) return descriptor;
+        }
+    }
+
     // A name cut at an embedded NUL by the C library would be another file's.
     private static string Checked(string path)
     {
@@ -282,10 +328,16 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         return new DiskException(operation, path, errno, target is null ? detail : $"{detail}; target {target}");
     }
 
+    private int OpenOrThrow(string path)
+    {
+        int descriptor = OpenToRead(path, Libc.NonBlocking | Libc.NoFollow);
+        return descriptor >= 0 ? descriptor : throw LastError("open", path);
+    }
+
     private LocalFile OpenFile(string path, int flags, bool writable)
     {
         // A link among the files, as in a block that somebody put there, would have us serve what lies elsewhere.
-        FileHandle handle = OpenHandle(path, flags | Libc.NonBlocking | Libc.NoFollow);
+        FileHandle handle = writable ? OpenHandle(path, flags | Libc.NonBlocking | Libc.NoFollow) : new FileHandle(OpenOrThrow(path));
         byte empty = 0;
         Libc.FileStatus status;
         int errno = Libc.Stat(handle, &empty, Libc.AtEmptyPath, Libc.StatTypeAndSize, &status) == 0 ? 0 : Marshal.GetLastPInvokeError();

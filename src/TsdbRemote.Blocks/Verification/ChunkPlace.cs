@@ -15,4 +15,4 @@ internal readonly record struct ChunkPlace(string File, long Offset, Func<string
 /// <param name="Samples">Number of samples, 1 or more.</param>
 /// <param name="FirstMs">Time of the first one, ms.</param>
 /// <param name="LastMs">Time of the last one, ms.</param>
-internal readonly record struct ChunkFacts(bool IsHistogram, int Samples, long FirstMs, long LastMs);
+public readonly record struct ChunkFacts(bool IsHistogram, int Samples, long FirstMs, long LastMs);

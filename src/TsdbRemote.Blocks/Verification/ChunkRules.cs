@@ -11,14 +11,13 @@ internal sealed class ChunkRules(Findings findings)
     private readonly HistogramRules _histograms = new(findings);
 
     /// <summary>Checks a chunk whose checksum holds.</summary>
-    /// <param name="record">Encoding and data.</param>
+    /// <param name="encoding">How it is encoded, as its record says.</param>
+    /// <param name="data">Its bytes.</param>
     /// <param name="place">Where it is.</param>
     /// <param name="values">Receives the samples; null if nobody wants them.</param>
     /// <returns>Null if it cannot be decoded.</returns>
-    public ChunkFacts? Check(ReadOnlySpan<byte> record, in ChunkPlace place, ValueChecksumBuilder? values)
+    public ChunkFacts? Check(byte encoding, ReadOnlySpan<byte> data, in ChunkPlace place, ValueChecksumBuilder? values)
     {
-        byte encoding = record[0];
-        ReadOnlySpan<byte> data = record[1..];
         if (encoding is not (1 or 2 or 3))
         {
             findings.Error(16, place.File, place.Offset, $"the chunk of {place.Series} has encoding {encoding}; 1, 2 and 3 can be read everywhere");

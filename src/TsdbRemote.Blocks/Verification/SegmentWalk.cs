@@ -128,7 +128,7 @@ internal sealed class SegmentWalk : IDisposable
         switch (kind)
         {
             case RecordKind.Whole:
-                facts = _rules.Check(body, place, values);
+                facts = _rules.Check(body[0], body[1..], place, values);
                 break;
             case RecordKind.TooLong:
                 ReportTooLong(place, size);
@@ -158,7 +158,7 @@ internal sealed class SegmentWalk : IDisposable
         ChunkPlace place = new(_behind.Name, offset, describe);
         if (kind != RecordKind.Whole) return null;
         if (!isStray) Findings.Error(18, place.File, offset, $"the record is named a second time, by {place.Series}");
-        return _rules.Check(body, place, values);
+        return _rules.Check(body[0], body[1..], place, values);
     }
 
     private void FinishSegment(bool indexRead)
@@ -191,7 +191,7 @@ internal sealed class SegmentWalk : IDisposable
         ulong reference = ((ulong)_ahead.Index << SegmentShift) | (ulong)_ahead.File.Position;
         ChunkPlace place = new(_ahead.Name, _ahead.File.Position, Nobody);
         if (kind == RecordKind.TooLong) ReportTooLong(place, size);
-        else _rules.Check(body, place, values: null);
+        else _rules.Check(body[0], body[1..], place, values: null);
         if (_strays.Count < MaxStrays) _strays.Add(reference);
         else ReportStray(reference);
         _ahead.File.Skip(size);

@@ -60,6 +60,9 @@ public sealed class BlockStore
         _log = log;
     }
 
+    /// <summary>What a block of this store is held to. Times are what their sender said: the store takes samples of any, so a block that comes back may hold them.</summary>
+    internal static BlockVerifyOptions Rules { get; } = new() { CheckTimeUnits = false };
+
     /// <summary>Bytes of what was found damaged, which counts against the size of the directory as everything else does.</summary>
     public long QuarantineBytes => BytesOf(_paths.Quarantine, static _ => true);
 
@@ -158,7 +161,7 @@ public sealed class BlockStore
             if (name.EndsWith(BlockDirectory.DeletionSuffix, StringComparison.Ordinal)) return BlockDirectory.IsTemporary(name);
             if (deleted.Contains(name)) return true;
             if (BlockDirectory.IsTemporary(name)) return tablesAreWhole;
-            return tablesAreWhole && !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(name, manifest, outOfService);
+            return tablesAreWhole && !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(_files, _paths, name, manifest, outOfService);
         }
 
         ImmutableArray<string> rests;
@@ -227,8 +230,7 @@ public sealed class BlockStore
         bool hasChunks = _files.List(_paths.Block(ulid)).Any(static entry => entry is { IsDirectory: true, Name: SegmentFormat.DirectoryName });
         if (!hasChunks) return new ForeignBlock(null, $"{SegmentFormat.DirectoryName} is no directory in it");
 
-        // Times are what their sender said: the store takes samples of any, so a block of it that comes back may hold them.
-        BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), new BlockVerifyOptions { CheckTimeUnits = false }, cancel);
+        BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), Rules, cancel);
         if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString());
         try
         {
@@ -297,11 +299,11 @@ public sealed class BlockStore
     /// True for the rest of a step of ours that a crash cut off before it was named: what it was made of is named still, and serves, unless a block that it was
     /// made of is out of service.
     /// </summary>
-    private bool IsUnnamed(string ulid, ManifestState manifest, HashSet<string> outOfService)
+    internal static bool IsUnnamed(IFileSystem files, DataLayout paths, string ulid, ManifestState manifest, IReadOnlySet<string> outOfService)
     {
         try
         {
-            BlockMeta meta = BlockMeta.Read(_files, DataLayout.Join(_paths.Block(ulid), BlockMeta.FileName));
+            BlockMeta meta = BlockMeta.Read(files, DataLayout.Join(paths.Block(ulid), BlockMeta.FileName));
             bool isOurs = meta.Mark is { } mark && mark.Directory == manifest.DirectoryId && mark.Generation == manifest.Generation;
             return isOurs && !meta.Compaction.Parents.Any(parent => outOfService.Contains(parent.Ulid.ToString()));
         }

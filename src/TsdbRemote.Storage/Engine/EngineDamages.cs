@@ -23,9 +23,12 @@ internal sealed class EngineDamages(ILogger log)
     }
 
     /// <summary>Takes note of damage that a read found: each file once.</summary>
-    public void AddOfRead(Exception damage)
+    public void AddOfRead(Exception damage) =>
+        AddOfFile((damage as CorruptFileException)?.Path ?? damage.Message, $"{damage.Message}; found by a read, which failed");
+
+    /// <summary>Takes note of damage of a file, if none of it is noted yet.</summary>
+    public void AddOfFile(string path, string what)
     {
-        string file = (damage as CorruptFileException)?.Path ?? damage.Message;
-        if (_files.Count < MaxFiles && _files.TryAdd(file, 0)) Add($"{damage.Message}; found by a read, which failed");
+        if (_files.Count < MaxFiles && _files.TryAdd(path, 0)) Add(what);
     }
 }

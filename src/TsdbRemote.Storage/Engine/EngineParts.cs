@@ -100,6 +100,7 @@ internal sealed class EngineParts : IDisposable
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
+        Verification = new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
@@ -163,6 +164,9 @@ internal sealed class EngineParts : IDisposable
     /// <summary>Makes snapshots.</summary>
     public SnapshotWork Snapshots { get; }
 
+    /// <summary>Checks the directory.</summary>
+    public VerifyWork Verification { get; }
+
     /// <summary>Merges tables.</summary>
     public CompactionWork Compaction { get; }
 
@@ -196,6 +200,7 @@ internal sealed class EngineParts : IDisposable
         Dictionaries.Dispose();
         Replay.Dispose();
         ReadHelpers?.Dispose();
+        Verification.Dispose();
         _scratches.Dispose();
         Stopping.Dispose();
     }

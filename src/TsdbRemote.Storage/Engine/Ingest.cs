@@ -53,10 +53,6 @@ internal sealed class Ingest
     private readonly ExemplarIntake _exemplars;
     private readonly EngineCounters _counters;
 
-    // What the log holds was within the limits of its day; only of metadata a body may hold more than was taken of it.
-    private static readonly DecodeLimits Unlimited = new(
-        int.MaxValue, int.MaxValue, int.MaxValue, long.MaxValue, DecodeLimits.Default.MaxMetadata, int.MaxValue);
-
     public Ingest(IngestSettings settings, MetricMetadata metadata, ExemplarRing exemplars, EngineCounters counters)
     {
         _settings = settings;
@@ -71,7 +67,7 @@ internal sealed class Ingest
     /// <returns>Null if it decoded, else the answer.</returns>
     public WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw)
     {
-        DecodeStatus status = Decode(scratch.Batch, protocol, raw, _settings.Decode, out string? error);
+        DecodeStatus status = WalRecord.Decode(scratch.Batch, protocol, raw, _settings.Decode, out string? error);
         if (status == DecodeStatus.TooManySeries) _counters.Count(Limit.SeriesPerRequest);
         else if (status == DecodeStatus.TooManySamples) _counters.Count(Limit.SamplesPerRequest);
         return status switch
@@ -115,11 +111,9 @@ internal sealed class Ingest
     public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
     {
         scratch.Reset();
-        (WriteProtocol protocol, Compression compression) = WalRecord.Of(kind);
-        if (PackedBody.TryUnpack(compression, body, int.MaxValue, out PooledBuffer? raw) != CompressionStatus.Ok || raw is null) return -1;
+        if (!WalRecord.TryDecode(kind, body, scratch.Batch, out PooledBuffer? raw)) return -1;
         using (raw)
         {
-            if (Decode(scratch.Batch, protocol, raw, Unlimited, out _) != DecodeStatus.Ok) return -1;
             WriteBatch batch = scratch.Batch;
             ReadOnlySpan<SeriesEntry> entries = batch.Series;
             Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
@@ -147,11 +141,6 @@ internal sealed class Ingest
             return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
         }
     }
-
-    private static DecodeStatus Decode(WriteBatch batch, WriteProtocol protocol, PooledBuffer raw, in DecodeLimits limits, out string? error) =>
-        protocol == WriteProtocol.V2
-            ? RemoteWriteV2.Decode(raw.Memory, batch, limits, out error)
-            : RemoteWriteV1.Decode(raw.Memory, batch, limits, out error);
 
     private static WalTicket? LogThenAppend(
         WriteScratch scratch, ReadOnlySpan<Sample> samples, WalRecordKind kind, PooledBuffer body, long nowMs, MemTable active,

@@ -75,7 +75,7 @@ internal sealed class LogReplay
         var sink = new Sink(this, memTable, scratch);
         try
         {
-            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, OptionsOf(segment, _paths, _onCorruption), sink, cancel);
+            report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, segment.ReplayOptions(_paths.Quarantine, _onCorruption), sink, cancel);
         }
         catch (LogRefusedException refused)
         {
@@ -95,14 +95,6 @@ internal sealed class LogReplay
         Log.SegmentReplayed(_log, segment.Number, report.Records, memTable.SampleCount, memTable.SeriesCount);
         return true;
     }
-
-    /// <summary>What the reader of a segment is told about it.</summary>
-    public static SegmentReplayOptions OptionsOf(InheritedSegment segment, DataLayout paths, CorruptionPolicy onCorruption) => new(paths.Quarantine)
-    {
-        MustBeSealed = segment.MustBeSealed,
-        AcceptedEnd = segment.AcceptedEnd,
-        OnCorruption = onCorruption,
-    };
 
     private sealed class Sink(LogReplay replay, MemTable memTable, WriteScratch scratch) : ILogRecordSink
     {

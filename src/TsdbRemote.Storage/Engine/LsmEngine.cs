@@ -231,6 +231,26 @@ public sealed class LsmEngine : IAsyncDisposable
         return await Task.Run(() => _parts.Snapshots.Make(cancel), cancel).ConfigureAwait(false);
     }
 
+    /// <summary>How the check of the data directory stands.</summary>
+    public VerifyStatus VerifyStatus => _parts.Verification.Status;
+
+    /// <summary>Begins a check of the whole data directory, which goes on beside everything else; <see cref="VerifyStatus"/> tells how far it is and what it found.</summary>
+    /// <param name="bytesPerSecond">Pace of its reads, 1 or more.</param>
+    /// <returns>False if one is running.</returns>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
+    public bool TryBeginVerify(long bytesPerSecond)
+    {
+        ArgumentOutOfRangeException.ThrowIfLessThan(bytesPerSecond, 1);
+        RefuseReads();
+        return _parts.Verification.TryBegin(bytesPerSecond, _parts.Stopping.Token);
+    }
+
+    /// <summary>Ends the check that is running. Completes once it has ended, with false if none was running.</summary>
+    public Task<bool> CancelVerifyAsync() => _parts.Verification.CancelAsync();
+
+    /// <summary>Completes when the check that was begun last has ended, for tests.</summary>
+    internal Task WhenVerified => _parts.Verification.WhenEnded;
+
     /// <summary>Asks for deletes to be carried out, for tests without threads, until it is disposed.</summary>
     internal IDisposable BeginCleaning() => _parts.Cleaning.Begin(_parts.State.Peek.DeletionsKnownTo);
 
@@ -313,6 +333,7 @@ public sealed class LsmEngine : IAsyncDisposable
     {
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
+        await _parts.Verification.CancelAsync().ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _parts.Blocks.Stop();

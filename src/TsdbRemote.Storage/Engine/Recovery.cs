@@ -29,13 +29,6 @@ internal sealed record RecoveredDirectory(
     ManifestState Manifest, LevelSet Levels, BlockSet Blocks, SeriesDictionary Dictionary, ImmutableArray<InheritedSegment> Segments, long NextSegment,
     long NextTableId, long NextDictionary, bool IsDictionaryDamaged, ImmutableArray<string> BlockRests, DiskException? NoRoom, ImmutableArray<string> Damages);
 
-/// <summary>A log segment that an earlier process left.</summary>
-/// <param name="Number">Its number.</param>
-/// <param name="Bytes">Its file's length.</param>
-/// <param name="MustBeSealed">It was sealed when its process went on to the next one, so a missing seal is damage.</param>
-/// <param name="AcceptedEnd">Where it is known to end, in bytes; null if only its frames tell.</param>
-internal sealed record InheritedSegment(long Number, long Bytes, bool MustBeSealed, long? AcceptedEnd);
-
 /// <summary>Opens a data directory up to the point where only the log is left to replay: manifest, rests of crashes, dictionary, tables.</summary>
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
@@ -101,8 +94,9 @@ internal sealed class Recovery
 
         // Everything that can refuse comes before anything is removed.
         CheckTombstones(manifest);
-        (ImmutableArray<SegmentEntry> found, long nextSegment) = FindSegments(manifest);
-        ImmutableArray<InheritedSegment> segments = Inherit(found, manifest.DirectoryId);
+        LogInventory log = FindSegments(manifest);
+        long nextSegment = log.Next;
+        ImmutableArray<InheritedSegment> segments = LogInventory.Inherit(_files, _paths, log.Found, number => Probe(number, manifest.DirectoryId));
         if (_onCorruption == CorruptionPolicy.Refuse) RefuseDamaged(segments, manifest.DirectoryId);
         int damagesBefore = _damages.Count;
         SeriesDictionary dictionary = LoadDictionary(manifest);
@@ -115,7 +109,7 @@ internal sealed class Recovery
         bool tablesAreWhole = _damages.Count == 0;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         bool isWhole = _damages.Count == 0;
-        long nextTableId = RemoveUnnamedTables(manifest, [.. found.Select(static segment => segment.Number)], isWhole);
+        long nextTableId = RemoveUnnamedTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
         if (tablesAreWhole)
         {
             RemoveTemporaries(_paths.Root);
@@ -125,7 +119,7 @@ internal sealed class Recovery
 
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
 
-        if (isWhole) RemoveFlushedSegments(manifest);
+        if (isWhole) RemoveFlushedSegments(log);
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
@@ -250,27 +244,14 @@ internal sealed class Recovery
         return next;
     }
 
-    private (ImmutableArray<SegmentEntry> Segments, long Next) FindSegments(ManifestState manifest)
+    private LogInventory FindSegments(ManifestState manifest)
     {
-        var found = new SortedDictionary<long, SegmentEntry>();
-        long next = manifest.NextSegment;
-        var named = manifest.Segments.ToDictionary(static segment => segment.Number);
-        foreach (DirectoryEntry entry in _files.List(_paths.Wal))
-        {
-            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
-            if (named.TryGetValue(number, out SegmentEntry? known)) found.Add(number, known);
-            else if (number >= manifest.NextSegment) found.Add(number, new SegmentEntry(number, null));
-            next = Math.Max(next, number + 1);
-        }
-
-        foreach (long number in named.Keys.Where(number => !found.ContainsKey(number)))
-        {
-            throw new DataDirectoryException(
-                $"{_paths.Segment(number)} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
+        LogInventory log = LogInventory.Of(_files, _paths, manifest);
+        return log.Missing.IsEmpty
+            ? log
+            : throw new DataDirectoryException(
+                $"{_paths.Segment(log.Missing[0])} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
                 + "Put the file back, or restore the whole directory from a backup");
-        }
-
-        return ([.. found.Values], next);
     }
 
     /// <summary>
@@ -303,29 +284,6 @@ internal sealed class Recovery
     }
 
     /// <summary>
-    /// What is known of each segment: a later one with records proves that it was sealed, unless an earlier process left it, and may hold its end where
-    /// a full disk ended it without a seal.
-    /// </summary>
-    private ImmutableArray<InheritedSegment> Inherit(ImmutableArray<SegmentEntry> segments, Guid directoryId)
-    {
-        SegmentProbe[] probes = [.. segments.Select(segment => Probe(segment.Number, directoryId))];
-        var inherited = ImmutableArray.CreateBuilder<InheritedSegment>(segments.Length);
-        for (int i = 0; i < segments.Length; i++)
-        {
-            SegmentEntry segment = segments[i];
-            SegmentProbe[] later = probes[(i + 1)..];
-            SegmentEnd? left = later.Select(static probe => probe.PreviousEnd).FirstOrDefault(end => end?.Segment == segment.Number);
-            inherited.Add(new InheritedSegment(
-                segment.Number,
-                _files.FileSize(_paths.Segment(segment.Number)) ?? 0,
-                MustBeSealed: !segment.Inherited && later.Any(static probe => probe.HasFrames),
-                segment.AcceptedEnd ?? left?.End));
-        }
-
-        return inherited.MoveToImmutable();
-    }
-
-    /// <summary>
     /// Reads all segments before anything is changed, so that a refused start leaves the directory as it found it. Costs a second reading of the log, which
     /// is what an operator asks for who would rather not start than go on with a gap.
     /// </summary>
@@ -336,7 +294,7 @@ internal sealed class Recovery
             try
             {
                 LogReader.Replay(
-                    _files, _paths.Segment(segment.Number), directoryId, segment.Number, LogReplay.OptionsOf(segment, _paths, _onCorruption), new Nobody(),
+                    _files, _paths.Segment(segment.Number), directoryId, segment.Number, segment.ReplayOptions(_paths.Quarantine, _onCorruption), new Nobody(),
                     CancellationToken.None);
             }
             catch (LogRefusedException refused)
@@ -374,13 +332,10 @@ internal sealed class Recovery
         Damaged($"{path} is not named by MANIFEST, and what it was made from is gone; kept as {kept}");
     }
 
-    private void RemoveFlushedSegments(ManifestState manifest)
+    private void RemoveFlushedSegments(LogInventory log)
     {
-        var named = manifest.Segments.Select(static segment => segment.Number).ToHashSet();
-        foreach (DirectoryEntry entry in _files.List(_paths.Wal))
+        foreach (long number in log.Flushed)
         {
-            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.SegmentSuffix) is not { } number) continue;
-            if (number >= manifest.NextSegment || named.Contains(number)) continue;
             _files.Unlink(_paths.Segment(number));
             Log.RestRemoved(_log, _paths.Segment(number));
         }

@@ -90,7 +90,14 @@ public static class Manifest
         }
     }
 
-    private static string? Read(IFileSystem fs, string path, out ManifestState? state)
+    /// <summary>Reads one of the two files, which is there.</summary>
+    /// <param name="fs">Where it is.</param>
+    /// <param name="path">The file.</param>
+    /// <param name="state">What it says; null if it is damaged.</param>
+    /// <returns>What is damaged, or null.</returns>
+    /// <exception cref="ManifestException">Its checksum holds, and it is of a newer format, or contradicts itself.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    internal static string? Read(IFileSystem fs, string path, out ManifestState? state)
     {
         state = null;
         using PooledBuffer text = ReadBytes(fs, path);
@@ -128,7 +135,7 @@ public static class Manifest
     }
 
     /// <summary>Anything that a manifest of this directory could have named.</summary>
-    private static string? FindData(IFileSystem fs, string dataDir)
+    internal static string? FindData(IFileSystem fs, string dataDir)
     {
         string previous = DataLayout.Join(dataDir, PreviousFileName);
         if (fs.FileSize(previous) is not null) return previous;

@@ -15,7 +15,10 @@ public readonly record struct OwedCopy(long From, long End, string Name);
 /// finds the copy of an earlier one keeps that. Nothing here is ever deleted, but for temporary copies. A full disk is no reason not to go on
 /// reading: the copy is owed then, and <see cref="Settle"/> makes it before the segment is given up. Not thread-safe.
 /// </remarks>
-internal sealed class LogQuarantine(IFileSystem fs, string directory, long segment)
+/// <param name="fs">The disk.</param>
+/// <param name="directory">Where copies go; null: none are made.</param>
+/// <param name="segment">Number of the segment.</param>
+internal sealed class LogQuarantine(IFileSystem fs, string? directory, long segment)
 {
     private const int SettleBytes = 1 << 20;
 
@@ -43,7 +46,7 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
         foreach (OwedCopy copy in owed)
         {
             if (copy.End > source.Limit) throw new CorruptFileException(path, source.Limit, "the file has become shorter since it was replayed");
-            quarantine.Make(source, copy);
+            quarantine.Make(directory, source, copy);
         }
     }
 
@@ -85,9 +88,10 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
 
     private void Copy(LogWindow source, OwedCopy copy)
     {
+        if (directory is null) return;
         try
         {
-            Make(source, copy);
+            Make(directory, source, copy);
         }
         catch (DiskException full) when (LogFullException.IsMeantBy(full))
         {
@@ -95,22 +99,22 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
         }
     }
 
-    private void Make(LogWindow source, OwedCopy copy)
+    private void Make(string target, LogWindow source, OwedCopy copy)
     {
-        string path = $"{directory}/{copy.Name}";
+        string path = $"{target}/{copy.Name}";
         for (int number = 2; fs.FileSize(path) is { } size; number++)
         {
             if (size == copy.End - copy.From)
             {
-                fs.SyncDir(directory); // made by an earlier start from the same bytes, which may have ended before this
+                fs.SyncDir(target); // made by an earlier start from the same bytes, which may have ended before this
                 _copies.Add(path);
                 return;
             }
 
-            path = string.Create(CultureInfo.InvariantCulture, $"{directory}/{copy.Name}.{number}");
+            path = string.Create(CultureInfo.InvariantCulture, $"{target}/{copy.Name}.{number}");
         }
 
-        MakeDirectory();
+        MakeDirectory(target);
         Keep(fs, path, file => Write(file, source, copy));
         _copies.Add(path);
     }
@@ -139,10 +143,10 @@ internal sealed class LogQuarantine(IFileSystem fs, string directory, long segme
         }
     }
 
-    private void MakeDirectory()
+    private void MakeDirectory(string target)
     {
-        fs.MakeDir(directory);
-        int parent = directory.LastIndexOf('/');
-        if (parent > 0) fs.SyncDir(directory[..parent]);
+        fs.MakeDir(target);
+        int parent = target.LastIndexOf('/');
+        if (parent > 0) fs.SyncDir(target[..parent]);
     }
 }

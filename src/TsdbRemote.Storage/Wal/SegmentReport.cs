@@ -4,8 +4,8 @@ using TsdbRemote.Storage.Options;
 namespace TsdbRemote.Storage.Wal;
 
 /// <summary>What the reader of a segment is told about it.</summary>
-/// <param name="QuarantineDirectory">Where doubtful bytes are copied to; created if absent.</param>
-public sealed record SegmentReplayOptions(string QuarantineDirectory)
+/// <param name="QuarantineDirectory">Where doubtful bytes are copied to; created if absent. Null: nowhere, for who only looks.</param>
+public sealed record SegmentReplayOptions(string? QuarantineDirectory)
 {
     /// <summary>
     /// A later segment holds frames, so this one was sealed and synced: damage is never a torn tail. Overridden by

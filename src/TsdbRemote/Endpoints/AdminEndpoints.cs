@@ -180,11 +180,12 @@ internal static class AdminEndpoints
 
     private static TimeProvider TimeOf(HttpContext context) => context.RequestServices.GetRequiredService<TimeProvider>();
 
-    private static Task RefuseAsync(HttpContext context, string why) =>
+    /// <summary>Answers that it cannot be done now.</summary>
+    internal static Task RefuseAsync(HttpContext context, string why) =>
         ApiJson.RefuseAsync(context, StatusCodes.Status503ServiceUnavailable, ApiJson.Unavailable, why, retryAfterSeconds: 30);
 
     /// <summary>True if the call may be made; else it is answered.</summary>
-    private static async Task<bool> IsAdmittedAsync(HttpContext context, string what)
+    internal static async Task<bool> IsAdmittedAsync(HttpContext context, string what)
     {
         IServiceProvider services = context.RequestServices;
         if (!services.GetRequiredService<TsdbRemoteOptions>().Admin.Enabled)

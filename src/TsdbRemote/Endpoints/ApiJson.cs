@@ -16,6 +16,8 @@ internal static class ApiJson
     // Nothing here is ever embedded in HTML, and the content type and nosniff say so.
     private static readonly JsonSerializerOptions Options = new(JsonSerializerDefaults.Web) { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
+    private static readonly JsonSerializerOptions Indented = new(Options) { WriteIndented = true };
+
     private static readonly JsonWriterOptions WriterOptions = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
 
     /// <summary>Begins an answer whose data is a list, which the caller ends, and with it the object.</summary>
@@ -29,13 +31,19 @@ internal static class ApiJson
     }
 
     /// <summary>Sends data.</summary>
-    public static Task SendAsync<T>(HttpContext context, T data) => SendAsync(context, StatusCodes.Status200OK, new Success<T>("success", data));
+    public static Task SendAsync<T>(HttpContext context, T data) => SendAsync(context, StatusCodes.Status200OK, data);
+
+    /// <summary>Sends data under a status of success.</summary>
+    public static Task SendAsync<T>(HttpContext context, int status, T data) => SendAnyAsync(context, status, new Success<T>("success", data));
+
+    /// <summary>Data as text, without the envelope.</summary>
+    public static string Text<T>(T data) => JsonSerializer.Serialize(data, Indented);
 
     /// <summary>Sends an error.</summary>
     public static Task RefuseAsync(HttpContext context, int status, string errorType, string error, int retryAfterSeconds = 0)
     {
         RetryAfter.Set(context.Response, retryAfterSeconds);
-        return SendAsync(context, status, new Failure("error", errorType, error));
+        return SendAnyAsync(context, status, new Failure("error", errorType, error));
     }
 
     /// <summary>Sends what became of a read.</summary>
@@ -59,7 +67,7 @@ internal static class ApiJson
         if (!HttpMethods.IsHead(context.Request.Method)) await body.CopyToAsync(context.Response.Body, context.RequestAborted);
     }
 
-    private static async Task SendAsync<T>(HttpContext context, int status, T answer)
+    private static async Task SendAnyAsync<T>(HttpContext context, int status, T answer)
     {
         byte[] json = JsonSerializer.SerializeToUtf8Bytes(answer, Options);
         Begin(context.Response, status, json.Length);

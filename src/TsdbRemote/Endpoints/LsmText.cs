@@ -130,7 +130,7 @@ internal static class LsmText
     private static string Amount(StallReason reason, long value) =>
         reason is StallReason.LogBytes or StallReason.CompactionDebt ? Bytes(value) : value.ToString(CultureInfo.InvariantCulture);
 
-    private static string Bytes(long bytes)
+    internal static string Bytes(long bytes)
     {
         string[] units = ["B", "KB", "MB", "GB", "TB"];
         double value = bytes;

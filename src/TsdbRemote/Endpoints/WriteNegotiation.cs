@@ -1,5 +1,4 @@
 using Microsoft.Extensions.Primitives;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Endpoints;

@@ -1,6 +1,6 @@
 using System.Globalization;
 using Prometheus;
-using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Telemetry;
 

@@ -127,7 +127,9 @@ internal static class ServeVerb
         MapReads(app, app.MapFor(Right.Read));
         app.MapFor(Right.None).MapHealth();
         app.MapFor(Right.Read).OnlyHereUnlessGuarded().MapStatus();
-        app.MapFor(Right.Admin).OnlyHereUnlessGuarded().MapAdmin();
+        RouteGroupBuilder admins = app.MapFor(Right.Admin).OnlyHereUnlessGuarded();
+        admins.MapAdmin();
+        admins.MapVerify();
     }
 
     private static void MapReads(WebApplication app, RouteGroupBuilder readers)

@@ -235,6 +235,19 @@ public sealed class CrashFileSystem : IFileSystem
         }
     }
 
+    /// <inheritdoc/>
+    public IDisposable? LockUnchanged(string path)
+    {
+        lock (Gate)
+        {
+            string key = string.Join('/', CrashTree.Split(path));
+            if (_holders.TryGetValue(key, out string? other)) throw new DirectoryLockedException(path, other);
+            if (CrashTree.Find(_root, "open", path) is not CrashInode) return null;
+            _holders.Add(key, "a reader");
+            return new HeldLock(this, key);
+        }
+    }
+
     /// <summary>Numbers an operation and tells the hook. Not under the lock.</summary>
     internal void Announce(FileOperation operation)
     {

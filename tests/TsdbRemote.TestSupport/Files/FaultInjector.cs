@@ -127,6 +127,9 @@ public sealed class FaultInjector : IFileSystem
         return _inner.Lock(path, holder);
     }
 
+    /// <inheritdoc/>
+    public IDisposable? LockUnchanged(string path) => _inner.LockUnchanged(path);
+
     /// <summary>The fault that strikes this call, if any; a gate has been waited for and an error thrown already.</summary>
     internal Fault? Hit(in FileOperation operation)
     {

@@ -1,7 +1,6 @@
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Primitives;
 using TsdbRemote.Endpoints;
-using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Tests.Endpoints;

@@ -1,0 +1,142 @@
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Verification;
+using TsdbRemote.Tests.Verification;
+using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
+
+namespace TsdbRemote.Tests.Engine;
+
+/// <summary>The check of a directory in which the store goes on working.</summary>
+public sealed class VerifyWorkTests
+{
+    private const long Fast = 1L << 40;
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with
+    {
+        Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(1) },
+        Integration = new IntegrationOptions { LateDelay = Duration.Seconds(0) },
+    };
+
+    [Fact]
+    public async Task While_it_is_written_flushed_merged_converted_and_collected_there_is_no_finding()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock(), collectFrom: 1);
+        using var done = new CancellationTokenSource();
+        int rounds = 0;
+        Task writing = Task.Run(async () =>
+        {
+            for (; !done.IsCancellationRequested; Interlocked.Increment(ref rounds))
+            {
+                VerifiedDirectory.Write(engine, window: -(rounds % 4), from: rounds % 400, count: 5);
+                if (rounds % 3 == 0) await engine.Engine.FlushAsync(CancellationToken.None);
+                if (rounds % 10 == 0) await engine.Engine.CompactAsync(CancellationToken.None);
+            }
+        });
+        long tables = 0;
+        long blocks = 0;
+        long segments = 0;
+        for (int check = 0; check < 25 || Volatile.Read(ref rounds) < 40; check++)
+        {
+            VerifyReport report = await CheckAsync(engine);
+            Assert.True(report is { IsSound: true, IsOnline: true }, VerifiedDirectory.Text(report));
+            tables += report.Counts.Tables;
+            blocks += report.Counts.Blocks;
+            segments += report.Counts.Segments;
+        }
+
+        await done.CancelAsync();
+        await writing;
+        Assert.True(tables > 0 && blocks > 0, $"{tables} tables, {blocks} blocks, {segments} segments were there to be checked");
+        Assert.Empty(engine.Engine.Stats().Damages);
+    }
+
+    [Fact]
+    public async Task What_is_damaged_is_found_and_noted_as_damage()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        string file = VerifiedDirectory.FilesOf(disk, "tables/").Single();
+        VerifiedDirectory.Flip(disk, file, 40, 1);
+        VerifyReport report = await CheckAsync(engine);
+        Assert.Equal(file, Assert.Single(report.Findings).File);
+        Assert.Contains(file, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
+        Assert.Equal(report.Errors, (await CheckAsync(engine)).Errors);
+        Assert.Single(engine.Engine.Stats().Damages); // told once
+    }
+
+    [Fact]
+    public async Task A_file_that_is_gone_although_it_is_named_is_found()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        string file = VerifiedDirectory.FilesOf(disk, "tables/").Single();
+        disk.Unlink($"{VerifiedDirectory.Root}/{file}");
+        Assert.Equal(file, Assert.Single((await CheckAsync(engine)).Findings).File);
+    }
+
+    [Fact]
+    public async Task One_runs_at_a_time_is_held_to_its_pace_and_can_be_ended()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        Assert.Null(engine.Engine.VerifyStatus.BeganMs);
+        Assert.False(await engine.Engine.CancelVerifyAsync());
+
+        // By a clock that stands still a slow check never ends.
+        Assert.True(engine.Engine.TryBeginVerify(1));
+        Assert.False(engine.Engine.TryBeginVerify(1));
+        Assert.True(engine.Engine.VerifyStatus.IsRunning);
+        Assert.True(await engine.Engine.CancelVerifyAsync());
+        VerifyStatus ended = engine.Engine.VerifyStatus;
+        Assert.False(ended.IsRunning);
+        Assert.Null(ended.Report);
+        Assert.NotNull(ended.Failure);
+        Assert.True((await CheckAsync(engine)).IsSound);
+        Assert.Null(engine.Engine.VerifyStatus.Failure);
+    }
+
+    [Fact]
+    public async Task A_stop_ends_it()
+    {
+        var disk = new CrashFileSystem("/disk");
+        EngineHarness engine = await EngineHarness.OpenAsync(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        Assert.True(engine.Engine.TryBeginVerify(1));
+        Task verified = engine.Engine.WhenVerified;
+        await engine.DisposeAsync();
+        Assert.True(verified.IsCompletedSuccessfully);
+        Assert.Throws<EngineUnavailableException>(() => engine.Engine.TryBeginVerify(1));
+    }
+
+    [Fact]
+    public async Task Reads_keep_to_the_pace()
+    {
+        var time = new ManualTime();
+        var pace = new ReadPace(bytesPerSecond: 100, time, CancellationToken.None);
+        Task reading = Task.Run(() => pace.Took(1000));
+        while (!time.IsArmed) await Task.Yield();
+        time.Advance(TimeSpan.FromSeconds(9.9));
+        Assert.False(reading.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(0.1));
+        await reading;
+        time.Advance(TimeSpan.FromSeconds(100));
+        pace.Took(1000); // it is behind: no reason to wait
+    }
+
+    private static async Task<VerifyReport> CheckAsync(EngineHarness engine)
+    {
+        Assert.True(engine.Engine.TryBeginVerify(Fast));
+        await engine.Engine.WhenVerified;
+        VerifyStatus status = engine.Engine.VerifyStatus;
+        Assert.True(status.Report is not null, status.Failure);
+        return status.Report;
+    }
+}
