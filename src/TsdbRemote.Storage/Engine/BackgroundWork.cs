@@ -121,6 +121,8 @@ internal sealed class BackgroundWork : IDisposable
     /// <summary>Completes when everything written before the call is in tables or blocks.</summary>
     public Task FlushAsync(CancellationToken cancel)
     {
+        // Who gives up before he asks, as a stop without patience does, asks for nothing.
+        if (cancel.IsCancellationRequested) return Task.FromCanceled(cancel);
         Task done;
         lock (_requestLock)
         {
