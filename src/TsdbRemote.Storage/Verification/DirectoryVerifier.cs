@@ -109,7 +109,13 @@ public static class DirectoryVerifier
 
     private static ManifestState Nothing { get; } = new()
     {
-        Generation = 1, DirectoryId = Guid.Empty, BlockDurationMs = 1, NextSeriesId = 1, NextTableId = 1, NextSegment = 1, ConversionCounter = 0,
+        Generation = 1,
+        DirectoryId = Guid.Empty,
+        BlockDurationMs = 1,
+        NextSeriesId = 1,
+        NextTableId = 1,
+        NextSegment = 1,
+        ConversionCounter = 0,
     };
 
     private static void CheckTable(VerifyRun run, string path, long number, long length) => run.Check(path, length, "the table cannot be read", () =>

@@ -98,7 +98,7 @@ public sealed class ReadRows(Pairs pairs) : RowTests(pairs)
     {
         string written = await peer.WriteAsync(V1(SeriesOf("__name__=r85", [.. Enumerable.Range(0, 200).Select(i => (peer.At(i * 1000L), (double)i))])));
         IReadOnlyList<ChunkedReadResponse> frames = await peer.FramesAsync(Read(Query(peer.At(117_500), peer.At(122_000), Eq("__name__", "r85"))));
-        
+
 
         // How a history is cut into chunks is up to its writer, too.
         return Then(written, string.Join(' ', frames.SelectMany(static frame => frame.ChunkedSeries[0].Chunks).SelectMany(Printed.TimesOf).Select(time => time - peer.At())));

@@ -4,8 +4,8 @@ using System.Security.Authentication;
 using System.Security.Cryptography.X509Certificates;
 using Microsoft.Extensions.DependencyInjection;
 using TsdbRemote.Access;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Access;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Endpoints;
 

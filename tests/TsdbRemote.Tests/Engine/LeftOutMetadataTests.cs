@@ -1,9 +1,9 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
 

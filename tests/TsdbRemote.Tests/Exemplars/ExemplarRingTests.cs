@@ -1,7 +1,7 @@
-using TsdbRemote.TestSupport;
 using CsCheck;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Exemplars;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Exemplars;
 

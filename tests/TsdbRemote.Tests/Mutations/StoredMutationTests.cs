@@ -4,8 +4,8 @@ using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Wire;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Endpoints;
+using TsdbRemote.TestSupport;
 using OracleV1 = TsdbRemote.Tests.Wire.OracleV1;
 using OracleV2 = TsdbRemote.Tests.Wire.OracleV2;
 

@@ -5,9 +5,9 @@ using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Verification;
+using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Endpoints;
 using TsdbRemote.Tests.Engine;
-using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 

@@ -95,7 +95,11 @@ public sealed class HistogramExporter : IAsyncDisposable
     {
         var histogram = new ExposedHistogram
         {
-            SampleCountFloat = seen.Count * 0.5, SampleSum = seen.Sum * 0.5, Schema = Observations.Schema, ZeroThreshold = Observations.ZeroThreshold, ZeroCountFloat = seen.Zeros * 0.5,
+            SampleCountFloat = seen.Count * 0.5,
+            SampleSum = seen.Sum * 0.5,
+            Schema = Observations.Schema,
+            ZeroThreshold = Observations.ZeroThreshold,
+            ZeroCountFloat = seen.Zeros * 0.5,
         };
         Runs(seen.Positive, histogram.PositiveSpan, []);
         histogram.PositiveCount.Add(seen.Positive.Values.Select(static count => count * 0.5));
