@@ -46,6 +46,7 @@ public sealed class AccessTests
         ["/api/v1/admin/flush"] = "Admin",
         ["/api/v1/admin/compact"] = "Admin",
         ["/api/v1/admin/write_path"] = "Admin",
+        ["/api/v1/admin/verify"] = "Admin",
         ["/api/v1/admin/tsdb/delete_series"] = "Admin",
         ["/api/v1/admin/tsdb/clean_tombstones"] = "Admin",
         ["/api/v1/admin/tsdb/snapshot"] = "Admin",
