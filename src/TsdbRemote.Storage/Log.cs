@@ -84,12 +84,12 @@ internal static partial class Log
     [LoggerMessage(1221, LogLevel.Error, "A merge in the window of {Window} ms failed; its tables stay; next try in {Seconds:F0} s")]
     public static partial void MergeFailed(ILogger logger, long window, double seconds, Exception failure);
 
-    [LoggerMessage(1240, LogLevel.Warning, "Writes are held back: {Reason}, window {Window}")]
-    public static partial void StallBegan(ILogger logger, Engine.StallReason reason, long? window);
+    [LoggerMessage(1240, LogLevel.Warning, "Writes are held back: {Reason}, {Window}")]
+    public static partial void StallBegan(ILogger logger, Engine.StallReason reason, string window);
 
-    [LoggerMessage(1241, LogLevel.Information, "Writes are held back no longer: {Reason}, window {Window}; it took {Seconds:F3} s, {Delayed} writes waited {Waited:F3} s in all, {Refused} were told to come again")]
+    [LoggerMessage(1241, LogLevel.Information, "Writes are held back no longer: {Reason}, {Window}; it took {Seconds:F3} s, {Delayed} writes waited {Waited:F3} s in all, {Refused} were told to come again")]
     public static partial void StallEnded(
-        ILogger logger, Engine.StallReason reason, long? window, double seconds, long delayed, double waited, long refused);
+        ILogger logger, Engine.StallReason reason, string window, double seconds, long delayed, double waited, long refused);
 
     [LoggerMessage(1245, LogLevel.Information, "Collected the dictionary: {Dropped} of {Before} series dropped, file {Number} holds {Entries}, {Bytes} bytes; {Seconds:F3} s")]
     public static partial void DictionaryCollected(ILogger logger, int dropped, int before, long number, long entries, long bytes, double seconds);

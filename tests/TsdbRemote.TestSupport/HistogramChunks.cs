@@ -50,12 +50,7 @@ public static class HistogramChunks
     }
 
     /// <summary>Where the chunks that a real Prometheus made are kept.</summary>
-    public static string KeptPath()
-    {
-        string? root = AppContext.BaseDirectory;
-        while (root is not null && !File.Exists(Path.Combine(root, "TsdbRemote.sln"))) root = Path.GetDirectoryName(root);
-        return Path.Combine(root ?? throw new InvalidOperationException("no TsdbRemote.sln above the tests"), "tests/TsdbRemote.Tests/Data/prometheus-histograms.txt");
-    }
+    public static string KeptPath() => Repository.TestData("prometheus-histograms.txt");
 
     private static MadeChunk Take(HistogramChunkBuilder builder) =>
         new(builder.FirstTimeMs, builder.LastTimeMs, builder.Encoding, Convert.ToHexStringLower(builder.Bytes));

@@ -51,7 +51,7 @@ internal sealed class StallHistory(TimeProvider time, ILogger log)
             _current[(reason, windowStartMs)] = new WriteStallEpisode(reason, windowStartMs, NowMs, null, 1, 0, 0);
         }
 
-        Log.StallBegan(log, reason, windowStartMs);
+        Log.StallBegan(log, reason, Tell(windowStartMs));
     }
 
     /// <summary>It waits no longer.</summary>
@@ -85,10 +85,13 @@ internal sealed class StallHistory(TimeProvider time, ILogger log)
                 _past.Add(ended);
                 if (_past.Count > Kept) _past.RemoveAt(0);
                 Log.StallEnded(
-                    log, key.Reason, key.WindowStartMs, (ended.EndedMs.Value - ended.BeganMs) / 1000.0, ended.Delayed, ended.WaitedSeconds, ended.Refused);
+                    log, key.Reason, Tell(key.WindowStartMs), (ended.EndedMs.Value - ended.BeganMs) / 1000.0, ended.Delayed, ended.WaitedSeconds, ended.Refused);
             }
         }
     }
+
+    private static string Tell(long? windowStartMs) =>
+        windowStartMs is { } start ? string.Create(System.Globalization.CultureInfo.InvariantCulture, $"those into the window of {start} ms") : "all";
 
     private static WriteStallEpisode With(WriteStallEpisode episode, TimeSpan waited, bool refused) => episode with
     {

@@ -24,7 +24,7 @@ internal static partial class ConformancePage
     private const string Fence = "``";
     private static readonly Lock Rewriting = new();
 
-    public static string Path { get; } = System.IO.Path.Combine(RootOf(AppContext.BaseDirectory), "docs", "conformance.md");
+    public static string Path { get; } = System.IO.Path.Combine(Repository.Root, "docs", "conformance.md");
 
     public static bool IsRewritten => Environment.GetEnvironmentVariable("CONFORMANCE_REWRITE") == "1";
 
@@ -74,12 +74,6 @@ internal static partial class ConformancePage
         string text = cell.Replace("\\|", "|", StringComparison.Ordinal);
         if (text.StartsWith(Fence, StringComparison.Ordinal)) return text[(Fence.Length + 1)..^(Fence.Length + 1)];
         return text.StartsWith('`') ? text[1..^1] : text;
-    }
-
-    private static string RootOf(string? directory)
-    {
-        while (directory is not null && !File.Exists(System.IO.Path.Combine(directory, "TsdbRemote.sln"))) directory = System.IO.Path.GetDirectoryName(directory);
-        return directory ?? throw new InvalidOperationException("no TsdbRemote.sln above the tests");
     }
 
     [GeneratedRegex(@"^\| *[0-9]+ *\|")]

@@ -36,7 +36,7 @@ public sealed partial class ConformancePageTests
 
     private static IEnumerable<int> RowsOfTraits()
     {
-        string tests = Path.Combine(Path.GetDirectoryName(Path.GetDirectoryName(ConformancePage.Path))!, "tests");
+        string tests = Path.Combine(Repository.Root, "tests");
         return Directory.EnumerateFiles(tests, "*.cs", SearchOption.AllDirectories).SelectMany(File.ReadLines)
             .SelectMany(static line => TraitPattern().Matches(line)).Select(static match => int.Parse(match.Groups[1].Value, System.Globalization.CultureInfo.InvariantCulture));
     }

@@ -1,5 +1,6 @@
 using TsdbRemote.EndToEnd.Support;
 using TsdbRemote.Protos.Prometheus;
+using TsdbRemote.Tests.Endpoints;
 using static TsdbRemote.Tests.Endpoints.Requests;
 
 namespace TsdbRemote.EndToEnd.Conformance;
@@ -113,13 +114,13 @@ public sealed class ReadRows(Pairs pairs) : RowTests(pairs)
 
     [PeerFact("prometheus"), Trait("Row", "87")]
     public Task Row_087_Chunks_of_all_three_kinds() => CompareAsync(static async peer => Then(
-        await WriteAsync(peer, "__name__=r87_a"), await WriteHistogramsAsync(peer, "r87_b", SuiteHistograms.Exponential(peer.At())),
-        await WriteHistogramsAsync(peer, "r87_c", SuiteHistograms.OfFloats(peer.At())), await peer.StreamAsync(Re("__name__", "r87_."))));
+        await WriteAsync(peer, "__name__=r87_a"), await WriteHistogramsAsync(peer, "r87_b", SentHistograms.Exponential(peer.At())),
+        await WriteHistogramsAsync(peer, "r87_c", SentHistograms.OfFloats(peer.At())), await peer.StreamAsync(Re("__name__", "r87_."))));
 
     [PeerFact("prometheus"), Trait("Row", "88")]
     public Task Row_088_Stale_markers_in_both_forms() => CompareAsync(static async peer => Then(
         await peer.WriteAsync(V1(SeriesOf("__name__=r88", (peer.At(), 1), (peer.At(1000), BitConverter.UInt64BitsToDouble(Blocks.Model.StaleMarker.Bits))))),
-        await WriteHistogramsAsync(peer, "r88_h", SuiteHistograms.Exponential(peer.At()), SuiteHistograms.Stale(peer.At(1000))),
+        await WriteHistogramsAsync(peer, "r88_h", SentHistograms.Exponential(peer.At()), SentHistograms.Stale(peer.At(1000))),
         await peer.ReadAsync(Re("__name__", "r88.*")), await peer.StreamAsync(Re("__name__", "r88.*"))));
 
     [PeerFact("prometheus"), Trait("Row", "91")]
@@ -128,7 +129,7 @@ public sealed class ReadRows(Pairs pairs) : RowTests(pairs)
 
     [PeerFact("prometheus"), Trait("Row", "92")]
     public Task Row_092_A_float_and_a_histogram_at_one_time() => CompareAsync(static async peer => Then(
-        await WriteAsync(peer, "__name__=r92"), await WriteHistogramsAsync(peer, "r92", SuiteHistograms.Exponential(peer.At())), await peer.ReadAsync("r92")));
+        await WriteAsync(peer, "__name__=r92"), await WriteHistogramsAsync(peer, "r92", SentHistograms.Exponential(peer.At())), await peer.ReadAsync("r92")));
 
     /// <summary>Where frames end is the rule that holds; how many samples a chunk has is up to its writer.</summary>
     private static string FrameRules(IReadOnlyList<ChunkedReadResponse> frames, int limit)

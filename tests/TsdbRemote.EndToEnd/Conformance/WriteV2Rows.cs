@@ -1,5 +1,6 @@
 using Google.Protobuf;
 using TsdbRemote.EndToEnd.Support;
+using TsdbRemote.Tests.Endpoints;
 using static TsdbRemote.Tests.Endpoints.Requests;
 using V2 = TsdbRemote.Protos.WriteV2;
 
@@ -23,7 +24,7 @@ public sealed partial class WriteV2Rows(Pairs pairs) : RowTests(pairs)
     {
         V2.Request request = V2Of(("__name__=r29", [(peer.At(), 1), (peer.At(1000), 2)]), ("__name__=r29_h", []));
         AddExemplar(request, 0, peer.At(1000), "trace_id", "abc");
-        request.Timeseries[1].Histograms.Add(SuiteHistograms.V2Of(SuiteHistograms.Exponential(peer.At())));
+        request.Timeseries[1].Histograms.Add(SentHistograms.AsV2(SentHistograms.Exponential(peer.At())));
         return Then(await peer.WriteAsync(request), await peer.ReadAsync("r29"), await peer.ReadAsync("r29_h"), await peer.ExemplarsAsync("r29"));
     });
 

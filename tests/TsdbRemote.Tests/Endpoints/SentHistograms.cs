@@ -1,14 +1,13 @@
 using Google.Protobuf;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
-using TsdbRemote.Tests.Wire;
 using BucketSpan = TsdbRemote.Protos.Prometheus.BucketSpan;
 using V2 = TsdbRemote.Protos.WriteV2;
 
 namespace TsdbRemote.Tests.Endpoints;
 
 /// <summary>Histograms as the receiver compliance suite of Prometheus sends them, and requests of either version with them.</summary>
-internal static class SentHistograms
+internal static partial class SentHistograms
 {
     /// <summary>Both sides and a zero bucket, 27 observations.</summary>
     public static Histogram Exponential(long timeMs = 1000) => new()
@@ -52,6 +51,9 @@ internal static class SentHistograms
         Timestamp = timeMs,
     };
 
+    /// <summary>Only a sum: the series has ended.</summary>
+    public static Histogram Stale(long timeMs = 1000) => new() { CountInt = 0, Sum = BitConverter.UInt64BitsToDouble(StaleMarker.Bits), Timestamp = timeMs };
+
     /// <summary>A copy with some change.</summary>
     public static Histogram With(this Histogram histogram, Action<Histogram> change)
     {
@@ -75,18 +77,6 @@ internal static class SentHistograms
 
     /// <summary>The fields are the same by number.</summary>
     public static V2.Histogram AsV2(Histogram histogram) => V2.Histogram.Parser.ParseFrom(histogram.ToByteArray());
-
-    /// <summary>What is stored of a histogram, when it is read as SAMPLES; the series must have it only.</summary>
-    public static async Task AssertReadsAsync(ServerUnderTest server, string name, params Histogram[] expected)
-    {
-        TimeSeries series = Assert.Single(await server.SamplesAsync(Requests.Eq("__name__", name)));
-        Assert.Equal(expected.Select(static histogram => histogram.Timestamp), series.Histograms.Select(static histogram => histogram.Timestamp));
-        for (int i = 0; i < expected.Length; i++)
-        {
-            NativeHistogram wanted = HistogramMessages.From(expected[i]);
-            Assert.True(wanted.SaysTheSameAs(HistogramMessages.From(series.Histograms[i])), $"wanted {expected[i]}, read {series.Histograms[i]}");
-        }
-    }
 
     private static TimeSeries V1(string name, Histogram[] histograms)
     {

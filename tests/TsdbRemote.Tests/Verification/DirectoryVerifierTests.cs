@@ -151,9 +151,9 @@ public sealed class DirectoryVerifierTests
     [Fact]
     public void Something_else_is_no_data_directory()
     {
-        var disk = new CrashFileSystem("/disk/home/music");
-        disk.WriteNew("/disk/home/letter.txt", [1]);
-        Assert.Throws<CannotVerifyException>(() => Verify(disk, "/disk/home"));
+        var disk = new CrashFileSystem("/disk/other/music");
+        disk.WriteNew("/disk/other/letter.txt", [1]);
+        Assert.Throws<CannotVerifyException>(() => Verify(disk, "/disk/other"));
     }
 
     [Fact]

@@ -1,10 +1,12 @@
-namespace TsdbRemote.Tests;
+namespace TsdbRemote.TestSupport;
 
 /// <summary>Finds files of the repository from wherever the tests run.</summary>
-internal static class Repository
+public static class Repository
 {
+    /// <summary>Where the solution is.</summary>
     public static string Root { get; } = FindRoot();
 
+    /// <summary>A file or folder of the unit tests' data.</summary>
     public static string TestData(string path) => Path.Combine(Root, "tests", "TsdbRemote.Tests", "Data", path);
 
     private static string FindRoot()
