@@ -64,10 +64,16 @@ internal sealed class Ingest
     }
 
     /// <summary>Decodes a body.</summary>
+    /// <param name="scratch">Takes it.</param>
+    /// <param name="protocol">Which message it is.</param>
+    /// <param name="raw">The unpacked body.</param>
+    /// <param name="dictionary">Probably that of the MemTable that will take the samples; held by the caller meanwhile.</param>
     /// <returns>Null if it decoded, else the answer.</returns>
-    public WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw)
+    public WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw, SeriesDictionary dictionary)
     {
-        DecodeStatus status = WalRecord.Decode(scratch.Batch, protocol, raw, _settings.Decode, out string? error);
+        SenderCursor cursor = dictionary.NewCursor();
+        scratch.KnownBy = dictionary;
+        DecodeStatus status = WalRecord.Decode(scratch.Batch, protocol, raw, _settings.Decode, ref cursor, out string? error);
         if (status == DecodeStatus.TooManySeries) _counters.Count(Limit.SeriesPerRequest);
         else if (status == DecodeStatus.TooManySamples) _counters.Count(Limit.SamplesPerRequest);
         return status switch
@@ -111,18 +117,29 @@ internal sealed class Ingest
     public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
     {
         scratch.Reset();
-        if (!WalRecord.TryDecode(kind, body, scratch.Batch, out PooledBuffer? raw)) return -1;
+        SenderCursor cursor = memTable.Dictionary.NewCursor();
+        if (!WalRecord.TryDecode(kind, body, scratch.Batch, ref cursor, out PooledBuffer? raw)) return -1;
         using (raw)
         {
             WriteBatch batch = scratch.Batch;
             ReadOnlySpan<SeriesEntry> entries = batch.Series;
             Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
+            SenderOrder order = memTable.Dictionary.SenderOrder;
+            uint previous = ResolvedSeries.Skip;
             int histogram = 0;
             bool isWhole = true;
             for (int i = 0; i < entries.Length; i++)
             {
                 bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount + entries[i].HistogramCount > 0;
-                uint ordinal = stored ? _resolver.ResolveAccepted(scratch, memTable.Dictionary, batch.LabelsOf(entries[i])) : ResolvedSeries.Skip;
+                uint ordinal = !stored ? ResolvedSeries.Skip
+                    : entries[i].Known > 0 ? entries[i].Known - 1
+                    : _resolver.ResolveAccepted(scratch, memTable.Dictionary, batch.LabelsOf(entries[i]));
+                if (ordinal != ResolvedSeries.Skip)
+                {
+                    if (entries[i].Known == 0 && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                    previous = ordinal;
+                }
+
                 resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entries[i].FirstSample, SampleCount = entries[i].SampleCount };
                 for (int end = histogram + entries[i].HistogramCount; histogram < end; histogram++)
                 {

@@ -38,16 +38,28 @@ internal sealed partial class SeriesResolver
         SenderOrder order = dictionary.SenderOrder;
         uint previous = ResolvedSeries.Skip;
         var ahead = new HashesAhead(stackalloc ulong[Ahead]);
+        bool believes = ReferenceEquals(scratch.KnownBy, dictionary);
+        int fetched = 0;
         for (int i = 0; i < entries.Length; i++)
         {
-            if (i % Ahead == 0 && previous != ResolvedSeries.Skip) order.PrefetchBehind(previous, Ahead);
             ref readonly SeriesEntry entry = ref entries[i];
+            uint ordinal = entry.Known - 1;
 
-            // Nearly all series of nearly all requests. The rest is a method of its own, which leaves this one its registers.
-            if (previous == ResolvedSeries.Skip || !entry.IsPlain || !order.TryFollow(previous, batch.LabelsOf(entry), out uint ordinal))
+            // Nearly all series of nearly all requests were recognised while they were decoded, or follow whom they followed. The rest is a method of its own,
+            // which leaves this one its registers.
+            if (!believes || entry.Known == 0 || !entry.IsPlain)
             {
-                ordinal = ResolveOther(scratch, dictionary, i, latestMs, ref ahead);
-                if (ordinal != ResolvedSeries.Skip && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                if (previous != ResolvedSeries.Skip && i >= fetched)
+                {
+                    order.PrefetchBehind(previous, Ahead);
+                    fetched = i + Ahead;
+                }
+
+                if (previous == ResolvedSeries.Skip || !entry.IsPlain || !order.TryFollow(previous, batch.LabelsOf(entry), out ordinal))
+                {
+                    ordinal = ResolveOther(scratch, dictionary, i, latestMs, ref ahead);
+                    if (ordinal != ResolvedSeries.Skip && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
+                }
             }
 
             if (ordinal != ResolvedSeries.Skip) previous = ordinal;

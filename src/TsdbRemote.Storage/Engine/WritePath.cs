@@ -179,7 +179,7 @@ internal sealed class WritePath
         {
             using (raw)
             {
-                if (_ingest.Decode(scratch, protocol, raw) is { } refused)
+                if (Decode(scratch, protocol, raw) is { } refused)
                 {
                     body.Dispose();
                     pending = new PendingWrite(refused, Task.CompletedTask);
@@ -213,6 +213,19 @@ internal sealed class WritePath
         finally
         {
             _scratches.Return(scratch);
+        }
+    }
+
+    private WriteReport? Decode(WriteScratch scratch, WriteProtocol protocol, PooledBuffer raw)
+    {
+        EngineState state = _state.Acquire();
+        try
+        {
+            return _ingest.Decode(scratch, protocol, raw, state.MemTables.Active.Dictionary);
+        }
+        finally
+        {
+            state.Release();
         }
     }
 

@@ -2,6 +2,7 @@ using System.Collections.Concurrent;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.MemTables;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
@@ -14,6 +15,9 @@ internal sealed class WriteScratch : IDisposable
 
     /// <summary>The decoded request.</summary>
     public WriteBatch Batch { get; } = new();
+
+    /// <summary>Whose numbers <see cref="SeriesEntry.Known"/> are: a collection may have given the MemTable another dictionary meanwhile.</summary>
+    public SeriesDictionary? KnownBy { get; set; }
 
     /// <summary>What was refused.</summary>
     public RejectionLog Rejections { get; } = new();
@@ -69,6 +73,7 @@ internal sealed class WriteScratch : IDisposable
     public void Reset()
     {
         Batch.Reset();
+        KnownBy = null;
         Rejections.Clear();
         Kept.Clear();
         Newest.Clear();

@@ -86,6 +86,9 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>Guesses a series from the one before it in a request.</summary>
     internal SenderOrder SenderOrder => new(_storage);
 
+    /// <summary>Recognises the series of one request while it is decoded.</summary>
+    internal SenderCursor NewCursor() => new(this, _storage);
+
     /// <summary>Spellings now remembered.</summary>
     public int AliasCount => _aliases.Count;
 

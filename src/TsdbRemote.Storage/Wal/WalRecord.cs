@@ -37,17 +37,34 @@ internal static class WalRecord
     /// <returns>False if it does not decode.</returns>
     public static bool TryDecode(WalRecordKind kind, ReadOnlySpan<byte> body, WriteBatch batch, [NotNullWhen(true)] out PooledBuffer? raw)
     {
+        var nothing = default(NoKnownSeries);
+        return TryDecode(kind, body, batch, ref nothing, out raw);
+    }
+
+    /// <summary>As the other, for a reader that knows most series.</summary>
+    /// <param name="kind">The record's kind.</param>
+    /// <param name="body">Its body.</param>
+    /// <param name="batch">Takes what is in it; was reset.</param>
+    /// <param name="known">Recognises series by their bytes.</param>
+    /// <param name="raw">The unpacked bytes, which the batch refers to; the caller's to dispose.</param>
+    /// <returns>False if it does not decode.</returns>
+    public static bool TryDecode<TKnown>(
+        WalRecordKind kind, ReadOnlySpan<byte> body, WriteBatch batch, ref TKnown known, [NotNullWhen(true)] out PooledBuffer? raw)
+        where TKnown : struct, IKnownSeries
+    {
         (WriteProtocol protocol, Compression compression) = Of(kind);
         if (PackedBody.TryUnpack(compression, body, int.MaxValue, out raw) != CompressionStatus.Ok || raw is null) return false;
-        if (Decode(batch, protocol, raw, Unlimited, out _) == DecodeStatus.Ok) return true;
+        if (Decode(batch, protocol, raw, Unlimited, ref known, out _) == DecodeStatus.Ok) return true;
         raw.Dispose();
         raw = null;
         return false;
     }
 
     /// <summary>Decodes an unpacked body.</summary>
-    public static DecodeStatus Decode(WriteBatch batch, WriteProtocol protocol, PooledBuffer raw, in DecodeLimits limits, out string? error) =>
+    public static DecodeStatus Decode<TKnown>(
+        WriteBatch batch, WriteProtocol protocol, PooledBuffer raw, in DecodeLimits limits, ref TKnown known, out string? error)
+        where TKnown : struct, IKnownSeries =>
         protocol == WriteProtocol.V2
             ? RemoteWriteV2.Decode(raw.Memory, batch, limits, out error)
-            : RemoteWriteV1.Decode(raw.Memory, batch, limits, out error);
+            : RemoteWriteV1.Decode(raw.Memory, batch, limits, ref known, out error);
 }

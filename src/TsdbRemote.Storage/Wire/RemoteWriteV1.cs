@@ -12,7 +12,7 @@ namespace TsdbRemote.Storage.Wire;
 /// </remarks>
 public static class RemoteWriteV1
 {
-    private const uint SeriesTag = (1 << 3) | 2;
+    internal const uint SeriesTag = (1 << 3) | 2;
     private const uint MetadataTag = (3 << 3) | 2;
 
     private const uint LabelTag = (1 << 3) | 2;
@@ -31,13 +31,31 @@ public static class RemoteWriteV1
     /// <param name="error">One line for the sender; null if decoded.</param>
     public static DecodeStatus Decode(ReadOnlyMemory<byte> raw, WriteBatch batch, in DecodeLimits limits, out string? error)
     {
+        var nothing = default(NoKnownSeries);
+        return Decode(raw, batch, limits, ref nothing, out error);
+    }
+
+    /// <summary>As the other, for a receiver that knows the labels of most series and in which order they come.</summary>
+    /// <param name="raw">The decompressed body; must stay unchanged while the batch is read.</param>
+    /// <param name="batch">Filled; empty unless the answer is <see cref="DecodeStatus.Ok"/>.</param>
+    /// <param name="limits">What one request may hold.</param>
+    /// <param name="known">Recognises series by their bytes: <see cref="SeriesEntry.Known"/> says which.</param>
+    /// <param name="error">One line for the sender; null if decoded.</param>
+    internal static DecodeStatus Decode<TKnown>(
+        ReadOnlyMemory<byte> raw, WriteBatch batch, in DecodeLimits limits, ref TKnown known, out string? error)
+        where TKnown : struct, IKnownSeries
+    {
         batch.Begin(raw, limits);
         var request = new WireReader(raw.Span, 0);
-        while (!request.AtEnd)
+        while (true)
         {
+            if (known.IsWatching) request.Position = KnownRun.Take(request.Body, request.Position, batch, ref known);
+            if (request.AtEnd) break;
             int start = request.Position;
+            int series = batch.Series.Length;
             DecodeStatus status = DecodeField(ref request, batch);
             if (status != DecodeStatus.Ok) return batch.Fail(status, start, out error);
+            if (known.IsWatching && batch.Series.Length > series) Recognise(batch, ref known);
         }
 
         error = null;
@@ -127,6 +145,13 @@ public static class RemoteWriteV1
         int at = 1 + Varint.Write(space[1..], (uint)text.Length);
         text.CopyTo(space[at..]);
         return at + text.Length;
+    }
+
+    private static void Recognise<TKnown>(WriteBatch batch, ref TKnown known)
+        where TKnown : struct, IKnownSeries
+    {
+        ref SeriesEntry entry = ref batch.EditableSeries[^1];
+        entry.Known = known.GoOnBehind(batch.LabelsOf(entry));
     }
 
     private static DecodeStatus DecodeField(ref WireReader request, WriteBatch batch)

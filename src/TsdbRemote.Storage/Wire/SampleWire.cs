@@ -97,7 +97,7 @@ internal static class SampleWire
 
     /// <summary>One sample in the order value, time, with one-byte tags and a time of one to eight bytes.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static bool TryReadPlain(ReadOnlySpan<byte> series, ref int at, out long timeMs, out ulong valueBits)
+    public static bool TryReadPlain(ReadOnlySpan<byte> series, ref int at, out long timeMs, out ulong valueBits)
     {
         timeMs = 0;
         valueBits = 0;

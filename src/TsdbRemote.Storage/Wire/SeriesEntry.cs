@@ -55,6 +55,9 @@ public struct SeriesEntry
     /// <summary>Bytes of the series' message.</summary>
     public int MessageLength;
 
+    /// <summary>Number + 1 that <see cref="IKnownSeries"/> gave the series; 0 if it does not know it.</summary>
+    internal uint Known;
+
     /// <summary>
     /// True if the label run is not in the body: a 2.0 series, or a 1.0 series whose labels are scattered or oddly spelled.
     /// </summary>

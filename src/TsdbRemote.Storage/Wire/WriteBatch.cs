@@ -217,6 +217,17 @@ public sealed class WriteBatch : IHistogramSource, IDisposable
         return free.Length > allowed ? free[..allowed] : free;
     }
 
+    /// <summary>Room for series without growing and within the limit; may be empty. Confirm with <see cref="AdvanceSeries"/>.</summary>
+    internal Span<SeriesEntry> FreeSeries()
+    {
+        Span<SeriesEntry> free = _series.Free;
+        int allowed = Math.Max(0, _limits.MaxSeries - _series.Count);
+        return free.Length > allowed ? free[..allowed] : free;
+    }
+
+    /// <summary>Takes over the first <paramref name="count"/> series of <see cref="FreeSeries"/>.</summary>
+    internal void AdvanceSeries(int count) => _series.Advance(count);
+
     /// <summary>Takes over the first <paramref name="count"/> samples of <see cref="FreeSamples"/>.</summary>
     internal void AdvanceSamples(int count, long minTimeMs, long maxTimeMs)
     {
