@@ -19,7 +19,7 @@ namespace TsdbRemote.Blocks.Chunks;
 ///   value    xor with the last: 0 → same · 10 → bits in the last window · 11 + 5 leading + 6 significant (0 = 64) + bits
 /// </code>
 /// Source: Pelkonen et al. 2015, §4.1, in Prometheus' form (tsdb/chunkenc/xor.go). The bytes are a valid chunk after each
-/// append. Not thread-safe. A default value is an empty chunk.
+/// append, but for the count if that is left for later. Not thread-safe. A default value is an empty chunk.
 /// </remarks>
 [StructLayout(LayoutKind.Sequential)]
 public struct XorChunkBuilder
@@ -62,12 +62,27 @@ public struct XorChunkBuilder
     /// <exception cref="InvalidOperationException">The buffer is too short, or the chunk holds 65,535 samples already.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits)
     {
+        AppendUncounted(chunk, timeMs, valueBits);
+        WriteCount(chunk);
+    }
+
+    /// <summary>As <see cref="Append(Span{byte}, long, ulong)"/>, but touches the chunk's end only: it is whole once <see cref="WriteCount"/> was called.</summary>
+    /// <param name="chunk">As above.</param>
+    /// <param name="timeMs">Milliseconds since the epoch, above the last one's.</param>
+    /// <param name="valueBits">Value bits.</param>
+    /// <exception cref="InvalidOperationException">As above.</exception>
+    public void AppendUncounted(Span<byte> chunk, long timeMs, ulong valueBits)
+    {
         ref byte start = ref AppendTime(chunk, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
         if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
         else XorCode.Put(ref start, ref _bitLength, xor, ref _window);
-        EndSample(chunk, timeMs, valueBits);
+        EndSample(timeMs, valueBits);
     }
+
+    /// <summary>Writes the count of samples at the chunk's start.</summary>
+    /// <param name="chunk">The chunk's buffer from its first byte.</param>
+    public readonly void WriteCount(Span<byte> chunk) => BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
 
     /// <summary>Appends a sample whose window the caller has chosen: it is opened unless it is the last one already.</summary>
     /// <param name="chunk">As above.</param>
@@ -85,7 +100,8 @@ public struct XorChunkBuilder
         else if (!window.Holds(xor)) ThrowNarrow(window);
         else if (window == _window) XorCode.PutInside(ref start, ref _bitLength, xor, window);
         else XorCode.PutOpening(ref start, ref _bitLength, xor, _window = window);
-        EndSample(chunk, timeMs, valueBits);
+        EndSample(timeMs, valueBits);
+        WriteCount(chunk);
     }
 
     /// <summary>Bytes of buffer that a chunk of so many samples can need while it is built, slack included.</summary>
@@ -126,12 +142,11 @@ public struct XorChunkBuilder
         return ref start;
     }
 
-    private void EndSample(Span<byte> chunk, long timeMs, ulong valueBits)
+    private void EndSample(long timeMs, ulong valueBits)
     {
         _lastTimeMs = timeMs;
         _lastValueBits = valueBits;
         _count++;
-        BinaryPrimitives.WriteUInt16BigEndian(chunk, _count);
     }
 
     private void AppendDeltaOfDelta(ref byte start, long dod)

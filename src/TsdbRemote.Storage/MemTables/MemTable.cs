@@ -27,6 +27,9 @@ public sealed class MemTable : IDisposable
     /// <summary>Samples at which a chunk is full, as in Prometheus (prometheus: tsdb/head.go, DefaultSamplesPerChunk).</summary>
     public const int SamplesPerChunk = 120;
 
+    /// <summary>Series that are appended under one lock at most.</summary>
+    private const int MaxRun = 64;
+
     private readonly MemTableOptions _options;
     private readonly StripeLayout _layout;
     private readonly MemTableStripe[] _stripes;
@@ -189,17 +192,25 @@ public sealed class MemTable : IDisposable
             Counts = ref counts,
         };
         // Three runs are under way at once: the states of the last are fetched, then its chunks, and it is appended when both are near.
-        MemTableStripe? now = StartRun(series, 0, out int second);
-        MemTableStripe? next = StartRun(series, second, out int third);
-        now?.BringChunksNear(series[..second]);
+        Span<nint> states = stackalloc nint[3 * MaxRun];
+        Span<nint> statesOfNow = states[..MaxRun];
+        Span<nint> statesOfNext = states[MaxRun..(2 * MaxRun)];
+        Span<nint> statesOfLater = states[(2 * MaxRun)..];
+        MemTableStripe? now = StartRun(series, 0, statesOfNow, out int second);
+        MemTableStripe? next = StartRun(series, second, statesOfNext, out int third);
+        now?.BringChunksNear(statesOfNow[..second]);
         int first = 0;
         while (now is not null)
         {
-            MemTableStripe? later = StartRun(series, third, out int fourth);
-            next?.BringChunksNear(series[second..third]);
-            now.Append(series[first..second], ref request);
+            MemTableStripe? later = StartRun(series, third, statesOfLater, out int fourth);
+            next?.BringChunksNear(statesOfNext[..(third - second)]);
+            now.Append(series[first..second], statesOfNow[..(second - first)], ref request);
             (now, next) = (next, later);
             (first, second, third) = (second, third, fourth);
+            Span<nint> free = statesOfNow;
+            statesOfNow = statesOfNext;
+            statesOfNext = statesOfLater;
+            statesOfLater = free;
         }
     }
 
@@ -323,19 +334,20 @@ public sealed class MemTable : IDisposable
 
     /// <summary>Finds where a run of series of one stripe ends, and has their states fetched.</summary>
     /// <returns>Their stripe; null if there are none.</returns>
-    private MemTableStripe? StartRun(ReadOnlySpan<ResolvedSeries> series, int first, out int end)
+    private MemTableStripe? StartRun(ReadOnlySpan<ResolvedSeries> series, int first, Span<nint> states, out int end)
     {
         end = first;
         if (first == series.Length) return null;
         uint stripe = _layout.StripeOf(series[first].Ordinal);
-        for (end++; end < series.Length; end++)
+        int most = Math.Min(series.Length, first + MaxRun);
+        for (end++; end < most; end++)
         {
             uint ordinal = series[end].Ordinal;
             if (ordinal != ResolvedSeries.Skip && _layout.StripeOf(ordinal) != stripe) break;
         }
 
         MemTableStripe found = _stripes[stripe];
-        found.BringStatesNear(series[first..end]);
+        found.BringStatesNear(series[first..end], states);
         return found;
     }
 

@@ -54,7 +54,8 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     private readonly SeriesSlots<SeriesState> _series;
     private bool _freed;
     private long _samples;
-    private long _lastWindowEndMs;
+    private long _lastWindowEndMs = long.MinValue;
+    private long _lastWindowStartMs = long.MaxValue;
     private long _minTimeMs = long.MaxValue;
     private long _maxTimeMs = long.MinValue;
 
@@ -92,45 +93,55 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     }
 
     /// <summary>Appends a run of series that are all of this stripe, or to be skipped.</summary>
-    public void Append(ReadOnlySpan<ResolvedSeries> run, ref AppendRequest request)
+    /// <param name="run">The series.</param>
+    /// <param name="states">What <see cref="BringStatesNear"/> found.</param>
+    /// <param name="request">The request.</param>
+    public void Append(ReadOnlySpan<ResolvedSeries> run, scoped ReadOnlySpan<nint> states, ref AppendRequest request)
     {
         lock (_lock)
         {
             ThrowIfFreed();
-            foreach (ref readonly ResolvedSeries series in run)
+            for (int i = 0; i < run.Length; i++)
             {
-                if (series.Ordinal != ResolvedSeries.Skip) AppendSeries(in series, ref request);
+                if (run[i].Ordinal != ResolvedSeries.Skip) AppendSeries(in run[i], (SeriesState*)states[i], ref request);
             }
         }
     }
 
-    /// <summary>Has the processor fetch the states of a run that will be appended soon. Takes no lock; the caller holds a reference.</summary>
+    /// <summary>Finds the states of a run that will be appended soon and has the processor fetch them. Takes no lock; the caller holds a reference.</summary>
     /// <remarks>
     /// With <see cref="BringChunksNear"/> one stage behind it, and the append another, the cache misses of a run are waited for while the runs before
-    /// it are worked on. What both read without the lock is a hint that may be stale, and never outside memory of this stripe: an address that
-    /// was a chunk's is only prefetched, not read.
+    /// it are worked on. What is found without the lock stays right, for a state neither moves nor goes before the slab does; what is not found may be there all
+    /// the same. What stands in a state is a hint that may be stale, and never outside memory of this stripe: an address that was a chunk's is only
+    /// prefetched, not read.
     /// </remarks>
-    public void BringStatesNear(ReadOnlySpan<ResolvedSeries> run)
+    /// <param name="run">The series.</param>
+    /// <param name="states">For each the address of its state, or 0.</param>
+    public void BringStatesNear(ReadOnlySpan<ResolvedSeries> run, Span<nint> states)
     {
-        if (Volatile.Read(ref _freed)) return;
-        foreach (ref readonly ResolvedSeries series in run)
+        if (Volatile.Read(ref _freed))
         {
-            if (series.Ordinal != ResolvedSeries.Skip) Prefetch.Near(_series.Guess(_layout.LocalOf(series.Ordinal)));
+            states.Clear();
+            return;
+        }
+
+        for (int i = 0; i < run.Length; i++)
+        {
+            SeriesState* state = run[i].Ordinal == ResolvedSeries.Skip ? null : _series.Guess(_layout.LocalOf(run[i].Ordinal));
+            states[i] = (nint)state;
+            Prefetch.Near(state);
         }
     }
 
-    /// <summary>Has the processor fetch the open chunks of a run whose states are near: the head, and the end where a sample is appended.</summary>
-    public void BringChunksNear(ReadOnlySpan<ResolvedSeries> run)
+    /// <summary>Has the processor fetch the open chunks of a run whose states are near, where a sample is appended.</summary>
+    /// <param name="states">What <see cref="BringStatesNear"/> found.</param>
+    public void BringChunksNear(ReadOnlySpan<nint> states)
     {
         if (Volatile.Read(ref _freed)) return;
-        foreach (ref readonly ResolvedSeries series in run)
+        foreach (nint found in states)
         {
-            if (series.Ordinal == ResolvedSeries.Skip) continue;
-            SeriesState* state = _series.Guess(_layout.LocalOf(series.Ordinal));
-            if (state == null) continue;
-            OpenChunk* open = state->Open;
-            Prefetch.Near(open);
-            Prefetch.Near((byte*)(open + 1) + state->Builder.ByteLength);
+            var state = (SeriesState*)found;
+            if (state != null) Prefetch.Near(state->Open.EndOf(in state->Builder));
         }
     }
 
@@ -184,7 +195,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
             if (StripeHistograms.Any(HistogramsOf(local), window)) return true;
             SeriesState* state = _series.Find(local);
             if (state == null) return false;
-            var open = new TimeRange(OpenChunk.FirstTimeOf(state->Open, in state->Builder), state->Builder.LastTimeMs);
+            var open = new TimeRange(state->Open.FirstTimeOf(in state->Builder), state->Builder.LastTimeMs);
             if (window.Overlaps(open) || (state->Late != null && LateSamples.Any(state->Late, window))) return true;
             return SealedChunk.Any(state->NewestSealed, window);
         }
@@ -226,7 +237,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
         }
     }
 
-    private void AppendSeries(in ResolvedSeries series, ref AppendRequest request)
+    private void AppendSeries(in ResolvedSeries series, SeriesState* state, ref AppendRequest request)
     {
         ReadOnlySpan<Sample> samples = request.Samples.Slice(series.FirstSample, series.SampleCount);
         uint local = _layout.LocalOf(series.Ordinal);
@@ -236,7 +247,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
             return;
         }
 
-        SeriesState* state = _series.Find(local);
+        if (state == null) state = _series.Find(local);
         for (int i = 0; i < samples.Length; i++)
         {
             Sample sample = samples[i];
@@ -264,9 +275,9 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     private SeriesState* AddSeries(uint local, Sample sample, ulong sequence)
     {
         SeriesState* state = _series.Prepare(local);
-        state->Open = OpenChunk.Create(_slab, sample.TimeMs, _windowMs);
-        NoteWindow(state->Open->WindowEndMs);
-        state->Builder.Append(OpenChunk.DataOf(state->Open), sample.TimeMs, sample.ValueBits);
+        state->Open = OpenChunk.Create(_slab);
+        NoteWindow(TimeWindow.EndOf(sample.TimeMs, _windowMs));
+        state->Builder.AppendUncounted(state->Open.Room, sample.TimeMs, sample.ValueBits);
         state->Sequence = sequence;
         _series.Publish(local);
         return state;
@@ -274,9 +285,9 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
 
     private void AppendInOrder(SeriesState* state, Sample sample, ulong sequence)
     {
-        if (sample.TimeMs > state->Open->WindowEndMs || state->Builder.Count >= MemTable.SamplesPerChunk) Seal(state, sample.TimeMs);
-        else if (!OpenChunk.HasRoom(state->Open, in state->Builder)) state->Open = OpenChunk.Grow(state->Open, in state->Builder, _slab);
-        state->Builder.Append(OpenChunk.DataOf(state->Open), sample.TimeMs, sample.ValueBits);
+        if (state->Builder.Count >= MemTable.SamplesPerChunk || LeavesWindow(state->Builder.LastTimeMs, sample.TimeMs)) Seal(state, sample.TimeMs);
+        else if (!state->Open.HasRoom(in state->Builder)) state->Open = state->Open.Grow(in state->Builder, _slab);
+        state->Builder.AppendUncounted(state->Open.Room, sample.TimeMs, sample.ValueBits);
         state->Sequence = Math.Max(state->Sequence, sequence);
     }
 
@@ -284,21 +295,27 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     private void Seal(SeriesState* state, long nextTimeMs)
     {
         // Both blocks first: if memory runs out, the series is as it was.
-        OpenChunk* open = OpenChunk.Create(_slab, nextTimeMs, _windowMs);
-        ReadOnlySpan<byte> data = OpenChunk.DataOf(state->Open, in state->Builder);
-        long firstTimeMs = OpenChunk.FirstTimeOf(state->Open, in state->Builder);
+        OpenChunk open = OpenChunk.Create(_slab);
+        ReadOnlySpan<byte> data = state->Open.DataOf(in state->Builder);
+        long firstTimeMs = state->Open.FirstTimeOf(in state->Builder);
         state->NewestSealed = SealedChunk.Push(state->NewestSealed, data, ChunkEncoding.Xor, firstTimeMs, state->Builder.LastTimeMs, _slab);
-        OpenChunk.Free(state->Open, _slab);
+        state->Open.Free(_slab);
         state->Open = open;
         state->Builder = default;
-        NoteWindow(open->WindowEndMs);
+        NoteWindow(TimeWindow.EndOf(nextTimeMs, _windowMs));
     }
+
+    /// <summary>True if a sample is not in the window of the one before it. Only where neither is in the window that was noted last does it take a division.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private bool LeavesWindow(long lastTimeMs, long timeMs) =>
+        (timeMs > _lastWindowEndMs || lastTimeMs < _lastWindowStartMs) && timeMs > TimeWindow.EndOf(lastTimeMs, _windowMs);
 
     /// <summary>Once for each chunk and each late sample: what is appended to a chunk is in its window.</summary>
     private void NoteWindow(long endMs)
     {
         if (endMs == _lastWindowEndMs && _windowEnds.Count > 0) return;
         _lastWindowEndMs = endMs;
+        _lastWindowStartMs = endMs - _windowMs + 1; // the first window of all time begins before it: its start wraps, and is then never believed
         if (_windowEnds.Count <= MaxWindows) _windowEnds.Add(endMs);
     }
 
@@ -344,9 +361,9 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
         valueBits = state->Builder.LastValueBits;
         if (timeMs == state->Builder.LastTimeMs) return true;
         if (timeMs > state->Builder.LastTimeMs) return false;
-        if (timeMs >= OpenChunk.FirstTimeOf(state->Open, in state->Builder))
+        if (timeMs >= state->Open.FirstTimeOf(in state->Builder))
         {
-            return SealedChunk.TryFindValue(OpenChunk.DataOf(state->Open, in state->Builder), timeMs, out valueBits);
+            return SealedChunk.TryFindValue(state->Open.DataOf(in state->Builder), timeMs, out valueBits);
         }
 
         SealedChunk* chunk = SealedChunk.FindNewest(state->NewestSealed, timeMs);
@@ -379,10 +396,10 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
 
     private static void CollectOpen(SeriesState* state, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
     {
-        long minTimeMs = OpenChunk.FirstTimeOf(state->Open, in state->Builder);
+        long minTimeMs = state->Open.FirstTimeOf(in state->Builder);
         long maxTimeMs = state->Builder.LastTimeMs;
         if (!range.Overlaps(new TimeRange(minTimeMs, maxTimeMs))) return;
-        ReadOnlySpan<byte> data = OpenChunk.DataOf(state->Open, in state->Builder);
+        ReadOnlySpan<byte> data = state->Open.DataOf(in state->Builder);
         NativeBytes copy = arena.Allocate(data.Length);
         data.CopyTo(copy.Span);
         output.Add(new SeriesChunk(minTimeMs, maxTimeMs, ChunkEncoding.Xor, copy, rank));

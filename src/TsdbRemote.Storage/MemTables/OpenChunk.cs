@@ -1,69 +1,83 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
-using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.MemTables;
 
-/// <summary>Head of the block that a series' open chunk grows in; the chunk's bytes follow it.</summary>
+/// <summary>The block that a series' open chunk grows in: where it is and how long, in one word of the series' state.</summary>
 /// <remarks>
-/// <code>┌ window end i64 ┬ block bytes i32 ┬ (4) ┬ chunk, room for the next sample … ┐   native byte order, in memory only</code>
-/// The head shares its cache line with the sample count that each append writes. Starts small and moves to larger blocks, for
-/// most of the memory of a MemTable is open chunks. Read and moved only under the stripe's lock.
+/// <code>bits 0..47 address │ 48..63 length in steps of the slab</code>
+/// So an append touches the state's cache line and the one where the chunk ends, and no head of the block. For the same reason the count that a chunk begins
+/// with is not kept up: <see cref="DataOf"/> writes it. Starts small and moves to larger blocks, for most of the memory of a MemTable is open chunks. Used
+/// only under the stripe's lock, but for <see cref="EndOf"/>.
 /// </remarks>
-[StructLayout(LayoutKind.Sequential, Size = HeadBytes)]
-internal unsafe struct OpenChunk
+internal readonly unsafe struct OpenChunk
 {
-    private const int HeadBytes = 16;
+    private const int AddressBits = 48;
+    private const ulong AddressMask = (1UL << AddressBits) - 1;
     private const int FirstBlockBytes = 64;
 
-    /// <summary>Last instant of the window that the chunk must not leave, ms.</summary>
-    public long WindowEndMs;
+    private readonly ulong _word;
 
-    private int _blockBytes;
-
-    /// <summary>A block for a chunk whose first sample is at <paramref name="timeMs"/>.</summary>
-    public static OpenChunk* Create(ChunkSlab slab, long timeMs, long windowMs)
+    private OpenChunk(byte* block, int blockBytes)
     {
-        var open = (OpenChunk*)slab.Allocate(FirstBlockBytes, out int blockBytes);
-        open->WindowEndMs = TimeWindow.EndOf(timeMs, windowMs);
-        open->_blockBytes = blockBytes;
-        return open;
+        // User space ends below 2^48 unless a process asks for addresses beyond it; chunks of a MemTable have some kilobytes at most.
+        Invariant.Check((ulong)block <= AddressMask && blockBytes / ChunkSlab.Grain <= ushort.MaxValue, "a block's address and length fit one word");
+        _word = (ulong)block | ((ulong)(blockBytes / ChunkSlab.Grain) << AddressBits);
     }
 
-    /// <summary>The chunk's bytes and the room behind them.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Span<byte> DataOf(OpenChunk* open) => new(open + 1, open->_blockBytes - sizeof(OpenChunk));
+    /// <summary>The chunk's bytes and the room behind them; the first two are not written yet.</summary>
+    public Span<byte> Room
+    {
+        [MethodImpl(MethodImplOptions.AggressiveInlining)]
+        get => new(Block, BlockBytes);
+    }
 
-    /// <summary>The chunk's bytes.</summary>
-    public static ReadOnlySpan<byte> DataOf(OpenChunk* open, in XorChunkBuilder builder) => new(open + 1, builder.ByteLength);
+    private byte* Block => (byte*)(_word & AddressMask);
+
+    private int BlockBytes => (int)(_word >> AddressBits) * ChunkSlab.Grain;
+
+    /// <summary>A block for a new chunk.</summary>
+    public static OpenChunk Create(ChunkSlab slab)
+    {
+        byte* block = slab.Allocate(FirstBlockBytes, out int blockBytes);
+        return new OpenChunk(block, blockBytes);
+    }
+
+    /// <summary>The chunk, complete.</summary>
+    public ReadOnlySpan<byte> DataOf(in XorChunkBuilder builder)
+    {
+        builder.WriteCount(Room);
+        return new ReadOnlySpan<byte>(Block, builder.ByteLength);
+    }
+
+    /// <summary>Where the next sample will be written. An address to be fetched, which may be stale: not to be read.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public byte* EndOf(in XorChunkBuilder builder) => Block + builder.ByteLength;
 
     /// <summary>True if the next sample is sure to fit.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static bool HasRoom(OpenChunk* open, in XorChunkBuilder builder) =>
-        builder.ByteLength + XorChunkBuilder.AppendSlack <= open->_blockBytes - sizeof(OpenChunk);
+    public bool HasRoom(in XorChunkBuilder builder) => builder.ByteLength + XorChunkBuilder.AppendSlack <= BlockBytes;
 
     /// <summary>Moves to a block half as large again, and at least a step of the slab larger.</summary>
-    public static OpenChunk* Grow(OpenChunk* open, in XorChunkBuilder builder, ChunkSlab slab)
+    public OpenChunk Grow(in XorChunkBuilder builder, ChunkSlab slab)
     {
-        int old = open->_blockBytes;
-        int wanted = old + Math.Max(old / 2, ChunkSlab.Grain);
-        var larger = (OpenChunk*)slab.Allocate(wanted, out int blockBytes);
-        Unsafe.CopyBlock(larger, open, (uint)(sizeof(OpenChunk) + builder.ByteLength));
-        larger->_blockBytes = blockBytes;
-        Free(open, slab);
-        return larger;
+        int wanted = BlockBytes + Math.Max(BlockBytes / 2, ChunkSlab.Grain);
+        byte* larger = slab.Allocate(wanted, out int blockBytes);
+        var grown = new OpenChunk(larger, blockBytes);
+        Unsafe.CopyBlock(larger, Block, (uint)builder.ByteLength);
+        Free(slab);
+        return grown;
     }
 
     /// <summary>Gives the block back.</summary>
-    public static void Free(OpenChunk* open, ChunkSlab slab) => slab.Free((byte*)open, open->_blockBytes);
+    public void Free(ChunkSlab slab) => slab.Free(Block, BlockBytes);
 
     /// <summary>Time of the first sample in ms, from the chunk's own bytes; the chunk must not be empty.</summary>
-    public static long FirstTimeOf(OpenChunk* open, in XorChunkBuilder builder)
+    public long FirstTimeOf(in XorChunkBuilder builder)
     {
         int position = sizeof(ushort);
-        bool read = Varint.TryReadZigZag(DataOf(open, builder), ref position, out long timeMs);
+        bool read = Varint.TryReadZigZag(new ReadOnlySpan<byte>(Block, builder.ByteLength), ref position, out long timeMs);
         Invariant.Check(read);
         return timeMs;
     }

@@ -16,7 +16,7 @@ internal unsafe struct SeriesState
     public XorChunkBuilder Builder;
 
     /// <summary>The open chunk's block.</summary>
-    public OpenChunk* Open;
+    public OpenChunk Open;
 
     /// <summary>The newest sealed chunk, or null; older ones hang on it.</summary>
     public SealedChunk* NewestSealed;
