@@ -62,7 +62,8 @@ internal sealed class FigureTable
     private double? Ratio(FigureRow row, string server)
     {
         if (!_results.TryGetValue((row, PeersArguments.Ours), out List<double>? ours) || !_results.TryGetValue((row, server), out List<double>? theirs)) return null;
-        return Median([.. ours.Zip(theirs, static (our, their) => our / their)]);
+        double ratio = Median([.. ours.Zip(theirs, static (our, their) => our / their)]);
+        return ratio > 0 && double.IsFinite(ratio) ? ratio : null;
     }
 
     private static double Median(List<double> values)

@@ -20,6 +20,7 @@ internal static class MemoryFigure
     [
         new FigureRow($"{what}: memory above the empty process, at the last answer", "KB a series", "F3") { AtMost = 0.5, OfVictoriaMetrics = 0.55 },
         new FigureRow($"{what}: the same at the highest", "KB a series", "F3") { AtMost = 0.5, OfVictoriaMetrics = 0.55 },
+        new FigureRow($"{what}: of it MemTables and dictionary by their own account", "KB a series", "F3"),
         new FigureRow($"{what}: longest pause for garbage", "ms") { AtMost = 50 },
     ];
 
@@ -37,8 +38,14 @@ internal static class MemoryFigure
                 double end = target.StatusMiB("RssAnon");
                 await stop.CancelAsync();
                 run.Record(rows[0], target.Name, (end - empty) * 1024 / series);
-                run.Record(rows[1], target.Name, (await watching - empty) * 1024 / series);
-                run.Record(rows[2], target.Name, await target.LongestPauseAsync() * 1000);
+                run.Record(rows[1], target.Name, (Math.Max(await watching, end) - empty) * 1024 / series);
+                if (target is TsdbRemoteTarget)
+                {
+                    double said = await target.MetricAsync("tsdb_remote_memtable_bytes") + await target.MetricAsync("tsdb_remote_dictionary_bytes");
+                    run.Record(rows[2], target.Name, said / 1024 / series);
+                }
+
+                run.Record(rows[3], target.Name, await target.LongestPauseAsync() * 1000);
                 await LoadRun.CheckAsync(target, series, (long)series * scrapes);
             },
             prometheus: []);
