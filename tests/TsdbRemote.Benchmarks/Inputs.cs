@@ -178,7 +178,7 @@ internal static class Inputs
         output.SetLength(output.Length + size);
     }
 
-    private static uint Reference(V2.Request request, Dictionary<string, uint> symbols, ReadOnlySpan<byte> utf8)
+    internal static uint Reference(V2.Request request, Dictionary<string, uint> symbols, ReadOnlySpan<byte> utf8)
     {
         string text = System.Text.Encoding.UTF8.GetString(utf8);
         if (symbols.TryGetValue(text, out uint known)) return known;

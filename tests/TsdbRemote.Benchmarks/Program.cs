@@ -10,6 +10,7 @@ return args switch
     ["amplification", .. string[] rest] => await AmplificationVerb.RunAsync(rest),
     ["beside", .. string[] rest] => await BesideVerb.RunAsync(rest),
     ["churn", .. string[] rest] => await ChurnVerb.RunAsync(rest),
+    ["decode-instructions", .. string[] rest] => await DecodeInstructionsVerb.RunAsync(rest),
     ["blocks", .. string[] rest] => await BlocksVerb.RunAsync(rest),
     _ => BenchmarkRun.Run(args),
 };

@@ -2,10 +2,11 @@ using System.Globalization;
 
 namespace TsdbRemote.Benchmarks;
 
-/// <summary>Arguments of a verb: pairs of <c>--name value</c> in any order. One that was not asked for is an error, when all are read.</summary>
+/// <summary>Arguments of a verb: pairs of <c>--name value</c> and flags, in any order. One that was not asked for is an error, when all are read.</summary>
 internal sealed class VerbArguments(string[] arguments)
 {
     private readonly HashSet<string> _known = [];
+    private readonly HashSet<string> _flags = [];
 
     /// <summary>A whole number.</summary>
     public int Number(string name, int fallback) =>
@@ -17,6 +18,13 @@ internal sealed class VerbArguments(string[] arguments)
         _known.Add(name);
         int at = Array.IndexOf(arguments, name);
         return at >= 0 && at + 1 < arguments.Length ? arguments[at + 1] : fallback;
+    }
+
+    /// <summary>Whether a name stands there that has no value.</summary>
+    public bool Flag(string name)
+    {
+        _flags.Add(name);
+        return arguments.Contains(name);
     }
 
     /// <summary>Path of the server's assembly: that of a release build of this repository, unless <c>--assembly</c> names another.</summary>
@@ -31,9 +39,9 @@ internal sealed class VerbArguments(string[] arguments)
     /// <exception cref="ArgumentException">There is.</exception>
     public void RefuseOthers()
     {
-        for (int i = 0; i < arguments.Length; i += 2)
+        for (int i = 0; i < arguments.Length; i += _flags.Contains(arguments[i]) ? 1 : 2)
         {
-            if (!_known.Contains(arguments[i])) throw new ArgumentException($"unknown argument {arguments[i]}; known are {string.Join(", ", _known)}");
+            if (!_known.Contains(arguments[i]) && !_flags.Contains(arguments[i])) throw new ArgumentException($"unknown argument {arguments[i]}; known are {string.Join(", ", _known.Concat(_flags))}");
         }
     }
 

@@ -12,6 +12,10 @@ internal sealed class RuntimeMetrics : IDisposable
     public RuntimeMetrics(CollectorRegistry registry)
     {
         DotNetStats.Register(registry);
+        LongestPause.Watch();
+        Gauge longest = Prometheus.Metrics.WithCustomRegistry(registry).CreateGauge(
+            "tsdb_remote_gc_pause_longest_seconds", "Longest time that the garbage collector has stopped all threads for, since the start.");
+        registry.AddBeforeCollectCallback(() => longest.Set(LongestPause.Seconds));
         _meter = MeterAdapter.StartListening(new MeterAdapterOptions
         {
             Registry = registry,

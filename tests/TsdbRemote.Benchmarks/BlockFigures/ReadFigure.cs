@@ -41,14 +41,15 @@ internal static class ReadFigure
             CultureInfo.InvariantCulture,
             $"{series} series over {status["tables"]!.AsArray().Count} tables and {status["blocks"]!.AsArray().Count} blocks, reader at {kibPerSecond} KiB/s"));
         using var stop = new CancellationTokenSource();
-        Task<(double Anon, double File)> watching = WatchAsync(target, stop.Token);
+        Task<double> watching = target.PeakMiBAsync("RssAnon", stop.Token);
+        Task<double> watchingFile = target.PeakMiBAsync("RssFile", stop.Token);
         long started = Stopwatch.GetTimestamp();
         double cpu = target.CpuSeconds;
         StreamedAnswer answer = await StreamedAnswer.ReadAsync(target.Client.BaseAddress!, Metric, kibPerSecond * 1024L);
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
         cpu = target.CpuSeconds - cpu;
         await stop.CancelAsync();
-        (double peak, double peakFile) = await watching;
+        (double peak, double peakFile) = (await watching, await watchingFile);
         if (status["tables"]!.AsArray().Count != tables || status["blocks"]!.AsArray().Count != blocks)
             throw new InvalidOperationException("the tables or blocks are not those that were made");
         if (answer.Series != series || answer.Samples != (long)series * (tables + blocks))
@@ -97,18 +98,4 @@ internal static class ReadFigure
         ("instance", string.Create(CultureInfo.InvariantCulture, $"10.{series / 65_536}.{series / 256 % 256}.{series % 256}:9100")),
         ("job", "kubernetes-pods"),
         ("namespace", string.Create(CultureInfo.InvariantCulture, $"team-{series % 20:D2}")));
-
-    private static async Task<(double Anon, double File)> WatchAsync(Target target, CancellationToken stop)
-    {
-        double anon = 0;
-        double file = 0;
-        while (!stop.IsCancellationRequested)
-        {
-            anon = Math.Max(anon, target.StatusMiB("RssAnon"));
-            file = Math.Max(file, target.StatusMiB("RssFile"));
-            await Task.Delay(100, CancellationToken.None);
-        }
-
-        return (anon, file);
-    }
 }

@@ -1,6 +1,5 @@
 using System.Buffers.Binary;
 using System.Diagnostics;
-using System.Net.Http.Headers;
 using Google.Protobuf;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Protos.Prometheus;
@@ -22,15 +21,14 @@ internal sealed record StreamedAnswer(long Bytes, long Series, long Samples, dou
     /// <summary>Reads what has these labels.</summary>
     public static async Task<StreamedAnswer> ReadAsync(HttpClient client, TimeRange range, long bytesPerSecond, params (string Name, string Value)[] labels)
     {
-        var query = new Query { StartTimestampMs = range.MinMs, EndTimestampMs = range.MaxMs };
-        query.Matchers.AddRange(labels.Select(static label => new LabelMatcher { Type = LabelMatcher.Types.Type.Eq, Name = label.Name, Value = label.Value }));
-        var request = new ReadRequest();
-        request.Queries.Add(query);
-        request.AcceptedResponseTypes.Add(ReadRequest.Types.ResponseType.StreamedXorChunks);
-        using var content = new ByteArrayContent(IronSnappy.Snappy.Encode(request.ToByteArray()));
-        content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
-        content.Headers.ContentEncoding.Add("snappy");
-        using var message = new HttpRequestMessage(HttpMethod.Post, "/api/v1/read") { Content = content };
+        byte[] body = ReadBodies.Of(range, streamed: true, [.. labels.Select(static label => ReadBodies.Equal(label.Name, label.Value))]);
+        return await ReadAsync(client, body, bytesPerSecond);
+    }
+
+    /// <summary>Reads what a request asks for.</summary>
+    public static async Task<StreamedAnswer> ReadAsync(HttpClient client, byte[] request, long bytesPerSecond)
+    {
+        using HttpRequestMessage message = ReadBodies.MessageOf(request);
         long started = Stopwatch.GetTimestamp();
         using HttpResponseMessage answer = await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
         answer.EnsureSuccessStatusCode();

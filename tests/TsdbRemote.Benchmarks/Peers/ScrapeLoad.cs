@@ -9,22 +9,34 @@ namespace TsdbRemote.Benchmarks.Peers;
 /// Labels are about 170 bytes a series, as node and container metrics have; values are a mixture as in real scrapes: counters that step by
 /// varying amounts, counters that rest, gauges with two decimals, and constants. Deterministic by series and scrape.
 /// </remarks>
-public sealed class ScrapeLoad
+public sealed class ScrapeLoad : ILoad
 {
+    /// <summary>Label <c>job</c> of all series.</summary>
+    public const string Job = "kubernetes-nodes";
+
+    private const int Namespaces = 20;
+
     private readonly byte[][] _labels;
     private readonly int _batchSize;
     private readonly long _startMs;
     private readonly long _intervalMs;
 
-    public ScrapeLoad(int seriesCount, int batchSize, long startMs, long intervalMs)
+    /// <param name="seriesCount">How many series.</param>
+    /// <param name="batchSize">Series of a request.</param>
+    /// <param name="startMs">Time of the first scrape.</param>
+    /// <param name="intervalMs">Time between two.</param>
+    /// <param name="labelsOf">Labels of a series as a canonical run; <see cref="LabelsOf"/> if not given.</param>
+    public ScrapeLoad(int seriesCount, int batchSize, long startMs, long intervalMs, Func<int, byte[]>? labelsOf = null)
     {
         _batchSize = batchSize;
         _startMs = startMs;
         _intervalMs = intervalMs;
-        _labels = [.. Enumerable.Range(0, seriesCount).Select(LabelsOf)];
+        _labels = [.. Enumerable.Range(0, seriesCount).AsParallel().AsOrdered().Select(labelsOf ?? LabelsOf)];
     }
 
     public int BatchesPerScrape => (_labels.Length + _batchSize - 1) / _batchSize;
+
+    public bool IsVersion2 => false;
 
     /// <summary>The snappy body of one batch of one scrape, remote write 1.0.</summary>
     public byte[] Body(int scrape, int batch)
@@ -43,7 +55,11 @@ public sealed class ScrapeLoad
         return body.Span.ToArray();
     }
 
-    public int SamplesIn(int batch) => Math.Min((batch + 1) * _batchSize, _labels.Length) - batch * _batchSize;
+    /// <summary>Selectors that together find each series once.</summary>
+    /// <param name="parts">How many; 1 or 20.</param>
+    public static IEnumerable<(string Name, string Value)[]> PartsOf(int parts) => parts == 1
+        ? [[("job", Job)]]
+        : Enumerable.Range(0, Namespaces).Select(static part => new[] { ("job", Job), ("namespace", $"team-{part:D2}") });
 
     /// <summary>Labels of a series as a canonical run.</summary>
     public static byte[] LabelsOf(int series) => Labels.Encode(
@@ -52,9 +68,12 @@ public sealed class ScrapeLoad
         ("container", $"app-{series % 50:D2}"),
         ("device", $"eth{series % 4}"),
         ("instance", $"10.0.{series / 200 % 256}.{series / 51_200}:9100"),
-        ("job", "kubernetes-nodes"),
-        ("namespace", $"team-{series % 20:D2}"),
+        ("job", Job),
+        ("namespace", NamespaceOf(series)),
         ("pod", $"app-{series % 50:D2}-6d4cf56db6-{series / 200:x5}"));
+
+    /// <summary>Label <c>namespace</c> of a series: one of 20.</summary>
+    public static string NamespaceOf(int series) => $"team-{series % Namespaces:D2}";
 
     /// <summary>Value of a series at a scrape.</summary>
     public static double ValueOf(int series, int scrape)

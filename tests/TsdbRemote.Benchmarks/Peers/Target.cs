@@ -3,7 +3,8 @@ using System.Globalization;
 using System.Net;
 using System.Net.Http.Headers;
 using System.Net.Sockets;
-using System.Text.Json.Nodes;
+using TsdbRemote.Benchmarks.BlockFigures;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Benchmarks.Peers;
 
@@ -11,6 +12,11 @@ namespace TsdbRemote.Benchmarks.Peers;
 public abstract class Target : IDisposable
 {
     private const double TicksPerSecond = 100;
+    private static readonly Uri WritePath = new("/api/v1/write", UriKind.Relative);
+    private static readonly MediaTypeHeaderValue TypeOf1 = MediaTypeHeaderValue.Parse("application/x-protobuf");
+    private static readonly MediaTypeHeaderValue TypeOf2 = MediaTypeHeaderValue.Parse("application/x-protobuf;proto=io.prometheus.write.v2.Request");
+    private const long Unlimited = 1L << 40;
+    private static readonly TimeRange Everything = new(0, 1L << 42);
     private Process? _process;
 
     protected Target(string name, string root)
@@ -51,6 +57,34 @@ public abstract class Target : IDisposable
         return long.Parse(line.Split([' ', '\t'], StringSplitOptions.RemoveEmptyEntries)[1], CultureInfo.InvariantCulture) / 1024.0;
     }
 
+    /// <summary>The highest value of a field of /proc/self/status, looked at ten times a second until it is stopped, MiB.</summary>
+    public async Task<double> PeakMiBAsync(string field, CancellationToken stop)
+    {
+        double peak = 0;
+        while (!stop.IsCancellationRequested)
+        {
+            peak = Math.Max(peak, StatusMiB(field));
+            await Task.Delay(100, CancellationToken.None);
+        }
+
+        return peak;
+    }
+
+    /// <summary>One of its own metrics, named as its page names it, labels included.</summary>
+    public async Task<double> MetricAsync(string name)
+    {
+        string text = await Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
+        string line = text.Split('\n').First(line => line.StartsWith(name + " ", StringComparison.Ordinal));
+        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
+    }
+
+    /// <summary>The longest pause of its garbage collector that it knows of, seconds.</summary>
+    public virtual Task<double> LongestPauseAsync() => MetricAsync("go_gc_duration_seconds{quantile=\"1\"}");
+
+    /// <summary>Series and samples of the load that it answers with.</summary>
+    /// <param name="parts">In how many reads, so that neither side has to hold all of them at one time.</param>
+    public abstract Task<(long Series, long Samples)> CountAsync(int parts);
+
     /// <summary>Blocks that its data takes on disk, MiB.</summary>
     public double DiskMiB()
     {
@@ -61,21 +95,38 @@ public abstract class Target : IDisposable
 
     /// <summary>Sends a remote-write body until it is taken; 503 and the like are tried again.</summary>
     /// <exception cref="InvalidOperationException">It was refused for good.</exception>
-    public async Task WriteAsync(byte[] body)
+    /// <param name="body">The body, in snappy.</param>
+    /// <param name="version2">Whether it is one of remote write 2.0.</param>
+    public async Task WriteAsync(byte[] body, bool version2 = false)
     {
         while (true)
         {
-            using var content = new ByteArrayContent(body);
-            content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
-            content.Headers.ContentEncoding.Add("snappy");
-            using HttpResponseMessage answer = await Client.PostAsync(new Uri("/api/v1/write", UriKind.Relative), content);
+            using HttpResponseMessage answer = await PostAsync(body, version2);
             if (answer.IsSuccessStatusCode) return;
             if ((int)answer.StatusCode < 500) throw new InvalidOperationException($"{Name}: {(int)answer.StatusCode} {await answer.Content.ReadAsStringAsync()}");
             await Task.Delay(200);
         }
     }
 
+    /// <summary>Sends a remote-write body once.</summary>
+    public async Task<HttpResponseMessage> PostAsync(byte[] body, bool version2 = false)
+    {
+        using var message = new HttpRequestMessage(HttpMethod.Post, WritePath) { Content = new ByteArrayContent(body) };
+        message.Content.Headers.ContentType = version2 ? TypeOf2 : TypeOf1;
+        message.Content.Headers.ContentEncoding.Add("snappy");
+        if (version2) message.Headers.Add("X-Prometheus-Remote-Write-Version", "2.0.0");
+        return await Client.SendAsync(message);
+    }
+
+    /// <summary>Starts it and waits until it says that it is ready.</summary>
     public async Task StartAsync()
+    {
+        Start();
+        await WhenReadyAsync();
+    }
+
+    /// <summary>Starts it, without waiting for anything.</summary>
+    public void Start()
     {
         (string program, string[] arguments) = Command();
         _process = Process.Start(new ProcessStartInfo(program, arguments)
@@ -88,7 +139,12 @@ public abstract class Target : IDisposable
         _process.ErrorDataReceived += static (_, _) => { };
         _process.BeginOutputReadLine();
         _process.BeginErrorReadLine();
-        for (int i = 0; i < 6000; i++)
+    }
+
+    /// <summary>Waits until it says that it is ready; asks each 10 ms.</summary>
+    public async Task WhenReadyAsync()
+    {
+        for (int i = 0; i < 30_000; i++)
         {
             try
             {
@@ -100,7 +156,7 @@ public abstract class Target : IDisposable
                 // Not listening yet.
             }
 
-            if (_process.HasExited) throw new InvalidOperationException($"{Name} ended at once: {program} {string.Join(' ', arguments)}");
+            if (_process!.HasExited) throw new InvalidOperationException($"{Name} ended at once: {Command()}");
             await Task.Delay(10);
         }
 
@@ -111,6 +167,12 @@ public abstract class Target : IDisposable
     public async Task SettleAsync()
     {
         await FlushAsync();
+        await CalmAsync();
+    }
+
+    /// <summary>Waits until the process has used next to no processor time for six seconds, or two minutes.</summary>
+    public async Task CalmAsync()
+    {
         int calm = 0;
         for (int second = 0; second < 120 && calm < 6; second++)
         {
@@ -121,9 +183,14 @@ public abstract class Target : IDisposable
     }
 
     /// <summary>SIGTERM, and the wait for its end; it may be started again.</summary>
-    public async Task StopAsync()
+    public Task StopAsync() => EndAsync("-TERM");
+
+    /// <summary>SIGKILL, in the midst of whatever it does; it may be started again.</summary>
+    public Task KillAsync() => EndAsync("-KILL");
+
+    private async Task EndAsync(string signal)
     {
-        using (Process kill = Process.Start("kill", ["-TERM", $"{_process!.Id}"])) await kill.WaitForExitAsync();
+        using (Process kill = Process.Start("kill", [signal, $"{_process!.Id}"])) await kill.WaitForExitAsync();
         await _process.WaitForExitAsync();
         _process.Dispose();
         _process = null;
@@ -142,6 +209,19 @@ public abstract class Target : IDisposable
         GC.SuppressFinalize(this);
     }
 
+    /// <summary>Counts what a server with remote read has, by streamed reads.</summary>
+    protected async Task<(long Series, long Samples)> CountStreamedAsync(int parts)
+    {
+        (long series, long samples) = (0, 0);
+        foreach ((string, string)[] labels in ScrapeLoad.PartsOf(parts))
+        {
+            StreamedAnswer answer = await StreamedAnswer.ReadAsync(Client, Everything, Unlimited, labels);
+            (series, samples) = (series + answer.Series, samples + answer.Samples);
+        }
+
+        return (series, samples);
+    }
+
     protected abstract string ReadyPath { get; }
 
     protected abstract (string Program, string[] Arguments) Command();
@@ -153,76 +233,5 @@ public abstract class Target : IDisposable
         using var listener = new TcpListener(IPAddress.Loopback, 0);
         listener.Start();
         return ((IPEndPoint)listener.LocalEndpoint).Port;
-    }
-}
-
-/// <summary>This project's server with default options: every batch on disk before its answer.</summary>
-public sealed class TsdbRemoteTarget(string root, string assembly) : Target("TsdbRemote", root)
-{
-    /// <summary>Options beside the defaults, for the next start.</summary>
-    public IReadOnlyList<string> Options { get; set; } = [];
-
-    public string DataDir => Path.Combine(Directory, "data");
-
-    public string BlocksDir => Path.Combine(DataDir, "blocks");
-
-    protected override string ReadyPath => "/-/ready";
-
-    /// <summary>Flushes, converts and adopts what can be; completes when it is done.</summary>
-    public Task CompactAsync() => AdminAsync("compact");
-
-    /// <summary>Everything acknowledged into tables.</summary>
-    public Task FlushNowAsync() => AdminAsync("flush");
-
-    /// <summary>The page that shows tables, blocks and conversions.</summary>
-    public async Task<JsonNode> StatusAsync() =>
-        JsonNode.Parse(await Client.GetStringAsync(new Uri("/api/v1/status/lsm", UriKind.Relative)))!["data"]!;
-
-    protected override (string Program, string[] Arguments) Command() =>
-        ("dotnet", [assembly, "--urls", $"http://127.0.0.1:{Port}", $"--storage:data_dir={DataDir}", "--admin:enabled=true", .. Options]);
-
-    protected override Task FlushAsync() => AdminAsync("flush");
-
-    private async Task AdminAsync(string what)
-    {
-        using var patient = new HttpClient { BaseAddress = Client.BaseAddress, Timeout = Timeout.InfiniteTimeSpan };
-        using HttpResponseMessage answer = await patient.PostAsync(new Uri($"/api/v1/admin/{what}", UriKind.Relative), null);
-        answer.EnsureSuccessStatusCode();
-    }
-}
-
-/// <summary>VictoriaMetrics, single node, defaults.</summary>
-public sealed class VictoriaMetricsTarget(string root) : Target("VictoriaMetrics", root)
-{
-    protected override string ReadyPath => "/health";
-
-    protected override (string Program, string[] Arguments) Command() =>
-        ("victoria-metrics", [$"-httpListenAddr=127.0.0.1:{Port}", $"-storageDataPath={Path.Combine(Directory, "data")}", "-retentionPeriod=10y"]);
-}
-
-/// <summary>Prometheus as a remote-write receiver, defaults.</summary>
-public sealed class PrometheusTarget(string root, params string[] options) : Target("Prometheus", root)
-{
-    public string DataDir => Path.Combine(Directory, "data");
-
-    /// <summary>One of its own metrics, without labels.</summary>
-    public async Task<double> MetricAsync(string name)
-    {
-        string text = await Client.GetStringAsync(new Uri("/metrics", UriKind.Relative));
-        string line = text.Split('\n').First(line => line.StartsWith(name + " ", StringComparison.Ordinal));
-        return double.Parse(line.AsSpan(name.Length + 1), CultureInfo.InvariantCulture);
-    }
-
-    protected override string ReadyPath => "/-/ready";
-
-    protected override (string Program, string[] Arguments) Command()
-    {
-        string config = Path.Combine(Directory, "prometheus.yml");
-        File.WriteAllText(config, "global: {}\n");
-        return ("prometheus",
-        [
-            $"--config.file={config}", $"--storage.tsdb.path={DataDir}", $"--web.listen-address=127.0.0.1:{Port}",
-            "--web.enable-remote-write-receiver", "--log.level=error", .. options,
-        ]);
     }
 }
