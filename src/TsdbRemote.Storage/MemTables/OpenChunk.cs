@@ -59,10 +59,10 @@ internal readonly unsafe struct OpenChunk
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool HasRoom(in XorChunkBuilder builder) => builder.ByteLength + XorChunkBuilder.AppendSlack <= BlockBytes;
 
-    /// <summary>Moves to a block half as large again, and at least a step of the slab larger.</summary>
+    /// <summary>Moves to a block a quarter larger, and at least a step of the slab.</summary>
     public OpenChunk Grow(in XorChunkBuilder builder, ChunkSlab slab)
     {
-        int wanted = BlockBytes + Math.Max(BlockBytes / 2, ChunkSlab.Grain);
+        int wanted = BlockBytes + Math.Max(BlockBytes / 4, ChunkSlab.Grain);
         byte* larger = slab.Allocate(wanted, out int blockBytes);
         var grown = new OpenChunk(larger, blockBytes);
         Unsafe.CopyBlock(larger, Block, (uint)builder.ByteLength);

@@ -50,7 +50,7 @@ public sealed record RotationPolicy(long? FixedBytes, double Threshold, long Log
     public const long AutoMinBytes = 64L << 20;
 
     /// <summary>State and chunk bytes of one series that holds about 60 samples, slack included.</summary>
-    public const long AutoBytesPerSeries = 256;
+    public const long AutoBytesPerSeries = 384;
 
     /// <summary>Size in bytes at which block-only mode switches it.</summary>
     public long BlockBytes { get; init; } = long.MaxValue;
