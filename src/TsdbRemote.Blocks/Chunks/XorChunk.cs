@@ -45,6 +45,9 @@ public struct XorChunkBuilder
     /// <summary>Bytes of the chunk so far, the count included; 0 while empty.</summary>
     public readonly int ByteLength => (_bitLength + 7) >> 3;
 
+    /// <summary>Bytes that no later sample changes.</summary>
+    public readonly int WholeBytes => _bitLength >> 3;
+
     /// <summary>Time of the last sample in ms; undefined while empty.</summary>
     public readonly long LastTimeMs => _lastTimeMs;
 
@@ -62,18 +65,23 @@ public struct XorChunkBuilder
     /// <exception cref="InvalidOperationException">The buffer is too short, or the chunk holds 65,535 samples already.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits)
     {
-        AppendUncounted(chunk, timeMs, valueBits);
+        AppendUncounted(chunk, 0, timeMs, valueBits);
         WriteCount(chunk);
     }
 
-    /// <summary>As <see cref="Append(Span{byte}, long, ulong)"/>, but touches the chunk's end only: it is whole once <see cref="WriteCount"/> was called.</summary>
-    /// <param name="chunk">As above.</param>
+    /// <summary>
+    /// As <see cref="Append(Span{byte}, long, ulong)"/>, but touches the chunk's end only: the chunk is whole once <see cref="WriteCount"/> was called.
+    /// </summary>
+    /// <param name="end">
+    /// A buffer of the chunk's last bytes, with <see cref="AppendSlack"/> bytes beyond them: from the first, or in memory that the collector does not move.
+    /// </param>
+    /// <param name="offset">Place in the chunk of the buffer's first byte; not behind the one that the last sample ends in.</param>
     /// <param name="timeMs">Milliseconds since the epoch, above the last one's.</param>
     /// <param name="valueBits">Value bits.</param>
     /// <exception cref="InvalidOperationException">As above.</exception>
-    public void AppendUncounted(Span<byte> chunk, long timeMs, ulong valueBits)
+    public void AppendUncounted(Span<byte> end, int offset, long timeMs, ulong valueBits)
     {
-        ref byte start = ref AppendTime(chunk, timeMs);
+        ref byte start = ref AppendTime(end, offset, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
         if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
         else XorCode.Put(ref start, ref _bitLength, xor, ref _window);
@@ -93,7 +101,7 @@ public struct XorChunkBuilder
     /// <exception cref="InvalidOperationException">As above.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits, XorWindow window)
     {
-        ref byte start = ref AppendTime(chunk, timeMs);
+        ref byte start = ref AppendTime(chunk, 0, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
         if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
         else if (xor == 0) BitWriter.Put(ref start, ref _bitLength, 0, 1);
@@ -123,18 +131,18 @@ public struct XorChunkBuilder
         return Fits(deltaOfDelta, 20) ? 24 : 68;
     }
 
-    private ref byte AppendTime(Span<byte> chunk, long timeMs)
+    private ref byte AppendTime(Span<byte> end, int offset, long timeMs)
     {
         // The writer below stores whole words without bounds checks, so this one check stays on in release builds.
-        if (chunk.Length < ByteLength + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
-        ref byte start = ref MemoryMarshal.GetReference(chunk);
+        if ((uint)offset > (uint)(_bitLength >> 3) || end.Length < ByteLength - offset + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
+        ref byte start = ref Unsafe.Subtract(ref MemoryMarshal.GetReference(end), offset);
         Debug.Assert(_count == 0 || timeMs > _lastTimeMs, "times must ascend");
         ulong delta = (ulong)timeMs - (ulong)_lastTimeMs;
         if (_count >= 2) AppendDeltaOfDelta(ref start, (long)(delta - _lastDelta));
-        else if (_count == 1) _bitLength += 8 * Varint.Write(chunk[ByteLength..], delta);
+        else if (_count == 1) _bitLength += 8 * Varint.Write(end[(ByteLength - offset)..], delta);
         else
         {
-            _bitLength = 8 * (CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs));
+            _bitLength = 8 * (CountBytes + Varint.WriteZigZag(end[CountBytes..], timeMs));
             _window = XorWindow.None;
         }
 

@@ -130,6 +130,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
             SeriesState* state = run[i].Ordinal == ResolvedSeries.Skip ? null : _series.Guess(_layout.LocalOf(run[i].Ordinal));
             states[i] = (nint)state;
             Prefetch.Near(state);
+            Prefetch.Near((byte*)state + sizeof(SeriesState) / 2);
         }
     }
 
@@ -141,7 +142,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
         foreach (nint found in states)
         {
             var state = (SeriesState*)found;
-            if (state != null) Prefetch.Near(state->Open.EndOf(in state->Builder));
+            if (state != null) OpenChunk.PrefetchEnd(state);
         }
     }
 
@@ -195,7 +196,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
             if (StripeHistograms.Any(HistogramsOf(local), window)) return true;
             SeriesState* state = _series.Find(local);
             if (state == null) return false;
-            var open = new TimeRange(state->Open.FirstTimeOf(in state->Builder), state->Builder.LastTimeMs);
+            var open = new TimeRange(OpenChunk.FirstTimeOf(state), state->Builder.LastTimeMs);
             if (window.Overlaps(open) || (state->Late != null && LateSamples.Any(state->Late, window))) return true;
             return SealedChunk.Any(state->NewestSealed, window);
         }
@@ -275,9 +276,8 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     private SeriesState* AddSeries(uint local, Sample sample, ulong sequence)
     {
         SeriesState* state = _series.Prepare(local);
-        state->Open = OpenChunk.Create(_slab);
         NoteWindow(TimeWindow.EndOf(sample.TimeMs, _windowMs));
-        state->Builder.AppendUncounted(state->Open.Room, sample.TimeMs, sample.ValueBits);
+        OpenChunk.Append(state, _slab, sample.TimeMs, sample.ValueBits);
         state->Sequence = sequence;
         _series.Publish(local);
         return state;
@@ -286,22 +286,19 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     private void AppendInOrder(SeriesState* state, Sample sample, ulong sequence)
     {
         if (state->Builder.Count >= MemTable.SamplesPerChunk || LeavesWindow(state->Builder.LastTimeMs, sample.TimeMs)) Seal(state, sample.TimeMs);
-        else if (!state->Open.HasRoom(in state->Builder)) state->Open = state->Open.Grow(in state->Builder, _slab);
-        state->Builder.AppendUncounted(state->Open.Room, sample.TimeMs, sample.ValueBits);
+        OpenChunk.Append(state, _slab, sample.TimeMs, sample.ValueBits);
         state->Sequence = Math.Max(state->Sequence, sequence);
     }
 
     /// <summary>Ends the open chunk and begins one for a sample at <paramref name="nextTimeMs"/>, which the caller appends.</summary>
     private void Seal(SeriesState* state, long nextTimeMs)
     {
-        // Both blocks first: if memory runs out, the series is as it was.
-        OpenChunk open = OpenChunk.Create(_slab);
-        ReadOnlySpan<byte> data = state->Open.DataOf(in state->Builder);
-        long firstTimeMs = state->Open.FirstTimeOf(in state->Builder);
-        state->NewestSealed = SealedChunk.Push(state->NewestSealed, data, ChunkEncoding.Xor, firstTimeMs, state->Builder.LastTimeMs, _slab);
-        state->Open.Free(_slab);
-        state->Open = open;
-        state->Builder = default;
+        // The copy first: if memory runs out, the series is as it was.
+        Span<byte> data = stackalloc byte[state->Builder.ByteLength];
+        OpenChunk.CopyTo(state, data);
+        state->NewestSealed = SealedChunk.Push(
+            state->NewestSealed, data, ChunkEncoding.Xor, OpenChunk.FirstTimeOf(state), state->Builder.LastTimeMs, _slab);
+        OpenChunk.Begin(state, _slab);
         NoteWindow(TimeWindow.EndOf(nextTimeMs, _windowMs));
     }
 
@@ -361,9 +358,11 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
         valueBits = state->Builder.LastValueBits;
         if (timeMs == state->Builder.LastTimeMs) return true;
         if (timeMs > state->Builder.LastTimeMs) return false;
-        if (timeMs >= state->Open.FirstTimeOf(in state->Builder))
+        if (timeMs >= OpenChunk.FirstTimeOf(state))
         {
-            return SealedChunk.TryFindValue(state->Open.DataOf(in state->Builder), timeMs, out valueBits);
+            Span<byte> data = stackalloc byte[state->Builder.ByteLength];
+            OpenChunk.CopyTo(state, data);
+            return SealedChunk.TryFindValue(data, timeMs, out valueBits);
         }
 
         SealedChunk* chunk = SealedChunk.FindNewest(state->NewestSealed, timeMs);
@@ -396,12 +395,11 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
 
     private static void CollectOpen(SeriesState* state, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output)
     {
-        long minTimeMs = state->Open.FirstTimeOf(in state->Builder);
+        long minTimeMs = OpenChunk.FirstTimeOf(state);
         long maxTimeMs = state->Builder.LastTimeMs;
         if (!range.Overlaps(new TimeRange(minTimeMs, maxTimeMs))) return;
-        ReadOnlySpan<byte> data = state->Open.DataOf(in state->Builder);
-        NativeBytes copy = arena.Allocate(data.Length);
-        data.CopyTo(copy.Span);
+        NativeBytes copy = arena.Allocate(state->Builder.ByteLength);
+        OpenChunk.CopyTo(state, copy.Span);
         output.Add(new SeriesChunk(minTimeMs, maxTimeMs, ChunkEncoding.Xor, copy, rank));
     }
 
