@@ -346,8 +346,7 @@ public static class ChunkMerge
     internal static void DecodeInto(in SeriesChunk chunk, Span<Sample> samples)
     {
         var reader = new XorChunkReader(chunk.Data.Span);
-        int count = 0;
-        while (reader.MoveNext()) samples[count++] = new Sample(reader.TimeMs, reader.ValueBits);
+        int count = reader.ReadInto(samples);
         if (reader.IsCorrupt) CorruptChunkException.Throw(chunk, $"not an XOR chunk behind sample {count} of {reader.Count}");
         if (count == 0) CorruptChunkException.Throw(chunk, "it holds no sample");
         if (samples[0].TimeMs != chunk.MinTimeMs || samples[count - 1].TimeMs != chunk.MaxTimeMs)

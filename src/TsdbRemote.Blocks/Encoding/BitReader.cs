@@ -38,15 +38,24 @@ public ref struct BitReader
     /// <summary>Bits that were read.</summary>
     internal readonly long Position => _position;
 
+    /// <summary>Last position from which <see cref="WordAt"/> may be asked; below 0 if there is none.</summary>
+    internal readonly long LastWordPosition => _source.Length < sizeof(ulong) ? -1 : ((long)_source.Length - sizeof(ulong)) * 8 + 7;
+
     /// <summary>The next bits, first one on top; only the upper <see cref="PeekBits"/> are meant to be looked at.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public readonly ulong Peek()
     {
         long at = _position >> 3;
-        if (at > _source.Length - sizeof(ulong)) return PeekTail(at);
-        ulong word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref MemoryMarshal.GetReference(_source), (nint)at));
+        return at > _source.Length - sizeof(ulong) ? PeekTail(at) : WordAt(_position);
+    }
+
+    /// <summary>As <see cref="Peek"/>, anywhere up to <see cref="LastWordPosition"/>, which the caller has compared: nothing is checked here.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal readonly ulong WordAt(long position)
+    {
+        ulong word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref MemoryMarshal.GetReference(_source), (nint)(position >> 3)));
         if (BitConverter.IsLittleEndian) word = BinaryPrimitives.ReverseEndianness(word);
-        return word << (int)(_position & 7);
+        return word << (int)(position & 7);
     }
 
     /// <summary>Steps over bits.</summary>

@@ -113,50 +113,35 @@ internal sealed class Ingest
     }
 
     /// <summary>Replays one record of the log into the MemTable of its segment.</summary>
-    /// <returns>Samples in it, or -1 if the record does not decode, or holds a histogram that cannot be stored.</returns>
-    public long Replay(WriteScratch scratch, WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, MemTable memTable)
+    /// <param name="scratch">Holds what it decodes to.</param>
+    /// <param name="sequence">Its sequence.</param>
+    /// <param name="memTable">Takes its samples.</param>
+    /// <returns>Samples in it, or -1 if it holds a histogram that cannot be stored.</returns>
+    public long Replay(WriteScratch scratch, ulong sequence, MemTable memTable)
     {
-        scratch.Reset();
-        SenderCursor cursor = memTable.Dictionary.NewCursor();
-        if (!WalRecord.TryDecode(kind, body, scratch.Batch, ref cursor, out PooledBuffer? raw)) return -1;
-        using (raw)
+        WriteBatch batch = scratch.Batch;
+        ReadOnlySpan<SeriesEntry> entries = batch.Series;
+        ReadOnlySpan<ResolvedSeries> resolved = _resolver.ResolveAccepted(scratch, memTable.Dictionary);
+        int histogram = 0;
+        bool isWhole = true;
+        for (int i = 0; i < entries.Length && histogram < batch.Histograms.Length; i++)
         {
-            WriteBatch batch = scratch.Batch;
-            ReadOnlySpan<SeriesEntry> entries = batch.Series;
-            Span<ResolvedSeries> resolved = scratch.Resolved(entries.Length);
-            SenderOrder order = memTable.Dictionary.SenderOrder;
-            uint previous = ResolvedSeries.Skip;
-            int histogram = 0;
-            bool isWhole = true;
-            for (int i = 0; i < entries.Length; i++)
+            uint ordinal = resolved[i].Ordinal;
+            for (int end = histogram + entries[i].HistogramCount; histogram < end; histogram++)
             {
-                bool stored = entries[i].Problem == SeriesProblem.None && entries[i].SampleCount + entries[i].HistogramCount > 0;
-                uint ordinal = !stored ? ResolvedSeries.Skip
-                    : entries[i].Known > 0 ? entries[i].Known - 1
-                    : _resolver.ResolveAccepted(scratch, memTable.Dictionary, batch.LabelsOf(entries[i]));
-                if (ordinal != ResolvedSeries.Skip)
-                {
-                    if (entries[i].Known == 0 && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
-                    previous = ordinal;
-                }
-
-                resolved[i] = new ResolvedSeries { Ordinal = ordinal, FirstSample = entries[i].FirstSample, SampleCount = entries[i].SampleCount };
-                for (int end = histogram + entries[i].HistogramCount; histogram < end; histogram++)
-                {
-                    HistogramEntry found = batch.Histograms[histogram];
-                    isWhole &= found.IsValid || ordinal == ResolvedSeries.Skip;
-                    if (found.IsValid && ordinal != ResolvedSeries.Skip) scratch.Histograms.Add(new ResolvedHistogram(ordinal, i, histogram, found.TimeMs));
-                }
+                HistogramEntry found = batch.Histograms[histogram];
+                isWhole &= found.IsValid || ordinal == ResolvedSeries.Skip;
+                if (found.IsValid && ordinal != ResolvedSeries.Skip) scratch.Histograms.Add(new ResolvedHistogram(ordinal, i, histogram, found.TimeMs));
             }
-
-            WriteCounts counts = default;
-            Append(scratch, resolved, batch.Samples, sequence, memTable, winners: null, ref counts);
-            if (batch.Exemplars.Length > 0) _exemplars.Replay(scratch, sequence);
-            _metadata.Replay(batch, sequence);
-
-            // What was accepted once must not be lost to a rule of today: what fits no chunk is kept for people, with its record.
-            return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
         }
+
+        WriteCounts counts = default;
+        Append(scratch, resolved, batch.Samples, sequence, memTable, winners: null, ref counts);
+        if (batch.Exemplars.Length > 0) _exemplars.Replay(scratch, sequence);
+        _metadata.Replay(batch, sequence);
+
+        // What was accepted once must not be lost to a rule of today: what fits no chunk is kept for people, with its record.
+        return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
     }
 
     private static WalTicket? LogThenAppend(

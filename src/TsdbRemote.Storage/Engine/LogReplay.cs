@@ -4,6 +4,7 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
@@ -12,7 +13,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <remarks>
 /// Memory: at most as many replayed MemTables exist at a time as MemTables may wait, because a worker takes a slot before it begins a segment and the
 /// flush gives the slot back. Segments are begun in order, so the oldest, whose flush comes first, is never the one that waits. Conflicts between
-/// segments are settled by sequence when they are read, so the workers need no order among themselves.
+/// segments are settled by sequence when they are read, so the workers need no order among themselves. Within a segment records are decoded side by side
+/// by whoever is free, and appended in their order (<see cref="ReplayPipeline"/>).
 /// </remarks>
 internal sealed class LogReplay
 {
@@ -27,13 +29,14 @@ internal sealed class LogReplay
     private readonly CorruptionPolicy _onCorruption;
     private readonly ConcurrentQueue<string> _damages;
     private readonly ReplayPace _pace;
+    private readonly ReadHelpers? _helpers;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
         IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
-        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ILogger log)
+        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ReadHelpers? helpers, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -44,6 +47,7 @@ internal sealed class LogReplay
         _onCorruption = onCorruption;
         _damages = damages;
         _pace = pace;
+        _helpers = helpers;
         _log = log;
         _segments = [.. segments];
     }
@@ -71,11 +75,11 @@ internal sealed class LogReplay
         InheritedSegment segment = _segments[index];
         _pace.Begun();
         memTable = _newMemTable(segment.Number);
-        using var scratch = new WriteScratch();
-        var sink = new Sink(this, memTable, scratch);
+        using var sink = new Sink(this, memTable);
         try
         {
             report = LogReader.Replay(_files, _paths.Segment(segment.Number), _directoryId, segment.Number, segment.ReplayOptions(_paths.Quarantine, _onCorruption), sink, cancel);
+            sink.Complete();
         }
         catch (LogRefusedException refused)
         {
@@ -96,26 +100,44 @@ internal sealed class LogReplay
         return true;
     }
 
-    private sealed class Sink(LogReplay replay, MemTable memTable, WriteScratch scratch) : ILogRecordSink
+    private sealed class Sink : ILogRecordSink, IDisposable
     {
+        private readonly LogReplay _replay;
+        private readonly MemTable _memTable;
+        private readonly ReplayPipeline _pipeline;
+
+        public Sink(LogReplay replay, MemTable memTable)
+        {
+            _replay = replay;
+            _memTable = memTable;
+            _pipeline = new ReplayPipeline(replay._helpers, memTable.Dictionary, Append);
+        }
+
         public long Bytes { get; private set; }
 
         /// <summary>A record was not put aside for want of room.</summary>
         public bool OwesCopy { get; private set; }
 
-        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
+        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body) => _pipeline.Add(kind, sequence, body);
+
+        public void Complete() => _pipeline.Complete();
+
+        public void Dispose() => _pipeline.Dispose();
+
+        private void Append(ReplayedRecord record)
         {
-            long samples = replay._ingest.Replay(scratch, kind, sequence, body, memTable);
+            int bytes = record.Body.Length;
+            long samples = record.IsDecoded ? _replay._ingest.Replay(record.Scratch, record.Sequence, _memTable) : -1;
             if (samples < 0)
             {
-                OwesCopy |= !replay.TryPutAside(kind, sequence, body);
+                OwesCopy |= !_replay.TryPutAside(record.Kind, record.Sequence, record.Body.Span);
                 return;
             }
 
-            EngineCounters.Add(ref replay._counters.RecordsReplayed, 1);
-            EngineCounters.Add(ref replay._counters.SamplesReplayed, samples);
-            Bytes += body.Length;
-            Interlocked.Add(ref replay._bytesDone, body.Length);
+            EngineCounters.Add(ref _replay._counters.RecordsReplayed, 1);
+            EngineCounters.Add(ref _replay._counters.SamplesReplayed, samples);
+            Bytes += bytes;
+            Interlocked.Add(ref _replay._bytesDone, bytes);
         }
     }
 

@@ -1,3 +1,4 @@
+using System.Buffers;
 using System.IO.Pipelines;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
@@ -25,12 +26,28 @@ public sealed class ReadSamples : IDisposable
     private const int SegmentBytes = 1 << 20;
     private const int MaxPartElementBytes = 80 << 10;
 
+    // Decoded samples kept of one series: half a MiB. A longer one is decoded twice, chunk by chunk.
+    private const int MaxDecoded = 1 << 15;
+    private const int FirstDecoded = 1 << 10;
+
+    // A part with fewer marks is left to the library, which looks everywhere.
+    private const int MostBytesPerMark = 64;
+
+    // Labels of more bytes are not looked into for what the series before had too.
+    private const int MaxMarkedLabels = 4096;
+
     private readonly long _maxCompressedBytes;
     private readonly long _sampleLimit;
     private readonly long _maxMessageBytes;
     private readonly PooledBuffer _part = PooledBuffer.Rent(SnappyBlock.MaxFragmentBytes);
+    private readonly SnappyEncoder _encoder = new();
     private readonly List<QueryResult> _results = [];
     private HistogramAnswers? _histograms;
+
+    // Samples of the current series from its first pass, so that the second need not decode them again: of all its chunks, or of the last one looked at.
+    private Sample[] _decoded = ArrayPool<Sample>.Shared.Rent(FirstDecoded);
+    private int _decodedCount;
+    private bool _allDecoded;
     private long _compressedBytes;
     private long _samples;
     private bool _isInQuery;
@@ -97,8 +114,9 @@ public sealed class ReadSamples : IDisposable
         Span<byte> head = stackalloc byte[1 + Varint.MaxBytes];
         head[0] = SeriesTag;
         AppendBytes(head[..(1 + Varint.Write(head[1..], (ulong)length))]);
-        AppendBytes(labelRun);
-        foreach (ref readonly SeriesChunk chunk in chunks) AppendChunk(chunk);
+        AppendLabels(labelRun);
+        int decoded = 0;
+        foreach (ref readonly SeriesChunk chunk in chunks) AppendChunk(chunk, ref decoded);
         Invariant.Check(result.EncodedBytes + _part.Length == before + size, "a series takes the bytes that were counted for it");
     }
 
@@ -133,6 +151,8 @@ public sealed class ReadSamples : IDisposable
     public void Dispose()
     {
         _part.Dispose();
+        ArrayPool<Sample>.Shared.Return(_decoded);
+        _decoded = [];
         _histograms?.Dispose();
         foreach (QueryResult result in _results) result.Dispose();
         _results.Clear();
@@ -143,6 +163,8 @@ public sealed class ReadSamples : IDisposable
     /// </summary>
     private long MeasureSamples(ReadOnlySpan<SeriesChunk> chunks)
     {
+        _decodedCount = 0;
+        _allDecoded = true;
         long bytes = 0;
         foreach (ref readonly SeriesChunk chunk in chunks)
             bytes += chunk.Encoding == ChunkEncoding.Xor ? MeasureFloats(chunk) : MeasureHistograms(chunk);
@@ -151,12 +173,39 @@ public sealed class ReadSamples : IDisposable
 
     private long MeasureFloats(in SeriesChunk chunk)
     {
-        long bytes = 0;
+        int count = CountOf(chunk);
+        Count(count);
+        if (_decodedCount + count > MaxDecoded)
+        {
+            _allDecoded = false;
+            _decodedCount = 0;
+        }
+
+        Span<Sample> samples = Decode(chunk, _decodedCount, count);
+        _decodedCount += samples.Length;
+        return SampleWire.SizeOf(samples);
+    }
+
+    /// <summary>What the chunk says of itself: two bytes, so that a lie costs a megabyte of scratch at most.</summary>
+    private static int CountOf(in SeriesChunk chunk) => new XorChunkReader(chunk.Data.Span).Count;
+
+    /// <summary>Decodes a chunk into the scratch, behind what is kept there.</summary>
+    private Span<Sample> Decode(in SeriesChunk chunk, int kept, int count)
+    {
+        if (_decoded.Length < kept + count) GrowDecoded(kept, kept + count);
+        Span<Sample> samples = _decoded.AsSpan(kept, count);
         var reader = new XorChunkReader(chunk.Data.Span);
-        Count(reader.Count);
-        while (reader.MoveNext()) bytes += SampleWire.SizeOf(reader.TimeMs, reader.ValueBits);
+        int read = reader.ReadInto(samples);
         if (reader.IsCorrupt) throw new CorruptChunkException(chunk, "XOR samples end early or do not ascend");
-        return bytes;
+        return samples[..read];
+    }
+
+    private void GrowDecoded(int kept, int needed)
+    {
+        Sample[] larger = ArrayPool<Sample>.Shared.Rent(Math.Max(needed, 2 * _decoded.Length));
+        _decoded.AsSpan(0, kept).CopyTo(larger);
+        ArrayPool<Sample>.Shared.Return(_decoded);
+        _decoded = larger;
     }
 
     private long MeasureHistograms(in SeriesChunk chunk)
@@ -176,10 +225,17 @@ public sealed class ReadSamples : IDisposable
         if (_sampleLimit > 0 && _samples > _sampleLimit) throw ReadLimitException.OfSamples(_sampleLimit);
     }
 
-    private void AppendChunk(in SeriesChunk chunk)
+    private void AppendChunk(in SeriesChunk chunk, ref int decoded)
     {
-        if (chunk.Encoding == ChunkEncoding.Xor) AppendFloats(chunk);
-        else AppendHistograms(chunk);
+        if (chunk.Encoding != ChunkEncoding.Xor)
+        {
+            AppendHistograms(chunk);
+            return;
+        }
+
+        int count = CountOf(chunk);
+        AppendFloats(_allDecoded ? _decoded.AsSpan(decoded, count) : Decode(chunk, 0, count));
+        decoded += count;
     }
 
     private void AppendHistograms(in SeriesChunk chunk)
@@ -188,24 +244,42 @@ public sealed class ReadSamples : IDisposable
         while (reader.MoveNext()) AppendBytes(_histograms.Encode(reader.TimeMs, reader.Histogram));
     }
 
-    private void AppendFloats(in SeriesChunk chunk)
+    private void AppendFloats(ReadOnlySpan<Sample> samples)
     {
-        var reader = new XorChunkReader(chunk.Data.Span);
-        Span<byte> room = default;
-        int used = 0;
-        while (reader.MoveNext())
+        while (!samples.IsEmpty)
         {
-            if (room.Length - used < SampleWire.MaxBytes)
+            Span<byte> room = RoomInPart(SampleWire.MaxBytes);
+            int at = 0;
+            int count = 0;
+            for (; count < samples.Length && room.Length - at >= SampleWire.MaxBytes; count++)
             {
-                _part.SetLength(_part.Length + used);
-                room = RoomInPart(SampleWire.MaxBytes);
-                used = 0;
+                ref readonly Sample sample = ref samples[count];
+                _encoder.Mark(_part.Length + at + SampleWire.TimeOffset(sample.ValueBits));
+                at += SampleWire.Write(room[at..], sample.TimeMs, sample.ValueBits);
             }
 
-            used += SampleWire.Write(room[used..], reader.TimeMs, reader.ValueBits);
+            _part.SetLength(_part.Length + at);
+            samples = samples[count..];
+        }
+    }
+
+    /// <summary>Labels in one part if they are short; each name is a place to find again what series have in common.</summary>
+    private void AppendLabels(ReadOnlySpan<byte> labelRun)
+    {
+        if (labelRun.Length <= MaxMarkedLabels)
+        {
+            RoomInPart(labelRun.Length);
+            int start = _part.Length;
+            var labels = new LabelRunReader(labelRun);
+            int label = 0;
+            while (labels.MoveNext())
+            {
+                _encoder.Mark(start + label + 2);
+                label = labels.BytesRead;
+            }
         }
 
-        _part.SetLength(_part.Length + used);
+        AppendBytes(labelRun);
     }
 
     private void AppendBytes(ReadOnlySpan<byte> bytes)
@@ -232,7 +306,11 @@ public sealed class ReadSamples : IDisposable
         QueryResult result = _results[^1];
         PooledBuffer segment = result.SegmentFor(MaxPartElementBytes);
         int before = segment.Length;
-        SnappyBlock.CompressFragment(_part.Span, segment);
+
+        // Histograms repeat themselves in other ways than at marks.
+        if (_encoder.Marks < _part.Length / MostBytesPerMark) SnappyBlock.CompressFragment(_part.Span, segment);
+        else _encoder.Encode(_part.Span, segment);
+        _encoder.Forget();
         result.EncodedBytes += _part.Length;
         _compressedBytes += segment.Length - before;
         _part.SetLength(0);

@@ -47,13 +47,30 @@ internal static class ChunkSamples
         return buffer[..builder.ByteLength];
     }
 
-    /// <summary>Reads a chunk; null if it is corrupt.</summary>
+    /// <summary>Reads a chunk, sample by sample and many at once, which must agree; null if it is corrupt.</summary>
     public static Sample[]? Decode(ReadOnlySpan<byte> chunk)
     {
         var samples = new List<Sample>();
         var reader = new XorChunkReader(chunk);
         while (reader.MoveNext()) samples.Add(new Sample(reader.TimeMs, reader.ValueBits));
+        foreach (int piece in (int[])[1, 7, ushort.MaxValue]) AssertReadsInPieces(chunk, piece, samples, reader.IsCorrupt);
         return reader.IsCorrupt ? null : [.. samples];
+    }
+
+    private static void AssertReadsInPieces(ReadOnlySpan<byte> chunk, int piece, List<Sample> expected, bool isCorrupt)
+    {
+        var room = new Sample[Math.Min(piece, expected.Count + 1)];
+        var read = new List<Sample>();
+        var reader = new XorChunkReader(chunk);
+        int count;
+        do
+        {
+            count = reader.ReadInto(room);
+            read.AddRange(room.AsSpan(0, count));
+        }
+        while (count == room.Length);
+        Assert.Equal(expected, read);
+        Assert.Equal(isCorrupt, reader.IsCorrupt);
     }
 
     public static NativeBytes Copy(NativeArena arena, ReadOnlySpan<byte> bytes)

@@ -2,6 +2,7 @@ using System.Runtime.CompilerServices;
 using CsCheck;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Chunks;
 
@@ -98,6 +99,21 @@ public class XorChunkTests
             chunk[at / 8] ^= (byte)(1 << (at % 8));
             return ChunkSamples.Decode(chunk) is not { } changed || changed.Length <= ushort.MaxValue;
         });
+
+    [Fact]
+    public void Nothing_behind_the_chunk_is_touched_wherever_it_is_cut()
+    {
+        using var guarded = new GuardedBytes(1 << 12);
+        Gen.Select(ChunkSamples.Ascending, Gen.Int[0, 1200]).Sample(
+            (samples, cut) =>
+            {
+                byte[] chunk = ChunkSamples.Encode(samples);
+                Span<byte> bytes = guarded.Last(Math.Min(cut, chunk.Length));
+                chunk.AsSpan(0, bytes.Length).CopyTo(bytes);
+                Assert.Equal(cut >= chunk.Length ? samples : null, ChunkSamples.Decode(bytes));
+            },
+            threads: 1);
+    }
 
     [Fact]
     public void The_whole_of_time_fits_between_two_samples()

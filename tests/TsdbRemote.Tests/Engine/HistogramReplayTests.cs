@@ -22,7 +22,7 @@ public sealed class HistogramReplayTests : IDisposable
 {
     private readonly SeriesDictionary _dictionary = new();
     private readonly MemTable _memTable;
-    private readonly WriteScratch _scratch = new();
+    private readonly ReplayedRecord _record = new();
     private readonly Ingest _ingest;
 
     public HistogramReplayTests()
@@ -34,7 +34,7 @@ public sealed class HistogramReplayTests : IDisposable
 
     public void Dispose()
     {
-        _scratch.Dispose();
+        _record.Dispose();
         _memTable.Dispose();
     }
 
@@ -80,7 +80,7 @@ public sealed class HistogramReplayTests : IDisposable
         disk.Replay(out RecordList records);
         LoggedRecord record = Assert.Single(records);
         Assert.Equal((sequence, 77), (record.Sequence, record.ReceiveTimeMs));
-        Assert.Equal(1, _ingest.Replay(_scratch, record.Kind, record.Sequence, record.Body, _memTable));
+        Assert.Equal(1, Replay(record.Kind, record.Sequence, record.Body));
         LaneSample read = Assert.Single(Read("h"));
         Assert.True(new LaneSample(2, HistogramMessages.From(SentHistograms.OfFloats(2))).IsSame(read));
     }
@@ -88,7 +88,16 @@ public sealed class HistogramReplayTests : IDisposable
     private long Replay(WalRecordKind kind, IMessage request)
     {
         using PooledBuffer body = SnappyBlock.Compress(request.ToByteArray());
-        return _ingest.Replay(_scratch, kind, sequence: 1, body.Span, _memTable);
+        return Replay(kind, sequence: 1, body.Span);
+    }
+
+    private long Replay(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
+    {
+        _record.Take(kind, sequence, body);
+        _record.Decode();
+        long samples = _record.IsDecoded ? _ingest.Replay(_record.Scratch, sequence, _memTable) : -1;
+        _record.Forget();
+        return samples;
     }
 
     private List<LaneSample> Read(string name)
