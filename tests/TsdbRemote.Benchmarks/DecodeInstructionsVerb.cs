@@ -26,7 +26,7 @@ internal static class DecodeInstructionsVerb
     /// <returns>0 if nothing has grown by more than a tenth, or nothing can be counted here.</returns>
     public static async Task<int> RunAsync(string[] arguments)
     {
-        if (arguments is [Loop, string counted, string rounds]) return Decode(counted == "2.0", int.Parse(rounds, CultureInfo.InvariantCulture));
+        if (arguments is [Loop, string which, string rounds]) return Decode(which == "2.0", int.Parse(rounds, CultureInfo.InvariantCulture));
         var given = new VerbArguments(arguments);
         string baseline = given.Text("--baseline", "tests/TsdbRemote.Benchmarks/decode-instructions.txt");
         given.RefuseOthers();

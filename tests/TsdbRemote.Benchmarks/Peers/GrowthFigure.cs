@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using TsdbRemote.Benchmarks.BlockFigures;
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Benchmarks.Peers;

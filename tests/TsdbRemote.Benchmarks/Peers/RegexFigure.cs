@@ -1,5 +1,4 @@
 using TsdbRemote.Benchmarks.BlockFigures;
-using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Benchmarks.Peers;

@@ -1,5 +1,4 @@
 using System.Globalization;
-using TsdbRemote.Benchmarks.BlockFigures;
 
 namespace TsdbRemote.Benchmarks.Peers;
 
