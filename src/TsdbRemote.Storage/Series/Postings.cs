@@ -48,7 +48,10 @@ public sealed unsafe class Postings : IDisposable
 
     /// <summary>Bytes held, native and managed.</summary>
     public long MemoryBytes =>
-        _blocks.AllocatedBytes + _names.AllocatedBytes + _values.AllocatedBytes + _nameTable.MemoryBytes + _valueTable.MemoryBytes;
+        _blocks.AllocatedBytes + _names.AllocatedBytes + _values.AllocatedBytes + _nameTable.MemoryBytes + _valueTable.MemoryBytes + Matched.MemoryBytes;
+
+    /// <summary>What matchers were found to take of the values.</summary>
+    internal MatchedValues Matched { get; } = new();
 
     /// <summary>A name by its number.</summary>
     public ReadOnlySpan<byte> NameAt(int name)

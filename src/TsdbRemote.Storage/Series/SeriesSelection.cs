@@ -9,7 +9,7 @@ namespace TsdbRemote.Storage.Series;
 /// a matcher that refuses "" keeps the series in the union of its values' lists; one that accepts "" removes those whose value it refuses, so
 /// that series without the label stay. If all accept "", the start is every series. No matcher at all selects nothing.
 /// Order of work: matchers whose lists are known without looking at each value (equality, finite sets), smallest first; then those that are
-/// asked about each distinct value once; removals last. When few candidates are left, their own labels are asked instead of all values.
+/// asked about each distinct value once (<see cref="MatchedValues"/> remembers the answers); removals last. When few candidates are left, their own labels are asked instead of all values.
 /// </remarks>
 public static class SeriesSelection
 {
@@ -149,14 +149,25 @@ public static class SeriesSelection
 
     private static void AddMatchingValues(Postings postings, Term term, IdSet union, CancellationToken cancel)
     {
+        postings.Matched.Find(term.Matcher, out ReadOnlySpan<uint> known, out uint end);
+        foreach (uint value in known) union.Add(postings.ListOf(value));
+
+        // Values come newest first: at the first that was tried before, all are.
         byte[] prefix = term.Matcher.Type == MatcherType.Regex ? term.Matcher.Prefix ?? [] : [];
+        var found = new List<uint>();
+        int tried = 0;
+        uint newEnd = end;
         Postings.ValueReader values = postings.ValuesOf(term.Name);
-        while (values.MoveNext())
+        while (values.MoveNext() && values.Number >= end)
         {
             cancel.ThrowIfCancellationRequested();
-            bool matches = values.Value.StartsWith(prefix) && term.Matcher.Matches(values.Value);
-            if (matches != term.Removes) union.Add(values.Series);
+            if (tried++ == 0) newEnd = values.Number + 1;
+            if ((values.Value.StartsWith(prefix) && term.Matcher.Matches(values.Value)) == term.Removes) continue;
+            union.Add(values.Series);
+            found.Add(values.Number);
         }
+
+        postings.Matched.Keep(term.Matcher, known, found, newEnd, tried);
     }
 
     /// <summary>A matcher on a name that some series have.</summary>

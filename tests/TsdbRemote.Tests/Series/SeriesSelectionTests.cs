@@ -52,6 +52,54 @@ public sealed class SeriesSelectionTests
     }
 
     [Fact]
+    public void A_matcher_that_comes_again_sees_series_and_values_that_came_since()
+    {
+        using var series = new SeriesDictionary();
+        Matcher[][] selectors = [[Regex("id", "1.*")], [Matcher.Create(MatcherType.NotRegex, "id", "1.*")], [Regex("id", ".*9")], [Regex("id", "x.*")]];
+        for (int round = 0; round < 6; round++)
+        {
+            // Each round some new values, and more series of the old ones.
+            series.AddAll(Enumerable.Range(0, 2000 * (round + 1)).Select(i => Labels.Encode(("id", $"{i}"), ("round", $"{round}"))));
+            foreach (Matcher[] matchers in selectors)
+                Assert.Equal(LabelSets.SelectNaively(series, matchers, (uint)series.Count), SeriesSelection.Select(series, matchers, CancellationToken.None));
+        }
+    }
+
+    [Fact]
+    public void A_matcher_that_comes_again_is_not_asked_again()
+    {
+        using var series = new SeriesDictionary();
+        series.AddAll(Enumerable.Range(0, 2000).Select(static i => Labels.Encode(("id", $"{i}"))));
+        Matcher matcher = Regex("id", "1.*");
+        uint[] first = SeriesSelection.Select(series, [matcher], CancellationToken.None);
+        series.Postings.Matched.Find(matcher, out ReadOnlySpan<uint> known, out uint end);
+        Assert.Equal((first.Length, 2000u), (known.Length, end));
+        Assert.Equal(first, SeriesSelection.Select(series, [matcher], CancellationToken.None));
+    }
+
+    [Fact]
+    public void What_is_known_of_matchers_is_bounded_and_the_oldest_goes_first()
+    {
+        var matched = new MatchedValues(maxBytes: 80_000, maxEntries: 10);
+        Matcher[] matchers = [.. Enumerable.Range(0, 20).Select(static i => Regex("id", $"{i}.*"))];
+        foreach (Matcher matcher in matchers) matched.Keep(matcher, [], [1, 2, 3], end: 5000, tried: 5000);
+        Assert.Equal(10, matchers.Count(matcher => IsKnown(matched, matcher)));
+        Assert.True(IsKnown(matched, matchers[^1]));
+        matched.Keep(matchers[0], [], [.. Enumerable.Range(0, 5000).Select(static i => (uint)i)], end: 5000, tried: 5000);
+        Assert.False(IsKnown(matched, matchers[0]));        // more than an eighth
+        matched.Keep(matchers[^1], [], [4], end: 10, tried: 5000);
+        matched.Find(matchers[^1], out ReadOnlySpan<uint> known, out uint end);
+        Assert.Equal((3, 5000u), (known.Length, end));      // who knows less does not replace who knows more
+        Assert.InRange(matched.MemoryBytes, 1, 80_000);
+    }
+
+    private static bool IsKnown(MatchedValues matched, Matcher matcher)
+    {
+        matched.Find(matcher, out _, out uint end);
+        return end > 0;
+    }
+
+    [Fact]
     public void No_matcher_selects_nothing_and_one_that_accepts_everything_selects_all()
     {
         using var series = new SeriesDictionary();
