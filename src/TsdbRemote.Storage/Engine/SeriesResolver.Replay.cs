@@ -26,10 +26,10 @@ internal sealed partial class SeriesResolver
             if (entry.Problem == SeriesProblem.None && entry.SampleCount + entry.HistogramCount > 0)
             {
                 ReadOnlySpan<byte> run = batch.LabelsOf(entry);
-                if (believes && entry.Known > 0) ordinal = entry.Known - 1;
+                if (believes && entry.WasExpected) ordinal = entry.Known - 1;
                 else if (previous == ResolvedSeries.Skip || !order.TryFollow(previous, run, out ordinal))
                 {
-                    ordinal = ResolveAccepted(scratch, dictionary, run);
+                    ordinal = believes && entry.Known > 0 ? entry.Known - 1 : ResolveAccepted(scratch, dictionary, run);
                     if (ordinal != ResolvedSeries.Skip && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
                 }
             }

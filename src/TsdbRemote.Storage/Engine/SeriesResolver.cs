@@ -45,9 +45,8 @@ internal sealed partial class SeriesResolver
             ref readonly SeriesEntry entry = ref entries[i];
             uint ordinal = entry.Known - 1;
 
-            // Nearly all series of nearly all requests were recognised while they were decoded, or follow whom they followed. The rest is a method of its own,
-            // which leaves this one its registers.
-            if (!believes || entry.Known == 0 || !entry.IsPlain)
+            // Nearly all series of nearly all requests were expected while they were decoded. The rest is a method of its own, which leaves this one its registers.
+            if (!believes || !entry.WasExpected)
             {
                 if (previous != ResolvedSeries.Skip && i >= fetched)
                 {
@@ -57,7 +56,8 @@ internal sealed partial class SeriesResolver
 
                 if (previous == ResolvedSeries.Skip || !entry.IsPlain || !order.TryFollow(previous, batch.LabelsOf(entry), out ordinal))
                 {
-                    ordinal = ResolveOther(scratch, dictionary, i, latestMs, ref ahead);
+                    bool isKnown = believes && entry.Known > 0 && entry.IsPlain;
+                    ordinal = isKnown ? entry.Known - 1 : ResolveOther(scratch, dictionary, i, latestMs, ref ahead);
                     if (ordinal != ResolvedSeries.Skip && previous != ResolvedSeries.Skip) order.Note(previous, ordinal);
                 }
             }

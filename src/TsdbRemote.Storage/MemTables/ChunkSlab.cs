@@ -87,8 +87,7 @@ internal sealed unsafe class ChunkSlab(ByteCounter reserved) : IDisposable
     public byte* AllocatePage(int bytes)
     {
         Debug.Assert(bytes % PageAlignment == 0, "pages are whole cache lines");
-        int misaligned = (int)((nint)Carve(0, bytes + Grain) % PageAlignment);
-        if (misaligned != 0) Free(Carve(Grain, Grain), Grain);
+        if ((nint)Carve(0, bytes) % PageAlignment != 0 && (nint)Carve(0, bytes + Grain) % PageAlignment != 0) Free(Carve(Grain, Grain), Grain);
         byte* page = Carve(bytes, bytes);
         NativeMemory.Clear(page, (nuint)bytes);
         return page;

@@ -24,11 +24,11 @@ internal readonly struct StripeLayout(int stripes)
 }
 
 /// <summary>Series of one stripe and one lane: local number → slot → state, all in pages of native memory that never move.</summary>
-/// <typeparam name="T">State of a series: a whole cache line.</typeparam>
+/// <typeparam name="T">State of a series: whole cache lines, a power of two.</typeparam>
 /// <remarks>
 /// <code>
 /// slot pages    64 × u32: 0 = not here, n = state n - 1      one page for each 1,024 ordinals or so that were ever named
-/// state pages   16 × T, in the order of arrival           1 KiB, aligned to cache lines
+/// state pages   so many T, in the order of arrival        1 KiB, aligned to cache lines
 /// </code>
 /// The small slots are sparse over all series of the dictionary, the large states dense over those of this MemTable. For the
 /// garbage collector there are only the two arrays of page addresses. Not thread-safe: the stripe's lock guards it.
@@ -37,9 +37,12 @@ internal sealed unsafe class SeriesSlots<T>(ChunkSlab slab)
     where T : unmanaged
 {
     private const int SlotShift = 6;
-    private const int StateShift = 4;
     private const uint SlotMask = (1u << SlotShift) - 1;
-    private const uint StateMask = (1u << StateShift) - 1;
+    private const int StatePageBytes = 1024;
+
+    // Constants to the compiler, for each T.
+    private static readonly int StateShift = BitOperations.Log2((uint)(StatePageBytes / sizeof(T)));
+    private static readonly uint StateMask = (1u << StateShift) - 1;
 
     private nint[] _slotPages = new nint[4];
     private nint[] _statePages = new nint[4];

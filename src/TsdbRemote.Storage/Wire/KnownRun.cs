@@ -59,6 +59,7 @@ internal static class KnownRun
                 MessageOffset = start,
                 MessageLength = end - start,
                 Known = known.TakeExpected(),
+                WasExpected = true,
             };
             at = end;
         }

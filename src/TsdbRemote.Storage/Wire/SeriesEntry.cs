@@ -58,6 +58,9 @@ public struct SeriesEntry
     /// <summary>Number + 1 that <see cref="IKnownSeries"/> gave the series; 0 if it does not know it.</summary>
     internal uint Known;
 
+    /// <summary>True if it was the one expected behind the series before it; false if it was looked up, or is not known.</summary>
+    internal bool WasExpected;
+
     /// <summary>
     /// True if the label run is not in the body: a 2.0 series, or a 1.0 series whose labels are scattered or oddly spelled.
     /// </summary>

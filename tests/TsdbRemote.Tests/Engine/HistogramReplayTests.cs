@@ -94,7 +94,7 @@ public sealed class HistogramReplayTests : IDisposable
     private long Replay(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
     {
         _record.Take(kind, sequence, body);
-        _record.Decode();
+        _record.Decode(_memTable.Dictionary);
         long samples = _record.IsDecoded ? _ingest.Replay(_record.Scratch, sequence, _memTable) : -1;
         _record.Forget();
         return samples;

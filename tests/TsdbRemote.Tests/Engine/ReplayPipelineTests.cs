@@ -2,6 +2,7 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Reading;
+using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.Storage.Wire;
 
@@ -44,7 +45,8 @@ public sealed class ReplayPipelineTests
         foreach (Thread thread in threads) thread.Start();
         try
         {
-            using var pipeline = new ReplayPipeline(helpers, append);
+            using var dictionary = new SeriesDictionary();
+            using var pipeline = new ReplayPipeline(helpers, dictionary, append);
             for (int i = 1; i <= Records; i++) pipeline.Add(WalRecordKind.WriteV1, (ulong)i, Body(i));
             pipeline.Complete();
         }

@@ -75,7 +75,9 @@ public sealed class SeriesResolverTests
         using PooledBuffer body = PooledBuffer.Rent(1024);
         foreach (byte[] run in runs) RemoteWriteV1.EncodeSeries(body, run, [Sample.Of(1000, 1)]);
         scratch.Reset();
-        Assert.Equal(DecodeStatus.Ok, RemoteWriteV1.Decode(body.Memory, scratch.Batch, DecodeLimits.Default, out _));
+        SenderCursor cursor = dictionary.NewCursor();
+        if (runs.Length % 4 > 0) scratch.KnownBy = dictionary;
+        Assert.Equal(DecodeStatus.Ok, RemoteWriteV1.Decode(body.Memory, scratch.Batch, DecodeLimits.Default, ref cursor, out _));
         _resolver.Resolve(scratch, dictionary, long.MaxValue);
         Span<ResolvedSeries> resolved = scratch.Resolved(runs.Length);
         using PooledBuffer canonical = PooledBuffer.Rent(1024);

@@ -135,7 +135,7 @@ public sealed class MemTableLifeTests
         using MemTable table = Create(stripes: 64);
         table.Append(0, 1, Sample.Of(1, 1));
         Assert.InRange(table.Bytes, 1, 4096);
-        // A series with one sample: state 64, slot 4, open chunk 64, and what pages and slabs round up.
+        // A series with one sample: state 128, which has the chunk, slot 4, and what pages and slabs round up.
         for (uint ordinal = 0; ordinal < 20_000; ordinal++) table.Append(ordinal, 1, Sample.Of(1, 1));
         Assert.InRange(table.Bytes, 20_000 * 132, 20_000 * 132 * 1.35);
         long before = table.Bytes;
