@@ -19,7 +19,7 @@ internal static class RegexFigure
     private static readonly FigureRow Cold = new("instance=~\"10\\\\.N\\\\..*\", 1,000 of 1,000,000 series, cold: time", "ms") { OfPrometheus = 0.3 };
     private static readonly FigureRow ColdCpu = new("the same: CPU", "ms");
     private static readonly FigureRow Warm = new("the same, warm: time", "ms") { OfPrometheus = 0.3 };
-    private static readonly FigureRow WarmCpu = new("the same: CPU", "ms ");
+    private static readonly FigureRow WarmCpu = new("the same, warm: CPU", "ms");
 
     public static Figure Figure { get; } = new("regex", [Cold, ColdCpu, Warm, WarmCpu], static async run =>
     {

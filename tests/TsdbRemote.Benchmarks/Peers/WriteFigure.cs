@@ -7,7 +7,9 @@ internal static class WriteFigure
 {
     private static readonly FigureRow Row1 = new("remote write 1.0, 20,000 series, batches of 2,000: CPU a sample", "µs", "F3")
     {
-        AtMost = 0.25, OfVictoriaMetrics = 0.25, OfPrometheus = 0.1,
+        AtMost = 0.25,
+        OfVictoriaMetrics = 0.25,
+        OfPrometheus = 0.1,
     };
 
     private static readonly FigureRow Row2 = new("the same by remote write 2.0", "µs", "F3") { AtMost = 0.2, OfPrometheus = 0.09 };

@@ -306,6 +306,22 @@ public sealed class OperationsTests
         Assert.All(names, static name => Assert.DoesNotContain("_ms", name, StringComparison.Ordinal));
     }
 
+    [Fact]
+    public async Task The_longest_pause_for_garbage_is_told()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        double seconds = 0;
+        for (int i = 0; i < 50 && seconds == 0; i++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+            string line = (await server.SendAsync(HttpMethod.Get, "/metrics")).Text.Split('\n').Single(static line => line.StartsWith("tsdb_remote_gc_pause_longest_seconds ", StringComparison.Ordinal));
+            seconds = double.Parse(line.Split(' ')[1], System.Globalization.CultureInfo.InvariantCulture);
+        }
+
+        Assert.InRange(seconds, double.Epsilon, 60);
+    }
+
     private static string Repository()
     {
         DirectoryInfo? directory = new(AppContext.BaseDirectory);
