@@ -71,7 +71,7 @@ public sealed class DictionaryCrashTests
 
     /// <summary>The log stops between the new file's commit and the switch: what is rescued from memory then needs its labels in the new file.</summary>
     [Fact]
-    public void T18_a_log_that_stops_just_before_the_switch_leaves_no_table_without_labels()
+    public void A_log_that_stops_just_before_the_switch_leaves_no_table_without_labels()
     {
         var files = new FaultInjector(_disk);
         EngineHarness engine = Begin(files);
