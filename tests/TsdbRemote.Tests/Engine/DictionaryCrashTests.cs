@@ -137,7 +137,7 @@ public sealed class DictionaryCrashTests
     {
         int crashes = 0;
         bool isArmed = false;
-        int seeds = policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
+        int seeds = policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered or CrashKind.PerFile ? 2 : 1;
         _disk.BeforeOperation = (number, operation) =>
         {
             if (!isArmed) return;
