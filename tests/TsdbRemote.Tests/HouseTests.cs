@@ -13,7 +13,7 @@ public partial class HouseTests
     /// <summary>Per project, from the top: each floor uses only floors below it. Folders on one floor do not know each other.</summary>
     private static readonly Dictionary<string, string[][]> Floors = new()
     {
-        ["TsdbRemote"] = [[Root], ["Verbs"], ["Endpoints", "StoreApi", "Shipping"], ["Otlp", "Access"], ["Telemetry"], ["Options"]],
+        ["TsdbRemote"] = [[Root], ["Verbs"], ["Torture"], ["Endpoints", "StoreApi", "Shipping"], ["Otlp", "Access"], ["Telemetry"], ["Options"]],
         ["TsdbRemote.Storage"] =
         [
             ["Engine"], ["Verification"], ["Compaction"], ["Reading"], ["Deletes"], ["BlockStorage"], ["Levels"], ["SSTables", "MemTables", "Exemplars"], ["Series", "Wal"], ["Framing", "Wire"],

@@ -66,6 +66,9 @@ internal static class ServeVerb
         });
         // A start that fails says so once: below, or as an unhandled exception.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
+
+        // It makes a scope, an activity and their copies of the execution context for each request, two kilobytes of garbage, for lines that nobody reads.
+        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
         builder.Logging.AddSimpleConsole(static console =>
         {
             console.SingleLine = true;

@@ -77,15 +77,26 @@ internal sealed class CrashImage
     {
         if (_policy.Kind is CrashKind.SizeOnly or CrashKind.EntryOnly) return directory.Current;
         SortedDictionary<string, CrashNode> names = new(directory.Durable, StringComparer.Ordinal);
-        foreach (EntryChange change in directory.Pending)
+        int fate = DrawFate(directory.Pending.Count);
+        for (int i = 0; i < directory.Pending.Count; i++)
         {
-            if (KeepsName(change)) change.ApplyTo(names);
+            if (KeepsName(directory.Pending[i], isFirst: i < fate)) directory.Pending[i].ApplyTo(names);
         }
 
         return names;
     }
 
-    private bool KeepsName(EntryChange change)
+    /// <summary>For <see cref="CrashKind.PerFile"/>: how many pending changes of one file or directory are kept, from the first.</summary>
+    private int DrawFate(int pending) => _policy.Kind == CrashKind.PerFile && pending > 0 ? _random.Next(3) switch
+    {
+        0 => 0,
+        1 => pending,
+        _ => _random.Next(pending + 1),
+    } : 0;
+
+    /// <param name="change">A change of a directory.</param>
+    /// <param name="isFirst">It is one of those that the directory's own fate keeps.</param>
+    private bool KeepsName(EntryChange change, bool isFirst)
     {
         switch (_policy.Kind)
         {
@@ -96,6 +107,9 @@ internal sealed class CrashImage
             case CrashKind.RandomPages:
                 if (!_kept.TryGetValue(change.Sequence, out bool kept)) _kept[change.Sequence] = kept = Draw();
                 return kept;
+            case CrashKind.PerFile:
+                if (!_kept.TryGetValue(change.Sequence, out bool isKept)) _kept[change.Sequence] = isKept = isFirst;
+                return isKept;
             default:
                 return false;
         }
@@ -106,10 +120,12 @@ internal sealed class CrashImage
         if (_policy.Kind is CrashKind.DataOnly or CrashKind.Reordered) return file.Current.Clone();
         SparseBytes image = file.Durable.Clone();
         if (_policy.Kind == CrashKind.SizeOnly) image.SetLength(file.Current.Length);
-        foreach (PendingChange change in file.Pending)
+        int fate = DrawFate(file.Pending.Count);
+        for (int i = 0; i < file.Pending.Count; i++)
         {
+            PendingChange change = file.Pending[i];
             if (_policy.Kind == CrashKind.RandomPages) ApplySome(change, image);
-            else if (_policy.Kind is CrashKind.Prefix or CrashKind.TornSector && change.Sequence <= _lastKept) ApplyInOrder(change, image);
+            else if (i < fate || (_policy.Kind is CrashKind.Prefix or CrashKind.TornSector && change.Sequence <= _lastKept)) ApplyInOrder(change, image);
         }
 
         return image;

@@ -29,6 +29,11 @@ public enum CrashKind
 
     /// <summary>All data and names, except that some pending renames are lost although later unlinks were kept.</summary>
     Reordered,
+
+    /// <summary>
+    /// Each file and each directory for itself keeps all that is pending, nothing, or the first of it: write-back goes file by file, so one may be whole on the disk before another has begun.
+    /// </summary>
+    PerFile,
 }
 
 /// <summary>A kind of crash with its parameter.</summary>
@@ -60,9 +65,12 @@ public readonly record struct CrashPolicy(CrashKind Kind, double Probability = 0
     /// <summary>Unlinks that overtook renames.</summary>
     public static readonly CrashPolicy Reordered = new(CrashKind.Reordered);
 
+    /// <summary>Each file and directory in its own state.</summary>
+    public static readonly CrashPolicy PerFile = new(CrashKind.PerFile);
+
     /// <summary>Every kind once, for loops over all policies.</summary>
     public static IReadOnlyList<CrashPolicy> Every { get; } =
-        [OnlySynced, All, RandomPages(0.5), Prefix, TornSector, SizeOnly, EntryOnly, DataOnly, Reordered];
+        [OnlySynced, All, RandomPages(0.5), Prefix, TornSector, SizeOnly, EntryOnly, DataOnly, Reordered, PerFile];
 
     /// <summary>Each pending piece kept with probability <paramref name="probability"/>.</summary>
     public static CrashPolicy RandomPages(double probability) => new(CrashKind.RandomPages, probability);

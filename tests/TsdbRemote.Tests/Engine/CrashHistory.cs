@@ -58,7 +58,7 @@ internal sealed class CrashHistory(CrashPlan plan, long currentMs, Action<CrashH
     public bool IsOver => plan.StopAtFirst && Violations.Count > 0;
 
     // What the policy leaves open needs several tries, what it does not gives the same disk again.
-    private int Seeds => plan.Policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
+    private int Seeds => plan.Policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered or CrashKind.PerFile ? 2 : 1;
 
     public static TheoryData<CrashKind> Policies => [.. Enum.GetValues<CrashKind>()];
 

@@ -71,7 +71,7 @@ public sealed class DictionaryCrashTests
 
     /// <summary>The log stops between the new file's commit and the switch: what is rescued from memory then needs its labels in the new file.</summary>
     [Fact]
-    public void T18_a_log_that_stops_just_before_the_switch_leaves_no_table_without_labels()
+    public void A_log_that_stops_just_before_the_switch_leaves_no_table_without_labels()
     {
         var files = new FaultInjector(_disk);
         EngineHarness engine = Begin(files);
@@ -137,7 +137,7 @@ public sealed class DictionaryCrashTests
     {
         int crashes = 0;
         bool isArmed = false;
-        int seeds = policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered ? 2 : 1;
+        int seeds = policy.Kind is CrashKind.RandomPages or CrashKind.Prefix or CrashKind.TornSector or CrashKind.Reordered or CrashKind.PerFile ? 2 : 1;
         _disk.BeforeOperation = (number, operation) =>
         {
             if (!isArmed) return;
