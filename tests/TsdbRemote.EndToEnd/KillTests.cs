@@ -46,8 +46,26 @@ public sealed class KillTests
         for (int i = 0; i < 20; i++) Assert.True(await ledger.WriteAsync(0, Start + i * 1000, CancellationToken.None));
         Assert.Equal(0, server.Terminate(TimeSpan.FromSeconds(40)));
         await server.StartAsync();
-        string status = await server.Client.GetStringAsync(new Uri("/api/v1/status/lsm", UriKind.Relative));
-        Assert.Contains("\"recordsReplayed\":0", status.Replace(" ", "", StringComparison.Ordinal), StringComparison.Ordinal);
+        await AssertReplayedNothingAsync(server);
+        await CheckAsync(server, ledger);
+    }
+
+    [Fact]
+    public async Task T29_a_stop_under_load_loses_nothing_acknowledged_and_the_next_start_replays_nothing()
+    {
+        using var directory = new WorkDirectory();
+        using var server = new ServerProcess(directory.Path);
+        var ledger = new SampleWriter(server.Client, SeriesEach);
+        long time = Start;
+        await server.StartAsync();
+        using var stop = new CancellationTokenSource();
+        Task[] writers = [.. Enumerable.Range(0, Writers).Select(worker => WriteAsync(ledger, worker, () => Interlocked.Add(ref time, 10), stop.Token))];
+        await Until.TrueAsync(() => Task.FromResult(ledger.Acknowledged.Count > 20_000), TimeSpan.FromSeconds(60), () => server.Output);
+        Assert.Equal(0, server.Terminate(TimeSpan.FromSeconds(40)));
+        await stop.CancelAsync();
+        await Task.WhenAll(writers);
+        await server.StartAsync();
+        await AssertReplayedNothingAsync(server);
         await CheckAsync(server, ledger);
     }
 
@@ -65,6 +83,8 @@ public sealed class KillTests
         Assert.True(await ledger.WriteAsync(0, Start, CancellationToken.None));
         await CheckAsync(first, ledger);
     }
+
+    private static async Task AssertReplayedNothingAsync(ServerProcess server) => Assert.Equal(0, (await server.StatusAsync())["replay"]!["recordsReplayed"]!.GetValue<long>());
 
     private static async Task WriteAsync(SampleWriter ledger, int worker, Func<long> nextTime, CancellationToken stop)
     {

@@ -9,7 +9,7 @@ public sealed partial class ReliabilityPageTests
     private const int Numbers = 94;
 
     // What needs what is not there yet, or not on every machine: row by row, so that no other row loses its tests unseen.
-    private static readonly int[] Waiting = [24, 26, 28, 45, 46, 74, 75, 86, 88, 89, 91];
+    private static readonly int[] Waiting = [26, 28, 46, 74, 75, 86, 88, 89, 91];
 
     private static readonly Lazy<HashSet<string>> Tests = new(FindTests);
 
@@ -71,6 +71,6 @@ public sealed partial class ReliabilityPageTests
     private static partial Regex Numbering();
 
     // The attributes stand on lines of their own above the method.
-    [GeneratedRegex(@"\[(?:\w*Fact|\w*Theory)\b[^\n]*\n(?:\s*\[[^\n]*\n)*\s*public (?:static )?(?:async )?(?:Task|void) (\w+)\(")]
+    [GeneratedRegex(@"\[(?:[\w.]*Fact|\w*Theory)\b[^\n]*\n(?:\s*\[[^\n]*\n)*\s*public (?:static )?(?:async )?(?:Task|void) (\w+)\(")]
     private static partial Regex TestMethod();
 }

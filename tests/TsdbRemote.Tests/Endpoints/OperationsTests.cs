@@ -63,6 +63,29 @@ public sealed class OperationsTests
         Assert.Equal(["__name__=new 2:2", "__name__=old 1:1"], (await server.EverythingAsync()).Select(Print));
     }
 
+    [Fact]
+    public async Task T24_a_sync_that_takes_very_long_holds_up_its_writers_and_no_reader_and_nobody_is_answered_before_it_is_done()
+    {
+        var files = new FaultInjector(new LocalFileSystem());
+        using var gate = new ManualResetEventSlim();
+        await using ServerUnderTest server = await ServerUnderTest.OnAsync(files);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=before", (1, 1))))).Status);
+        FaultRule slow = files.Add(new FaultRule(new Fault.Held(gate), FileOperationKind.SyncData) { Path = "*.log" });
+        Task<Answer>[] writes = [.. Enumerable.Range(0, 8).Select(i => server.WriteAsync(V1(SeriesOf($"__name__=slow{i}", (1, 1)))))];
+        while (slow.Injections == 0) await Task.Delay(1);
+        for (int i = 0; i < 20; i++)
+        {
+            Assert.Contains("__name__=before 1:1", (await server.EverythingAsync()).Select(Print));
+            Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/-/ready")).Status);
+            Assert.Equal(HttpStatusCode.OK, (await server.SendAsync(HttpMethod.Get, "/metrics")).Status);
+        }
+
+        Assert.DoesNotContain(writes, static write => write.IsCompleted);
+        gate.Set();
+        Assert.All(await Task.WhenAll(writes), static answer => Assert.Equal(HttpStatusCode.NoContent, answer.Status));
+        Assert.Equal(9, (await server.EverythingAsync()).Count);
+    }
+
     [Fact, Trait("Row", "93")]
     public async Task During_a_stop_readiness_says_so_and_nothing_is_lost()
     {

@@ -34,6 +34,18 @@ public sealed class EngineCrashTests
         Assert.Equal([], scenario.Run());
     }
 
+    /// <summary>The second recovery is cut off, too, and the third: ten times in a row, each at another of its operations, before one may end.</summary>
+    [Theory]
+    [InlineData(CrashKind.OnlySynced)]
+    [InlineData(CrashKind.RandomPages)]
+    [InlineData(CrashKind.PerFile)]
+    public void T8_recoveries_that_are_cut_off_ten_times_in_a_row_change_nothing(CrashKind kind)
+    {
+        var scenario = new CrashScenario(static files => files, new CrashPolicy(kind)) { RecoveriesInARow = 10 };
+        Assert.Equal([], scenario.Run());
+        Assert.True(scenario.RecoveryCrashes > 300, $"only {scenario.RecoveryCrashes} recoveries were cut off");
+    }
+
     /// <summary>Each sync that the order of operations asks for is needed: a disk on which that one is forgotten loses or refuses something.</summary>
     [Theory]
     [InlineData("log records", SyncKind.Data, "/wal/", ".log")]
@@ -72,7 +84,11 @@ public sealed class EngineCrashTests
 
         public bool CrashesDuringRecovery { get; init; }
 
+        public int RecoveriesInARow { get; init; }
+
         public bool StopAtFirst { get; init; }
+
+        public int RecoveryCrashes { get; private set; }
 
         public int Crashes { get; private set; }
 
@@ -133,7 +149,8 @@ public sealed class EngineCrashTests
             for (int seed = 0; seed < Seeds; seed++)
             {
                 CrashFileSystem image = disk.CrashClone(policy, seed);
-                if (CrashesDuringRecovery) RecoverCutOff(image, number, operation, seed);
+                if (RecoveriesInARow > 0) Check(CutOffInARow(image, (int)number), $"before operation {number} ({operation}), seed {seed}, many recoveries cut off");
+                else if (CrashesDuringRecovery) RecoverCutOff(image, number, operation, seed);
                 else Check(image, $"before operation {number} ({operation}), seed {seed}");
             }
 
@@ -148,6 +165,28 @@ public sealed class EngineCrashTests
 
             // Every third image keeps the run short; which ones they are moves with the operation, so that all steps get their turn.
             for (int i = (int)(number % 3); i < again.Count; i += 3) Check(again[i], $"before operation {number} ({operation}), seed {seed}, recovery cut off at {i}");
+        }
+
+        /// <returns>The disk after so many recoveries, each cut off before an operation of its own choice.</returns>
+        private CrashFileSystem CutOffInARow(CrashFileSystem image, int seed)
+        {
+            var random = new Random(seed);
+            for (int i = 0; i < RecoveriesInARow; i++)
+            {
+                CrashFileSystem now = image;
+                CrashFileSystem? cut = null;
+                int left = random.Next(1, 12);
+                now.BeforeOperation = (_, _) =>
+                {
+                    if (--left == 0) cut = now.CrashClone(policy, seed);
+                };
+                EngineHarness.OpenStepwise(now, Options);
+                now.BeforeOperation = null;
+                if (cut is not null) RecoveryCrashes++;
+                image = cut ?? now.CrashClone(policy, seed);
+            }
+
+            return image;
         }
 
         private void Check(CrashFileSystem image, string when)

@@ -1,0 +1,94 @@
+using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Options;
+using TsdbRemote.TestSupport;
+
+namespace TsdbRemote.Tests.Engine;
+
+/// <summary>What a replay gives, in whatever order and however much of it there is.</summary>
+public sealed class ReplayOrderTests
+{
+    // As many MemTables as there are segments: none is flushed before it is asked for.
+    private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Lsm = EngineHarness.SmallOptions.Lsm with { MaxImmutableMemTables = 16 } };
+
+    /// <summary>Some series, some times, so that almost every sample contradicts several others, over many segments.</summary>
+    [Fact]
+    public async Task T44_segments_replayed_side_by_side_give_what_one_after_the_other_gives()
+    {
+        var disk = new CrashFileSystem("/disk");
+        Dictionary<(string, long), ulong> newest = [];
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
+        var random = new Random(44);
+        for (int request = 0; request < 60; request++)
+        {
+            string name = $"m{random.Next(4)}";
+            Sample[] samples = [.. Enumerable.Range(0, 30).Select(_ => Sample.Of(random.Next(40) * 1000, random.Next()))];
+            Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Labels.Encode(("__name__", name)), samples))).Status);
+            foreach (Sample sample in samples) newest[(Labels.Print(Labels.Encode(("__name__", name))), sample.TimeMs)] = sample.ValueBits;
+            if (request % 10 == 9)
+            {
+                // What a power cut leaves is opened again: the segments stay, and the next one is a new one.
+                disk = disk.CrashClone(CrashPolicy.OnlySynced, seed: request);
+                engine = EngineHarness.OpenStepwise(disk, Options);
+            }
+        }
+
+        CrashFileSystem killed = disk.CrashClone(CrashPolicy.OnlySynced, seed: 1);
+        Assert.True(killed.List("/disk/data/wal").Count > 5, "there are several segments");
+        Assert.Equal(newest, Flat(EngineHarness.OpenStepwise(killed.CrashClone(CrashPolicy.All, seed: 1), Options)));
+        for (int attempt = 0; attempt < 10; attempt++)
+        {
+            await using EngineHarness threaded = await EngineHarness.OpenAsync(killed.CrashClone(CrashPolicy.All, seed: 1), Options with { Wal = Options.Wal with { Async = true } });
+            Assert.Equal(newest, Flat(threaded));
+        }
+    }
+
+    /// <summary>The same in small: twelve segments, and memory for three.</summary>
+    [Fact]
+    public async Task T45_more_log_than_memory_may_hold_is_flushed_while_it_is_replayed()
+    {
+        const int Segments = 12;
+        const int MemTables = 2;
+        var disk = new CrashFileSystem("/disk");
+        for (int segment = 0; segment < Segments; segment++)
+        {
+            EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
+            Sample[] samples = [.. Enumerable.Range(0, 200).Select(i => Sample.Of((segment * 200 + i) * 1000L, i))];
+            Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Labels.Encode(("__name__", "m")), samples))).Status);
+            disk = disk.CrashClone(CrashPolicy.OnlySynced, seed: segment);
+        }
+
+        StorageOptions tight = Options with { Lsm = Options.Lsm with { MaxImmutableMemTables = MemTables }, Wal = Options.Wal with { Async = true } };
+        await using EngineHarness replaying = EngineHarness.Open(disk, tight);
+        int most = 0;
+        do most = Math.Max(most, replaying.Engine.Stats().MemTables.Length);
+        while (await Task.WhenAny(replaying.Engine.WhenReady, Task.Delay(1)) != replaying.Engine.WhenReady);
+        await replaying.Engine.WhenReady;
+        Assert.InRange(most, 1, MemTables + 1);
+        Assert.InRange(replaying.Engine.Stats().Flushes, Segments - MemTables - 1, Segments);
+        Assert.Equal(Segments * 200, replaying.ReadAll().Values.Single().Count);
+    }
+
+    [Fact]
+    public async Task T60_of_a_request_that_is_refused_in_part_the_rest_is_there_after_a_power_cut_and_the_refused_never_is()
+    {
+        var disk = new CrashFileSystem("/disk");
+        long now = DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
+        (byte[], Sample[])[] request = [.. Enumerable.Range(0, 2000).Select(i => (
+            Labels.Encode(("__name__", "m"), ("i", $"{i:D4}")), new[] { Sample.Of(i == 1000 ? now + 86_400_000 : now - i, i) }))];
+        WriteReport report = await engine.WriteAsync(request);
+        Assert.Equal((WriteStatus.Rejected, 1999), (report.Status, report.Samples));
+        EngineHarness again = EngineHarness.OpenStepwise(disk.CrashClone(CrashPolicy.OnlySynced, seed: 1), Options);
+        for (int round = 0; round < 2; round++)
+        {
+            Dictionary<string, List<Sample>> read = again.ReadAll();
+            Assert.Equal(1999, read.Count);
+            Assert.DoesNotContain(Labels.Print(Labels.Encode(("__name__", "m"), ("i", "1000"))), read.Keys);
+            again.FlushByStep();
+        }
+    }
+
+    private static Dictionary<(string, long), ulong> Flat(EngineHarness engine) =>
+        engine.ReadAll().SelectMany(static series => series.Value.Select(sample => ((series.Key, sample.TimeMs), sample.ValueBits))).ToDictionary(static pair => pair.Item1, static pair => pair.ValueBits);
+}
