@@ -71,6 +71,6 @@ public sealed partial class ReliabilityPageTests
     private static partial Regex Numbering();
 
     // The attributes stand on lines of their own above the method.
-    [GeneratedRegex(@"\[(?:\w*Fact|\w*Theory)\b[^\n]*\n(?:\s*\[[^\n]*\n)*\s*public (?:static )?(?:async )?(?:Task|void) (\w+)\(")]
+    [GeneratedRegex(@"\[(?:[\w.]*Fact|\w*Theory)\b[^\n]*\n(?:\s*\[[^\n]*\n)*\s*public (?:static )?(?:async )?(?:Task|void) (\w+)\(")]
     private static partial Regex TestMethod();
 }
