@@ -1,5 +1,4 @@
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Wire;

@@ -1,7 +1,6 @@
 using CsCheck;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.Tests.Chunks;
-using Sample = TsdbRemote.Blocks.Model.Sample;
 
 namespace TsdbRemote.Tests.Wire;
 
