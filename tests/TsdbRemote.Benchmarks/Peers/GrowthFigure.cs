@@ -35,7 +35,6 @@ internal static class GrowthFigure
     /// <summary>Writes what was measured as plots.</summary>
     public static void WritePlots(PeersArguments given, FigureTable table)
     {
-        if (!Directory.Exists(given.Plots)) return;
         (string, (double, double)[])[] LinesOf(FigureRow[] rows, double[] sizes) =>
         [
             .. given.Servers.Select(server => (server, rows.Zip(sizes, (row, size) => (size, table.MedianOf(row, server))).Where(static point => point.Item2 is not null)

@@ -50,6 +50,7 @@ internal static class LinePlot
         }
 
         svg.AppendLine("</svg>");
+        Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
         File.WriteAllText(path, svg.ToString());
     }
 

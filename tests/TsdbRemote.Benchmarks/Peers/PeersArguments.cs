@@ -45,7 +45,7 @@ internal sealed class PeersArguments : IDisposable
     /// <summary>Which servers, in their order.</summary>
     public string[] Servers { get; }
 
-    /// <summary>Where plots are written; if it is not there, none are.</summary>
+    /// <summary>Directory that plots are written to; made if it is not there.</summary>
     public string Plots { get; }
 
     /// <summary>Our assembly.</summary>
