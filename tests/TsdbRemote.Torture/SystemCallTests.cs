@@ -22,7 +22,8 @@ public sealed partial class SystemCallTests
         Assert.True(await server.WaitForAsync("/-/ready", Patience), server.Output);
         string trace = directory["trace"];
         using Process strace = Process.Start(new ProcessStartInfo(
-            "strace", ["-f", "-y", "-e", $"trace={Calls}", "-o", trace, "-p", server.ProcessId.ToString(CultureInfo.InvariantCulture)]) { RedirectStandardError = true })!;
+            "strace", ["-f", "-y", "-e", $"trace={Calls}", "-o", trace, "-p", server.ProcessId.ToString(CultureInfo.InvariantCulture)])
+        { RedirectStandardError = true })!;
         await strace.StandardError.ReadLineAsync(); // it is attached
         using (var stop = new CancellationTokenSource())
         {
