@@ -74,18 +74,21 @@ public struct XorChunkBuilder
     /// As <see cref="Append(Span{byte}, long, ulong)"/>, but touches the chunk's end only: the chunk is whole once <see cref="WriteCount"/> was called.
     /// </summary>
     /// <param name="end">
-    /// A buffer of the chunk's last bytes, with <see cref="AppendSlack"/> bytes beyond them: from the first, or in memory that the collector does not move.
+    /// A buffer of the chunk's last bytes, with <see cref="AppendSlack"/> bytes beyond them.
     /// </param>
     /// <param name="offset">Place in the chunk of the buffer's first byte; not behind the one that the last sample ends in.</param>
     /// <param name="timeMs">Milliseconds since the epoch, above the last one's.</param>
     /// <param name="valueBits">Value bits.</param>
-    /// <exception cref="InvalidOperationException">As above.</exception>
+    /// <exception cref="InvalidOperationException">As above; the builder is spent if the buffer was too short.</exception>
     public void AppendUncounted(Span<byte> end, int offset, long timeMs, ulong valueBits)
     {
-        ref byte start = ref AppendTime(end, offset, timeMs);
+        if ((uint)offset > (uint)WholeBytes) ThrowNoRoom();
+        _bitLength -= 8 * offset;
+        ref byte start = ref AppendTime(end, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
         if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
         else XorCode.Put(ref start, ref _bitLength, xor, ref _window);
+        _bitLength += 8 * offset;
         EndSample(timeMs, valueBits);
     }
 
@@ -102,7 +105,7 @@ public struct XorChunkBuilder
     /// <exception cref="InvalidOperationException">As above.</exception>
     public void Append(Span<byte> chunk, long timeMs, ulong valueBits, XorWindow window)
     {
-        ref byte start = ref AppendTime(chunk, 0, timeMs);
+        ref byte start = ref AppendTime(chunk, timeMs);
         ulong xor = valueBits ^ _lastValueBits;
         if (_count == 0) BitWriter.PutWide(ref start, ref _bitLength, valueBits, 64);
         else if (xor == 0) BitWriter.Put(ref start, ref _bitLength, 0, 1);
@@ -132,18 +135,18 @@ public struct XorChunkBuilder
         return Fits(deltaOfDelta, 20) ? 24 : 68;
     }
 
-    private ref byte AppendTime(Span<byte> end, int offset, long timeMs)
+    private ref byte AppendTime(Span<byte> chunk, long timeMs)
     {
         // The writer below stores whole words without bounds checks, so this one check stays on in release builds.
-        if ((uint)offset > (uint)(_bitLength >> 3) || end.Length < ByteLength - offset + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
-        ref byte start = ref Unsafe.Subtract(ref MemoryMarshal.GetReference(end), offset);
+        if (chunk.Length < ByteLength + AppendSlack || _count == ushort.MaxValue) ThrowNoRoom();
+        ref byte start = ref MemoryMarshal.GetReference(chunk);
         Debug.Assert(_count == 0 || timeMs > _lastTimeMs, "times must ascend");
         ulong delta = (ulong)timeMs - (ulong)_lastTimeMs;
         if (_count >= 2) AppendDeltaOfDelta(ref start, (long)(delta - _lastDelta));
-        else if (_count == 1) _bitLength += 8 * Varint.Write(end[(ByteLength - offset)..], delta);
+        else if (_count == 1) _bitLength += 8 * Varint.Write(chunk[ByteLength..], delta);
         else
         {
-            _bitLength = 8 * (CountBytes + Varint.WriteZigZag(end[CountBytes..], timeMs));
+            _bitLength = 8 * (CountBytes + Varint.WriteZigZag(chunk[CountBytes..], timeMs));
             _window = XorWindow.None;
         }
 

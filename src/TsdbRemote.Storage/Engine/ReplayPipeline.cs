@@ -2,6 +2,7 @@ using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wal;
+using TsdbRemote.Storage.Wire;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -67,12 +68,12 @@ internal sealed class ReplayedRecord : IDisposable
 ///                             │ append g1
 /// </code>
 /// So one large segment keeps two processors busy. Without helpers, or while they are busy with other segments, the caller does all of it.
-/// Use:     <see cref="Add"/> each record, then <see cref="Complete"/>. Memory: two groups. Not thread-safe.
+/// Use:     <see cref="Add"/> each record, then <see cref="Complete"/>. Memory: two groups, of 4 MiB unpacked or one record each. Not thread-safe.
 /// </remarks>
 internal sealed class ReplayPipeline : IDisposable
 {
     private const int RecordsPerGroup = 8;
-    private const int BytesPerGroup = 512 << 10;
+    private const int BytesPerGroup = 4 << 20;
 
     private readonly ReadHelpers? _helpers;
     private readonly SeriesDictionary _dictionary;
@@ -100,9 +101,13 @@ internal sealed class ReplayPipeline : IDisposable
     /// <param name="body">Its body; copied.</param>
     public void Add(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
     {
+        // What it unpacks to counts: eight records may be half a megabyte packed, and hundreds unpacked. A large one is a group of its own.
+        PackedBody.CheckLength(WalRecord.Of(kind).Compression, body, int.MaxValue, out int unpacked);
+        long bytes = Math.Max(body.Length, (long)unpacked);
+        if (_addedCount > 0 && _addedBytes + bytes > BytesPerGroup) Turn();
         if (_addedCount == _added.Count) _added.Add(new ReplayedRecord());
         _added[_addedCount++].Take(kind, sequence, body);
-        _addedBytes += body.Length;
+        _addedBytes += bytes;
         if (_addedCount == RecordsPerGroup || _addedBytes >= BytesPerGroup) Turn();
     }
 

@@ -312,7 +312,7 @@ internal sealed unsafe partial class MemTableStripe : IDisposable
     {
         if (endMs == _lastWindowEndMs && _windowEnds.Count > 0) return;
         _lastWindowEndMs = endMs;
-        _lastWindowStartMs = endMs - _windowMs + 1; // the first window of all time begins before it: its start wraps, and is then never believed
+        _lastWindowStartMs = endMs - _windowMs + 1; // the first window of all time begins before it: its start wraps, and is then never believed; the last one is centuries beyond max_future
         if (_windowEnds.Count <= MaxWindows) _windowEnds.Add(endMs);
     }
 

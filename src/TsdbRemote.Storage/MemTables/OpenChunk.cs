@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.MemTables;
 
@@ -79,7 +80,7 @@ internal readonly unsafe struct OpenChunk
     public static void PrefetchEnd(SeriesState* state)
     {
         int spilled = state->Spilled;
-        if (state->Builder.ByteLength - spilled + XorChunkBuilder.AppendSlack > ChunkTail.Bytes) Blocks.Files.Prefetch.Near(state->Open.Block + spilled);
+        if (state->Builder.ByteLength - spilled + XorChunkBuilder.AppendSlack > ChunkTail.Bytes) Prefetch.Near(state->Open.Block + spilled);
     }
 
     /// <summary>Moves all whole bytes of the tail to the block.</summary>

@@ -65,8 +65,8 @@ internal sealed unsafe class SeriesSlots<T>(ChunkSlab slab)
     }
 
     /// <summary>
-    /// As <see cref="Find"/>, but without the lock, for a hint: may be null although the series is here. The state must not be believed, and is
-    /// not freed before the slab is.
+    /// As <see cref="Find"/>, but without the lock: may be null although the series is here. If it is not null, it is the state of the series for as long as
+    /// the slab lives; what stands in it may be believed under the lock only.
     /// </summary>
     public T* Guess(uint local)
     {
@@ -98,7 +98,8 @@ internal sealed unsafe class SeriesSlots<T>(ChunkSlab slab)
     {
         uint* slot = (uint*)_slotPages[local >> SlotShift] + (local & SlotMask);
         Invariant.Check(*slot == 0);
-        *slot = ++_count;
+        Volatile.Write(ref *slot, _count + 1); // behind the state, for whoever looks without the lock
+        Volatile.Write(ref _count, _count + 1);
     }
 
     /// <summary>Names the local numbers of all series here, ascending.</summary>
@@ -120,8 +121,14 @@ internal sealed unsafe class SeriesSlots<T>(ChunkSlab slab)
 
     private void PageFor(ref nint[] pages, uint page, int bytes)
     {
-        if (page >= (uint)pages.Length) Array.Resize(ref pages, checked((int)Math.Max(page + 1, (uint)pages.Length * 2)));
+        if (page >= (uint)pages.Length)
+        {
+            nint[] more = new nint[checked((int)Math.Max(page + 1, (uint)pages.Length * 2))];
+            pages.CopyTo(more, 0);
+            Volatile.Write(ref pages, more);
+        }
+
         ref nint address = ref pages[page];
-        if (address == 0) address = (nint)slab.AllocatePage(bytes);
+        if (address == 0) Volatile.Write(ref address, (nint)slab.AllocatePage(bytes)); // zeroed before anybody sees it
     }
 }

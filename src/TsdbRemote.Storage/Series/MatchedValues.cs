@@ -66,7 +66,8 @@ internal sealed class MatchedValues
     /// <param name="tried">Values that it was tried on just now.</param>
     public void Keep(Matcher matcher, ReadOnlySpan<uint> known, List<uint> found, uint end, int tried)
     {
-        if (tried == 0 || (known.IsEmpty && tried < FewestValues)) return;
+        // A list is copied only once there is much to add: until then the few newest values are tried again.
+        if (tried < Math.Max(FewestValues, known.Length / 8)) return;
         var entry = new Entry(Key.Of(matcher), [.. known, .. found], end);
         if (entry.Bytes > _maxBytes / 8) return;
         lock (_lock)

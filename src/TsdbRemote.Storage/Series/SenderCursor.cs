@@ -61,8 +61,8 @@ internal unsafe struct SenderCursor : IKnownSeries
     /// <inheritdoc/>
     public uint GoOnBehind(ReadOnlySpan<byte> run)
     {
+        // Behind a new series the one that was expected in its place mostly comes next.
         _patience -= 8;
-        _expected = 0;
         if (_patience <= 0 || !_dictionary.TryFind(run, Labels.Hash(run), out uint ordinal)) return 0;
         _expected = Volatile.Read(ref _storage.FollowerOf(ordinal));
         _fetched = _expected;

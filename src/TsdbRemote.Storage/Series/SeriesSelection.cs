@@ -9,7 +9,8 @@ namespace TsdbRemote.Storage.Series;
 /// a matcher that refuses "" keeps the series in the union of its values' lists; one that accepts "" removes those whose value it refuses, so
 /// that series without the label stay. If all accept "", the start is every series. No matcher at all selects nothing.
 /// Order of work: matchers whose lists are known without looking at each value (equality, finite sets), smallest first; then those that are
-/// asked about each distinct value once (<see cref="MatchedValues"/> remembers the answers); removals last. When few candidates are left, their own labels are asked instead of all values.
+/// asked about each distinct value once (<see cref="MatchedValues"/> remembers the answers); removals last. When few candidates are left, their own labels are
+/// asked instead of all values.
 /// </remarks>
 public static class SeriesSelection
 {
@@ -150,7 +151,11 @@ public static class SeriesSelection
     private static void AddMatchingValues(Postings postings, Term term, IdSet union, CancellationToken cancel)
     {
         postings.Matched.Find(term.Matcher, out ReadOnlySpan<uint> known, out uint end);
-        foreach (uint value in known) union.Add(postings.ListOf(value));
+        foreach (uint value in known)
+        {
+            cancel.ThrowIfCancellationRequested();
+            union.Add(postings.ListOf(value));
+        }
 
         // Values come newest first: at the first that was tried before, all are.
         byte[] prefix = term.Matcher.Type == MatcherType.Regex ? term.Matcher.Prefix ?? [] : [];

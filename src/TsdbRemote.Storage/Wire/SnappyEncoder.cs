@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -16,7 +17,7 @@ namespace TsdbRemote.Storage.Wire;
 ///              ↑ differ   same       literal, then one copy
 /// </code>
 /// So a sample costs one look-up and two comparisons, where an encoder that knows nothing looks at all of its 18 bytes.
-/// Memory:   one table of 8 KiB and the marks. Not thread-safe. Nothing is read outside the part, nor written outside the target.
+/// Memory:   one table of 8 KiB and 16 KiB of marks. Not thread-safe. Nothing is read outside the part, nor written outside the target.
 /// Source: google/snappy, format_description.txt.
 /// </remarks>
 internal sealed class SnappyEncoder
@@ -183,6 +184,6 @@ internal sealed class SnappyEncoder
     private static ulong Load(ref byte source, int at)
     {
         ulong word = Unsafe.ReadUnaligned<ulong>(ref Unsafe.Add(ref source, at));
-        return BitConverter.IsLittleEndian ? word : System.Buffers.Binary.BinaryPrimitives.ReverseEndianness(word);
+        return BitConverter.IsLittleEndian ? word : BinaryPrimitives.ReverseEndianness(word);
     }
 }

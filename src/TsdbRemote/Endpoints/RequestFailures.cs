@@ -6,7 +6,7 @@ namespace TsdbRemote.Endpoints;
 /// <summary>The name under which an answer and the log speak of one request.</summary>
 internal static class RequestId
 {
-    /// <summary>The trace it belongs to, or the connection's number for it.</summary>
+    /// <summary>The trace it belongs to, where the log of Microsoft.AspNetCore.Hosting.Diagnostics is on, else the connection's number for it.</summary>
     public static string Of(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
 }
 

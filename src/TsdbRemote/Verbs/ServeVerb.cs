@@ -15,6 +15,8 @@ namespace TsdbRemote.Verbs;
 internal static class ServeVerb
 {
     /// <summary>Exit code of a start that a log segment stopped: damaged under <c>refuse</c>, of another version, or unreadable.</summary>
+    private const string RequestDiagnostics = "Microsoft.AspNetCore.Hosting.Diagnostics";
+
     private const int LogRefused = 3;
 
     /// <summary>Time that requests may take to end once the server is told to stop; the flush has its own.</summary>
@@ -67,8 +69,9 @@ internal static class ServeVerb
         // A start that fails says so once: below, or as an unhandled exception.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
 
-        // It makes a scope, an activity and their copies of the execution context for each request, two kilobytes of garbage, for lines that nobody reads.
-        builder.Logging.AddFilter("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None);
+        // It makes a scope, an activity and their copies of the execution context for each request, two kilobytes of garbage, for lines that nobody reads: failures are
+        // logged by RequestFailures and by the start itself. Who wants the lines names the category.
+        if (builder.Configuration[$"Logging:LogLevel:{RequestDiagnostics}"] is null) builder.Logging.AddFilter(RequestDiagnostics, LogLevel.None);
         builder.Logging.AddSimpleConsole(static console =>
         {
             console.SingleLine = true;

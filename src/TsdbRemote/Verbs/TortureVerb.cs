@@ -49,6 +49,12 @@ internal static class TortureVerb
             output.WriteLine($"seed {plan.Seed}; {plan.Directory} is left as it is");
             return Broken;
         }
+        catch (Exception failed) when (failed is IOException or UnauthorizedAccessException or HttpRequestException)
+        {
+            Sum(run.Figures, output);
+            progress.WriteLine($"cannot go on: {failed.Message}; seed {plan.Seed}; {plan.Directory} is left as it is");
+            return CannotRun;
+        }
         finally
         {
             Console.CancelKeyPress -= interrupt;
