@@ -38,6 +38,22 @@ public sealed class ReplayPipelineTests
         Assert.Equal(49, appended);
     }
 
+    [Fact]
+    public void Records_that_unpack_to_much_are_not_held_by_the_dozen()
+    {
+        using var dictionary = new SeriesDictionary();
+        int appended = 0;
+        using var pipeline = new ReplayPipeline(null, dictionary, _ => appended++);
+        using PooledBuffer raw = PooledBuffer.Rent(1 << 10);
+        RemoteWriteV1.EncodeSeries(raw, Labels.Encode(("__name__", "up"), ("same", new string('a', 3 << 20))), [Sample.Of(1000, 1)]);
+        using PooledBuffer body = SnappyBlock.Compress(raw.Span);
+        Assert.InRange(body.Length, 1, 256 << 10);
+        for (ulong i = 1; i <= 3; i++) pipeline.Add(WalRecordKind.WriteV1, i, body.Span);
+        Assert.Equal(1, appended);
+        pipeline.Complete();
+        Assert.Equal(3, appended);
+    }
+
     private static void Run(int helperThreads, Action<ReplayedRecord> append)
     {
         using ReadHelpers? helpers = helperThreads < 0 ? null : new ReadHelpers(helperThreads);
