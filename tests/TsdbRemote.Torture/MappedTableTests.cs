@@ -13,7 +13,7 @@ public sealed class MappedTableTests
     {
         using var directory = new TempDirectory();
         var ledger = new TortureLedger(DateTimeOffset.UtcNow.AddDays(-50).ToUnixTimeMilliseconds());
-        using var server = new TortureServer(directory["data"], ["--storage:integration:sstable_to_block_conversion=false", "--storage:lsm:sstable_levels=1", "--admin:enabled=true"]);
+        using var server = new TortureServer(directory["data"], ["--storage:integration:sstable_to_block_conversion=false", "--storage:lsm:sstable_levels=2", "--admin:enabled=true"]);
         server.Start();
         Assert.True(await server.WaitForAsync("/-/ready", Patience), server.Output);
         for (int table = 0; table < 2; table++)

@@ -11,13 +11,16 @@ public sealed class ReplayOrderTests
     // As many MemTables as there are segments: none is flushed before it is asked for.
     private static readonly StorageOptions Options = EngineHarness.SmallOptions with { Lsm = EngineHarness.SmallOptions.Lsm with { MaxImmutableMemTables = 16 } };
 
+    // Full with its first sample, so that each step of background work switches it.
+    private static readonly StorageOptions Tiny = Options with { Lsm = Options.Lsm with { MemTableSize = new ByteSize(1) } };
+
     /// <summary>Some series, some times, so that almost every sample contradicts several others, over many segments.</summary>
     [Fact]
     public async Task T44_segments_replayed_side_by_side_give_what_one_after_the_other_gives()
     {
         var disk = new CrashFileSystem("/disk");
         Dictionary<(string, long), ulong> newest = [];
-        EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, Tiny);
         var random = new Random(44);
         for (int request = 0; request < 60; request++)
         {
@@ -25,12 +28,7 @@ public sealed class ReplayOrderTests
             Sample[] samples = [.. Enumerable.Range(0, 30).Select(_ => Sample.Of(random.Next(40) * 1000, random.Next()))];
             Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Labels.Encode(("__name__", name)), samples))).Status);
             foreach (Sample sample in samples) newest[(Labels.Print(Labels.Encode(("__name__", name))), sample.TimeMs)] = sample.ValueBits;
-            if (request % 10 == 9)
-            {
-                // What a power cut leaves is opened again: the segments stay, and the next one is a new one.
-                disk = disk.CrashClone(CrashPolicy.OnlySynced, seed: request);
-                engine = EngineHarness.OpenStepwise(disk, Options);
-            }
+            if (request % 10 == 9) SwitchSegment(engine);
         }
 
         CrashFileSystem killed = disk.CrashClone(CrashPolicy.OnlySynced, seed: 1);
@@ -50,14 +48,15 @@ public sealed class ReplayOrderTests
         const int Segments = 12;
         const int MemTables = 2;
         var disk = new CrashFileSystem("/disk");
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, Tiny);
         for (int segment = 0; segment < Segments; segment++)
         {
-            EngineHarness engine = EngineHarness.OpenStepwise(disk, Options);
+            if (segment > 0) SwitchSegment(engine);
             Sample[] samples = [.. Enumerable.Range(0, 200).Select(i => Sample.Of((segment * 200 + i) * 1000L, i))];
             Assert.Equal(WriteStatus.Written, (await engine.WriteAsync((Labels.Encode(("__name__", "m")), samples))).Status);
-            disk = disk.CrashClone(CrashPolicy.OnlySynced, seed: segment);
         }
 
+        disk = disk.CrashClone(CrashPolicy.OnlySynced, seed: 1);
         StorageOptions tight = Options with { Lsm = Options.Lsm with { MaxImmutableMemTables = MemTables }, Wal = Options.Wal with { Async = true } };
         await using EngineHarness replaying = EngineHarness.Open(disk, tight);
         int most = 0;
@@ -87,6 +86,14 @@ public sealed class ReplayOrderTests
             Assert.DoesNotContain(Labels.Print(Labels.Encode(("__name__", "m"), ("i", "1000"))), read.Keys);
             again.FlushByStep();
         }
+    }
+
+    /// <summary>Begins another MemTable and segment; nothing is flushed.</summary>
+    private static void SwitchSegment(EngineHarness engine)
+    {
+        long segment = engine.Engine.StateNow.MemTables.Active.Segment;
+        engine.Engine.Step(flush: false);
+        Assert.NotEqual(segment, engine.Engine.StateNow.MemTables.Active.Segment);
     }
 
     private static Dictionary<(string, long), ulong> Flat(EngineHarness engine) =>
