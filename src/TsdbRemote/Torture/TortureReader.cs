@@ -35,7 +35,7 @@ internal sealed class TortureReader(TortureLedger ledger)
             {
                 body = await answer.Content.ReadAsByteArrayAsync();
             }
-            catch (HttpRequestException cut)
+            catch (Exception cut) when (cut is HttpRequestException or IOException)
             {
                 refusal = $"cut off: {cut.Message}";
             }
@@ -92,7 +92,10 @@ internal sealed class TortureReader(TortureLedger ledger)
         using var content = new ByteArrayContent(IronSnappy.Snappy.Encode(request.ToByteArray()));
         content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/x-protobuf");
         content.Headers.ContentEncoding.Add("snappy");
-        return await client.PostAsync(new Uri("/api/v1/read", UriKind.Relative), content);
+
+        // The headers only: an answer that breaks off at damage breaks off where its body is read.
+        using var message = new HttpRequestMessage(HttpMethod.Post, new Uri("/api/v1/read", UriKind.Relative)) { Content = content };
+        return await client.SendAsync(message, HttpCompletionOption.ResponseHeadersRead);
     }
 
     /// <summary>The series of a streamed answer: frames of length, checksum and message.</summary>
