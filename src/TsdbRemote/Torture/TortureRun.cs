@@ -85,7 +85,7 @@ internal sealed class TortureRun(TorturePlan plan, TextWriter output)
             Figures.Acknowledged += Math.Max(0, ledger.Acknowledged - acknowledged);
             Figures.Kills++;
             if (isEarly) Figures.EarlyKills++;
-            Verify(directory);
+            if (mode != WalDurability.None) Verify(directory);
             output.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{mode}: killed after {life.TotalMilliseconds:F0} ms{(isEarly ? ", while the log was replayed" : "")}; {ledger.Acknowledged} samples have to be there"));
         }
 
@@ -178,6 +178,7 @@ internal sealed class TortureRun(TorturePlan plan, TextWriter output)
     }
 
     /// <summary>What a kill left is sound: what a torn end of the log and temporary files may be, notes, and nothing else.</summary>
+    // Not in mode none: there a table whose commit was cut off has no segment to be made from again, so it may be the only copy, and is rightly warned of.
     private static void Verify(string directory)
     {
         VerifyReport report = DirectoryVerifier.Verify(new LocalFileSystem(mmap: false), directory, null, CancellationToken.None);
