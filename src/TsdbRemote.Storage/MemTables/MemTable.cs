@@ -30,6 +30,9 @@ public sealed class MemTable : IDisposable
     /// <summary>Series that are appended under one lock at most.</summary>
     private const int MaxRun = 64;
 
+    /// <summary>Histograms between the one appended and the one whose chunk is fetched; its state is fetched as many before that.</summary>
+    private const int Ahead = 3;
+
     private readonly MemTableOptions _options;
     private readonly StripeLayout _layout;
     private readonly MemTableStripe[] _stripes;
@@ -236,6 +239,8 @@ public sealed class MemTable : IDisposable
         var request = new HistogramRequest { Winners = winners, Sequence = sequence, Counts = ref counts };
         for (int i = 0; i < histograms.Length; i++)
         {
+            if (i + 2 * Ahead < histograms.Length) StripeOf(histograms[i + 2 * Ahead].Ordinal).BringHistogramStateNear(histograms[i + 2 * Ahead].Ordinal);
+            if (i + Ahead < histograms.Length) StripeOf(histograms[i + Ahead].Ordinal).BringHistogramChunkNear(histograms[i + Ahead].Ordinal);
             NativeHistogram histogram = source.HistogramAt(histograms[i].Index);
             AppendOutcome outcome = StripeOf(histograms[i].Ordinal).AppendHistogram(in histograms[i], histogram, ref request);
             if (wantsOutcomes) outcomes[i] = outcome;

@@ -51,6 +51,18 @@ internal sealed unsafe partial class MemTableStripe
         }
     }
 
+    /// <summary>Has the processor fetch what the lane keeps of a series that is appended to soon. Takes no lock, as <see cref="BringStatesNear"/>.</summary>
+    public void BringHistogramStateNear(uint ordinal)
+    {
+        if (!Volatile.Read(ref _freed)) Volatile.Read(ref _histograms)?.BringStateNear(_layout.LocalOf(ordinal));
+    }
+
+    /// <summary>Has the processor fetch the open chunk of a series whose state is near.</summary>
+    public void BringHistogramChunkNear(uint ordinal)
+    {
+        if (!Volatile.Read(ref _freed)) Volatile.Read(ref _histograms)?.BringChunkNear(_layout.LocalOf(ordinal));
+    }
+
     /// <summary>As <see cref="Collect"/>, of the histograms; of late ones the addresses come back.</summary>
     public PooledBuffer? CollectHistograms(uint ordinal, TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output, out bool ascending)
     {

@@ -27,6 +27,11 @@ internal ref struct HistogramRequest
 /// </remarks>
 internal sealed unsafe class StripeHistograms(ChunkSlab slab, long windowMs, bool rejectConflicts)
 {
+    private const int CacheLine = 64;
+
+    // A chunk that is nearly full, with its lanes.
+    private const int FetchedBytes = 2 << 10;
+
     private readonly SeriesSlots<HistogramState> _series = new(slab);
     private readonly HistogramChunkBuilder _builder = new(windowMs);
     private readonly HistogramReadBuffer _buffer = new();
@@ -36,6 +41,19 @@ internal sealed unsafe class StripeHistograms(ChunkSlab slab, long windowMs, boo
 
     /// <summary>Names the local numbers of all series here, ascending.</summary>
     public void ForEach(Action<uint> visit) => _series.ForEach(visit);
+
+    /// <summary>Has the processor fetch the state of a series. Without the lock: see <see cref="MemTableStripe.BringStatesNear"/>.</summary>
+    public void BringStateNear(uint local) => Prefetch.Near(_series.Guess(local));
+
+    /// <summary>Has the processor fetch the block of a series whose state is near; what stands there is a hint, never read.</summary>
+    public void BringChunkNear(uint local)
+    {
+        HistogramState* state = _series.Guess(local);
+        if (state == null) return;
+        byte* block = state->Open;
+        int bytes = Math.Min(state->StateBytes, FetchedBytes);
+        for (int at = 0; at < bytes; at += CacheLine) Prefetch.Near(block + at);
+    }
 
     /// <summary>Appends a histogram whose time no float holds.</summary>
     public AppendOutcome Append(uint local, in ResolvedHistogram given, NativeHistogram histogram, ref HistogramRequest request)

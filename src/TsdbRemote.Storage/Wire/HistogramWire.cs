@@ -184,12 +184,20 @@ internal static class HistogramWire
         }
 
         if (!parent.TryReadMessage(out WireReader list)) return false;
+
+        // A number takes a byte at least: with that many places the loop asks nobody for room.
+        int before = kept?.Count ?? 0;
+        if (kept is not null) CollectionsMarshal.SetCount(kept, Math.Min(before + list.Body.Length - list.Position, MaxKept));
+        Span<long> places = CollectionsMarshal.AsSpan(kept)[before..];
+        int count = 0;
         while (!list.AtEnd)
         {
             if (!list.TryReadVarint(out ulong value)) return false;
-            if (kept?.Count < MaxKept) kept.Add(Varint.UnZigZag(value));
+            if ((uint)count >= (uint)places.Length) continue;
+            places[count++] = Varint.UnZigZag(value);
         }
 
+        if (kept is not null) CollectionsMarshal.SetCount(kept, before + count);
         return true;
     }
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Runtime.CompilerServices;
 using TsdbRemote.Blocks.Encoding;
 
 namespace TsdbRemote.Storage.Wire;
@@ -65,18 +66,20 @@ internal ref struct WireReader
     }
 
     /// <summary>Reads a number: a varint of up to ten bytes, of which the low 64 bits are kept.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public bool TryReadVarint(out ulong value)
     {
-        value = 0;
-        for (int shift = 0; shift < 7 * Varint.MaxBytes; shift += 7)
+        if ((uint)_at < (uint)_body.Length)
         {
-            if ((uint)_at >= (uint)_body.Length) return false;
-            byte b = _body[_at++];
-            value |= (ulong)(b & 0x7F) << shift;
-            if (b < 0x80) return true;
+            value = _body[_at];
+            if (value < 0x80)
+            {
+                _at++;
+                return true;
+            }
         }
 
-        return false;
+        return TryReadLongVarint(out value);
     }
 
     /// <summary>Reads eight bytes, little-endian.</summary>
@@ -157,6 +160,20 @@ internal ref struct WireReader
     }
 
     /// <summary>Not recursive: the sender chooses the depth, we choose the stack.</summary>
+    private bool TryReadLongVarint(out ulong value)
+    {
+        value = 0;
+        for (int shift = 0; shift < 7 * Varint.MaxBytes; shift += 7)
+        {
+            if ((uint)_at >= (uint)_body.Length) return false;
+            byte b = _body[_at++];
+            value |= (ulong)(b & 0x7F) << shift;
+            if (b < 0x80) return true;
+        }
+
+        return false;
+    }
+
     private bool TrySkipGroup(uint field)
     {
         Span<uint> open = stackalloc uint[MaxGroupDepth];
