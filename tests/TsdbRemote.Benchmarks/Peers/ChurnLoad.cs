@@ -5,9 +5,17 @@ using TsdbRemote.Storage.Wire;
 namespace TsdbRemote.Benchmarks.Peers;
 
 /// <summary>Scrapes of which every so many a tenth of the series ends, and as many others take their place, by remote write 1.0.</summary>
-internal sealed class ChurnLoad(int places, int batchSize, int every, long startMs, long intervalMs) : ILoad
+/// <param name="places">Series of a scrape.</param>
+/// <param name="batchSize">Series of a request.</param>
+/// <param name="every">Scrapes after which a tenth is replaced.</param>
+/// <param name="startMs">Time of the first scrape.</param>
+/// <param name="intervalMs">Time between two.</param>
+/// <param name="labelsOf">Labels of a series as a canonical run; those of <see cref="ScrapeLoad"/> if not given.</param>
+internal sealed class ChurnLoad(int places, int batchSize, int every, long startMs, long intervalMs, Func<int, byte[]>? labelsOf = null) : ILoad
 {
     private const int Parts = 10;
+
+    private readonly Func<int, byte[]> _labelsOf = labelsOf ?? ScrapeLoad.LabelsOf;
 
     /// <summary>Which series is at a place, and its labels; of each batch only one sender at a time.</summary>
     private readonly (int Series, byte[]? Labels)[] _current = new (int, byte[]?)[places];
@@ -27,7 +35,7 @@ internal sealed class ChurnLoad(int places, int batchSize, int every, long start
         {
             int series = place + places * ReplacementsOf(place, scrape);
             ref (int Series, byte[]? Labels) current = ref _current[place];
-            if (current.Labels is null || current.Series != series) current = (series, ScrapeLoad.LabelsOf(series));
+            if (current.Labels is null || current.Series != series) current = (series, _labelsOf(series));
             RemoteWriteV1.EncodeSeries(raw, current.Labels!, [Sample.Of(startMs + scrape * intervalMs + place % 37, ScrapeLoad.ValueOf(series, scrape))]);
         }
 

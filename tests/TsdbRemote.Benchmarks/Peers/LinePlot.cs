@@ -1,8 +1,9 @@
+using System.Globalization;
 using System.Text;
 
 namespace TsdbRemote.Benchmarks.Peers;
 
-/// <summary>A plot of lines over a logarithmic axis, as an SVG file that needs nothing else.</summary>
+/// <summary>A plot of lines over a logarithmic axis, or over time, as an SVG file that needs nothing else.</summary>
 internal static class LinePlot
 {
     private const int Width = 640;
@@ -18,12 +19,15 @@ internal static class LinePlot
     /// <param name="title">What goes up, with its unit.</param>
     /// <param name="across">What goes right.</param>
     /// <param name="lines">Name and points of each line.</param>
-    public static void Write(string path, string title, string across, (string Name, (double X, double Y)[] Points)[] lines)
+    /// <param name="marks">What begins where, over time; null for a logarithmic axis on which each point is marked.</param>
+    public static void Write(string path, string title, string across, (string Name, (double X, double Y)[] Points)[] lines, (string Name, double X)[]? marks = null)
     {
         if (lines.Length == 0) return;
+        bool isOverTime = marks is not null;
         double[] places = [.. lines.SelectMany(static line => line.Points).Select(static point => point.X).Distinct().Order()];
         double top = RoundUp(lines.SelectMany(static line => line.Points).Max(static point => point.Y));
-        double Across(double x) => Left + (Width - Left - Right) * Math.Log(x / places[0]) / Math.Max(Math.Log(places[^1] / places[0]), 1e-9);
+        double Part(double x) => isOverTime ? x / places[^1] : Math.Log(x / places[0]) / Math.Max(Math.Log(places[^1] / places[0]), 1e-9);
+        double Across(double x) => Left + (Width - Left - Right) * Part(x);
         double Up(double y) => Height - Bottom - (Height - Top - Bottom) * y / top;
         var svg = new StringBuilder();
         void Add(FormattableString text) => svg.AppendLine(FormattableString.Invariant(text));
@@ -37,14 +41,16 @@ internal static class LinePlot
             Add($"<text x=\"{Left - 6}\" y=\"{Up(y) + 4:F1}\" text-anchor=\"end\">{y:G3}</text>");
         }
 
-        foreach (double x in places) Add($"<text x=\"{Across(x):F1}\" y=\"{Height - Bottom + 18}\" text-anchor=\"middle\">{x:N0}</text>");
+        if (marks is null) marks = [.. places.Select(static x => (x.ToString("N0", CultureInfo.InvariantCulture), x))];
+        else foreach ((_, double x) in marks) Add($"<line x1=\"{Across(x):F1}\" y1=\"{Top}\" x2=\"{Across(x):F1}\" y2=\"{Height - Bottom}\" stroke=\"#ddd\"/>");
+        foreach ((string name, double x) in marks) Add($"<text x=\"{Across(x):F1}\" y=\"{Height - Bottom + 18}\" text-anchor=\"middle\">{name}</text>");
         Add($"<text x=\"{(Left + Width - Right) / 2}\" y=\"{Height - 10}\" text-anchor=\"middle\">{across}</text>");
         for (int i = 0; i < lines.Length; i++)
         {
             string colour = Colours[i % Colours.Length];
             string points = string.Join(' ', lines[i].Points.Select(point => FormattableString.Invariant($"{Across(point.X):F1},{Up(point.Y):F1}")));
             Add($"<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>");
-            foreach ((double x, double y) in lines[i].Points) Add($"<circle cx=\"{Across(x):F1}\" cy=\"{Up(y):F1}\" r=\"3\" fill=\"{colour}\"/>");
+            foreach ((double x, double y) in isOverTime ? [] : lines[i].Points) Add($"<circle cx=\"{Across(x):F1}\" cy=\"{Up(y):F1}\" r=\"3\" fill=\"{colour}\"/>");
             (double lastX, double lastY) = lines[i].Points[^1];
             Add($"<text x=\"{Across(lastX) + 8:F1}\" y=\"{Up(lastY) + 4:F1}\" fill=\"{colour}\">{lines[i].Name}</text>");
         }
