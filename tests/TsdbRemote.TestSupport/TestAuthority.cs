@@ -44,6 +44,16 @@ public sealed class TestAuthority : IDisposable
         names.AddIpAddress(IPAddress.Parse("192.0.2.7"));
     });
 
+    /// <summary>The certificate of an authority below it.</summary>
+    public string SubordinatePem()
+    {
+        using ECDsa key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=subordinate", key, HashAlgorithmName.SHA256);
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(true, false, 0, true));
+        using X509Certificate2 certificate = request.Create(_certificate, Now.AddDays(-1), Now.AddDays(10), RandomNumberGenerator.GetBytes(16));
+        return certificate.ExportCertificatePem();
+    }
+
     /// <summary>True for certificates that it has signed, whatever their names.</summary>
     public bool HasSigned(X509Certificate2 certificate)
     {

@@ -82,12 +82,16 @@ internal sealed class Credentials
     /// <summary>The scheme that a 401 asks for: the one that a browser understands, if there are users.</summary>
     public string Challenge { get; }
 
+    /// <summary>True if rights were dealt out; false if everybody who is known may do everything.</summary>
+    public bool HasRights { get; init; }
+
     /// <summary>Judges an <c>Authorization</c> header.</summary>
     /// <param name="header">Its value; null or empty if there is none.</param>
     /// <param name="passwords">Checks passwords.</param>
+    /// <param name="from">Address of who sent it.</param>
     /// <param name="cancel">Gives up waiting.</param>
     /// <returns>What became of them, and what their bearer may do.</returns>
-    public async ValueTask<(AccessOutcome Outcome, Right Rights)> CheckAsync(string? header, PasswordChecks passwords, CancellationToken cancel)
+    public async ValueTask<(AccessOutcome Outcome, Right Rights)> CheckAsync(string? header, PasswordChecks passwords, string from, CancellationToken cancel)
     {
         if (string.IsNullOrEmpty(header)) return (AccessOutcome.Missing, Right.None);
         if (header.Length > MaxHeader) return (AccessOutcome.Wrong, Right.None);
@@ -95,7 +99,7 @@ internal sealed class Credentials
         if (_users.Count == 0 || !TryBasic(header, out string name, out string password)) return (AccessOutcome.Wrong, Right.None);
         bool exists = _users.TryGetValue(name, out PasswordUser? user);
         user ??= _nobody;
-        return await passwords.CheckAsync(name, user.Hash, exists, password, cancel) switch
+        return await passwords.CheckAsync(name, user.Hash, exists, password, from, cancel) switch
         {
             PasswordVerdict.Right => (AccessOutcome.Admitted, user.Rights),
             PasswordVerdict.Busy => (AccessOutcome.Busy, Right.None),

@@ -34,6 +34,9 @@ internal sealed class TlsSettings(
 
     private readonly RemoteCertificateValidationCallback _validate = (_, certificate, _, errors) => IsWelcome(certificate, errors, clients, allowedNames);
 
+    private readonly string _rules = string.Join(
+        '\n', [clients.ToString(), .. allowedNames, .. authorities.Select(static one => one.GetCertHashString(HashAlgorithmName.SHA256))]);
+
     /// <summary>True if nobody gets in without a certificate of the authorities.</summary>
     public bool VerifiesClients => clients == ClientCertificates.RequireAndVerify;
 
@@ -42,6 +45,9 @@ internal sealed class TlsSettings(
 
     /// <summary>When our certificate ends.</summary>
     public DateTimeOffset NotAfter => new(own.TargetCertificate.NotAfter);
+
+    /// <summary>True if whom one lets in, the other lets in.</summary>
+    public bool AsksTheSameOf(TlsSettings other) => _rules == other._rules;
 
     /// <summary>The options of one handshake.</summary>
     public SslServerAuthenticationOptions Options() => new()

@@ -47,8 +47,17 @@ internal sealed class WebAccess
             WebConfig next = WebConfigReader.Read(_path, _tried);
             if (next.Tls is null != _current.Tls is null || next.Http2 != _current.Http2)
                 throw new OptionsException([$"{_path}: TLS or HTTP/2 switched on or off, which needs a restart"]);
+            if (Loses(next) is { } lost) throw new OptionsException([$"{_path}: {lost} that were there are gone, which needs a restart"]);
             _current = next;
             return true;
         }
+    }
+
+    /// <summary>What guarded and would no longer: a file that is being written, or was emptied by a full disk, must not open the server. Null if nothing.</summary>
+    private string? Loses(WebConfig next)
+    {
+        if (_current.Credentials is not null && next.Credentials is null) return "users and tokens";
+        if (_current.Credentials is { HasRights: true } && next.Credentials is { HasRights: false }) return "rights";
+        return _current.IsGuarded && !next.IsGuarded ? "rules for the certificates of clients" : null;
     }
 }

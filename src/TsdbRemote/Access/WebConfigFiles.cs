@@ -22,7 +22,7 @@ internal sealed class WebConfigFiles(IFileSystem files)
         byte[] bytes = [];
         try
         {
-            using IFile file = files.OpenRead(path);
+            using IFile file = files.OpenRead(LocalFileSystem.TargetOf(path));
             long length = file.Length;
             why = length > MaxBytes ? $"{path} has {length} bytes, {MaxBytes} allowed" : null;
             if (why is null)

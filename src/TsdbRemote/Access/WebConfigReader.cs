@@ -70,6 +70,7 @@ internal static partial class WebConfigReader
         YamlSection? userSection = root.Section("basic_auth_users");
         YamlSection? tokenSection = root.Section("bearer_tokens");
         HashSet<string> names = [.. userSection?.Texts().Select(static user => user.Key) ?? [], .. tokenSection?.Texts().Select(static token => token.Key) ?? []];
+        if (root.IsEmpty("rights")) root.Refuse("rights", "nothing given; the rights of each user and token allowed, or no such section");
         Dictionary<string, Right>? rights = Rights(root.Section("rights"), names);
         Right RightsOf(string name) => rights is null ? Right.All : rights.GetValueOrDefault(name);
         foreach ((string name, string hash) in userSection?.Texts() ?? [])
@@ -90,7 +91,7 @@ internal static partial class WebConfigReader
             foreach (string name in names.Where(name => !rights.ContainsKey(name))) root.Refuse($"rights.{name}", "nothing given; with rights, each user and token has to be in it");
         }
 
-        return users.Count + tokens.Count == 0 ? null : new Credentials(users, tokens);
+        return users.Count + tokens.Count == 0 ? null : new Credentials(users, tokens) { HasRights = rights is not null };
     }
 
     private static string? CheckUser(string name, string hash)

@@ -78,6 +78,9 @@ internal sealed class YamlSection
     /// <summary>True if the key is there with any value.</summary>
     public bool Has(string key) => Find(key) is not null;
 
+    /// <summary>True if the key is there with nothing behind it.</summary>
+    public bool IsEmpty(string key) => !Has(key) && _node.Children.Keys.Any(name => NameOf(name) == key);
+
     /// <summary>The mapping under a key; null if there is none.</summary>
     public YamlSection? Section(string key)
     {

@@ -1,3 +1,5 @@
+using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 using TsdbRemote.Access;
 using TsdbRemote.Telemetry;
 
@@ -20,9 +22,25 @@ internal sealed class AccessGate(RequestDelegate next, WebAccess access, Passwor
     {
         WebConfig config = access.Current;
         for (int i = 0; i < config.Headers.Count; i++) context.Response.Headers[config.Headers[i].Key] = config.Headers[i].Value;
+        if (config.Tls is { } tls && IsOfOtherRules(context, tls)) return RefuseAsync(context);
         if (config.Credentials is not { } credentials) return next(context);
         Right? needed = Needed(context.GetEndpoint());
         return needed == Right.None ? next(context) : CheckAsync(context, credentials, needed ?? Right.None);
+    }
+
+    /// <summary>Notes by which rules a connection was let in.</summary>
+    public static void Note(BaseConnectionContext connection, TlsSettings settings) => connection.Items[typeof(TlsSettings)] = settings;
+
+    private static bool IsOfOtherRules(HttpContext context, TlsSettings now) =>
+        context.Features.Get<IConnectionItemsFeature>()?.Items.TryGetValue(typeof(TlsSettings), out object? then) == true
+        && then is TlsSettings settings && !ReferenceEquals(settings, now) && !settings.AsksTheSameOf(now);
+
+    /// <summary>A connection lives on over a reload, and whom the rules have shut out since must not: it ends with this answer, which no sender takes for the end of its data.</summary>
+    private Task RefuseAsync(HttpContext context)
+    {
+        Count(context, "old_handshake");
+        context.Features.Get<IConnectionLifetimeNotificationFeature>()?.RequestClose();
+        return HttpAnswers.SendAsync(context, HttpAnswers.OldHandshake);
     }
 
     /// <summary>The right that an endpoint asks for, all of them where it does not say; null where there is none of ours.</summary>
@@ -32,7 +50,7 @@ internal sealed class AccessGate(RequestDelegate next, WebAccess access, Passwor
     {
         // Two headers are joined here, and make no credential.
         string? header = context.Request.Headers.Authorization;
-        (AccessOutcome outcome, Right rights) = await credentials.CheckAsync(header, passwords, context.RequestAborted);
+        (AccessOutcome outcome, Right rights) = await credentials.CheckAsync(header, passwords, AddressOf(context), context.RequestAborted);
         switch (outcome)
         {
             case AccessOutcome.Admitted when (rights & needed) == needed:
@@ -63,6 +81,8 @@ internal sealed class AccessGate(RequestDelegate next, WebAccess access, Passwor
         long said = Interlocked.Read(ref _saidAt);
         if (said != long.MinValue && time.GetElapsedTime(said, now) < LogInterval) return;
         if (Interlocked.CompareExchange(ref _saidAt, now, said) != said) return;
-        Log.NotLetIn(log, Interlocked.Exchange(ref _unsaid, 0), context.Connection.RemoteIpAddress?.ToString() ?? "", reason);
+        Log.NotLetIn(log, Interlocked.Exchange(ref _unsaid, 0), AddressOf(context), reason);
     }
+
+    private static string AddressOf(HttpContext context) => context.Connection.RemoteIpAddress?.ToString() ?? "";
 }

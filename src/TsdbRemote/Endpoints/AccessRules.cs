@@ -25,10 +25,29 @@ internal static class AccessRules
         ((IEndpointConventionBuilder)group).Add(endpoint =>
         {
             RequestDelegate answer = endpoint.RequestDelegate!;
-            endpoint.RequestDelegate = context => access?.Current.IsGuarded == true || IsHere(context.Connection) ? answer(context) : RefuseAsync(context, metrics);
+            endpoint.RequestDelegate = context => access?.Current.IsGuarded == true || (IsHere(context.Connection) && IsOwnName(context.Request.Host.Host))
+                ? answer(context)
+                : RefuseAsync(context, metrics);
         });
         return group;
     }
+
+    /// <summary>No page in a browser may have it asked: a request with an <c>Origin</c> is refused. A write without a content type needs no leave of ours to be sent.</summary>
+    public static RouteGroupBuilder NotFromPages(this RouteGroupBuilder group)
+    {
+        ((IEndpointConventionBuilder)group).Add(static endpoint =>
+        {
+            RequestDelegate answer = endpoint.RequestDelegate!;
+            endpoint.RequestDelegate = context => context.Request.Headers.Origin.Count == 0 ? answer(context) : HttpAnswers.SendAsync(context, HttpAnswers.NotFromPages);
+        });
+        return group;
+    }
+
+    /// <summary>True for an address, and for names that this machine gives itself. Any other may be a page's own, made to lead here so that the browser takes the answer for its own.</summary>
+    internal static bool IsOwnName(string host) =>
+        host.Length == 0 || IPAddress.TryParse(host.Trim('[', ']'), out _)
+        || host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
+        || host.Equals(Environment.MachineName, StringComparison.OrdinalIgnoreCase) || host.StartsWith(Environment.MachineName + ".", StringComparison.OrdinalIgnoreCase);
 
     /// <summary>True if the other end is on this machine. A proxy on it stands for whoever reaches the proxy.</summary>
     public static bool IsHere(ConnectionInfo connection)

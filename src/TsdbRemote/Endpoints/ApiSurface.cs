@@ -4,8 +4,8 @@ namespace TsdbRemote.Endpoints;
 
 /// <summary>What all paths of the API have in common: preflights, CORS, an envelope for paths that do not exist, a word for methods that are not taken.</summary>
 /// <remarks>
-/// Pages of other origins may ask whatever Prometheus would let them ask (its default, <c>--web.cors.origin=.*</c>), and nothing that writes: no header allows
-/// that, so a browser refuses. Admin calls refuse browsers themselves.
+/// Pages of other origins may ask for data as Prometheus would let them (its default, <c>--web.cors.origin=.*</c>), and for nothing that tells of the server or writes. That no header
+/// allows it keeps a browser from handing on an answer, not from sending a plain request: endpoints that write refuse pages themselves (<see cref="AccessRules.NotFromPages"/>).
 /// </remarks>
 internal sealed class ApiSurface(RequestDelegate next)
 {
@@ -13,7 +13,7 @@ internal sealed class ApiSurface(RequestDelegate next)
     private const string Json = "application/json";
 
     private static readonly PathString[] NotForPages =
-        [.. WriteEndpoint.Paths.Select(static path => new PathString(path)), new PathString(OtlpEndpoint.Path), new PathString("/api/v1/admin")];
+        [.. WriteEndpoint.Paths.Select(static path => new PathString(path)), new PathString(OtlpEndpoint.Path), new PathString("/api/v1/admin"), new PathString("/api/v1/status")];
 
     /// <summary>Runs the rest of the pipeline.</summary>
     public async Task InvokeAsync(HttpContext context)
@@ -24,7 +24,8 @@ internal sealed class ApiSurface(RequestDelegate next)
             return;
         }
 
-        if (!Array.Exists(NotForPages, path => context.Request.Path.StartsWithSegments(path, StringComparison.Ordinal))) AllowPages(context);
+        // Routes do not tell upper case from lower.
+        if (!Array.Exists(NotForPages, path => context.Request.Path.StartsWithSegments(path, StringComparison.OrdinalIgnoreCase))) AllowPages(context);
         if (HttpMethods.IsOptions(context.Request.Method))
         {
             context.Response.StatusCode = StatusCodes.Status204NoContent;

@@ -61,6 +61,10 @@ internal static class HttpAnswers
     public static readonly HttpAnswer OnlyHere = new(
         StatusCodes.Status403Forbidden, "without access control (http.web_config) this is answered on the server's own machine only, unless http.allow_insecure is true");
 
+    public static readonly HttpAnswer NotFromPages = new(StatusCodes.Status403Forbidden, "writes are not taken from pages in browsers (Origin header)");
+    public static readonly HttpAnswer OldHandshake = new(
+        StatusCodes.Status503ServiceUnavailable, "the rules for clients' certificates have changed since this connection was made; come again by a new one", 1);
+
     // Reads.
     public static readonly HttpAnswer TooManyReads = new(
         StatusCodes.Status503ServiceUnavailable, "too many reads at a time (storage.read.max_concurrent)", 5, Limit.ReadMaxConcurrent);

@@ -18,7 +18,7 @@ internal static class OptionsChecks
 {
     /// <summary>Keys that the framework reads.</summary>
     private static readonly string[] FrameworkKeys =
-        ["logging", "kestrel", "urls", "http_ports", "https_ports", "config", "environment", "contentroot", "applicationname", "hostbuilder"];
+        ["logging", "urls", "http_ports", "https_ports", "config", "environment", "contentroot", "applicationname", "hostbuilder"];
 
     /// <summary>Reads the options.</summary>
     /// <exception cref="OptionsException">A key is unknown, a value is no value of its kind or out of range.</exception>
@@ -89,14 +89,13 @@ internal static class OptionsChecks
         if (FrameworkKeys.Contains(path, StringComparer.OrdinalIgnoreCase)) return;
         if (!known.Contains(path, StringComparer.OrdinalIgnoreCase))
         {
-            problems.Add($"{path}: {Given(section)}, unknown; did you mean {Nearest(path, known)}?");
+            // Never the value: it may be a secret that was meant for something else.
+            problems.Add($"{path}: {(section.Value is null ? "a section" : "a value")} given, unknown; did you mean {Nearest(path, known)}?");
             return;
         }
 
         foreach (IConfigurationSection child in section.GetChildren()) CheckKeys(child, known, problems);
     }
-
-    private static string Given(IConfigurationSection section) => section.Value is { } value ? $"\"{value}\" given" : "a section given";
 
     private static string Nearest(string path, List<string> known) => known.MinBy(key => Distance(path.ToLowerInvariant(), key))!;
 

@@ -2,6 +2,7 @@ using System.Net;
 using Microsoft.AspNetCore.Server.Kestrel.Core;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using TsdbRemote.Access;
+using TsdbRemote.Endpoints;
 using TsdbRemote.Options;
 using TsdbRemote.Telemetry;
 
@@ -33,19 +34,31 @@ internal static class Listener
         limits.Http2.MaxRequestHeaderFieldSize = 16 << 10;
     }
 
-    /// <summary>Has every address speak TLS if the web config says so. Each handshake asks for the certificate that holds then.</summary>
-    public static void UseTls(KestrelServerOptions kestrel, WebAccess? access)
+    /// <summary>Has every address cut off who says nothing, and speak TLS if the web config says so. Each handshake asks for the certificate that holds then.</summary>
+    public static void Listen(KestrelServerOptions kestrel, HttpOptions http, WebAccess? access)
     {
-        if (access?.Current is not { Tls: not null } config) return;
+        TimeSpan patience = http.HeaderTimeout.ToTimeSpan();
+        if (access?.Current is not { Tls: not null } config)
+        {
+            kestrel.ConfigureEndpointDefaults(listen => listen.Use(connection => connecting => SilentConnections.RunAsync(connecting, connection, patience)));
+            return;
+        }
+
         var handshake = new TlsHandshakeCallbackOptions
         {
             HandshakeTimeout = HandshakeTimeout,
-            OnConnection = _ => ValueTask.FromResult(access.Current.Tls!.Options()),
+            OnConnection = handshake =>
+            {
+                TlsSettings settings = access.Current.Tls!;
+                AccessGate.Note(handshake.Connection, settings);
+                return ValueTask.FromResult(settings.Options());
+            },
         };
         kestrel.ConfigureEndpointDefaults(listen =>
         {
             listen.Protocols = config.Http2 ? HttpProtocols.Http1AndHttp2 : HttpProtocols.Http1;
             listen.UseHttps(handshake);
+            listen.Use(connection => connecting => SilentConnections.RunAsync(connecting, connection, patience));
         });
     }
 

@@ -64,7 +64,7 @@ internal static class ServeVerb
         builder.WebHost.ConfigureKestrel(kestrel =>
         {
             Listener.Limit(kestrel, options.Http);
-            Listener.UseTls(kestrel, access);
+            Listener.Listen(kestrel, options.Http, access);
         });
         // A start that fails says so once: below, or as an unhandled exception.
         builder.Logging.AddFilter("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical);
@@ -126,7 +126,7 @@ internal static class ServeVerb
         if (app.Services.GetService<WebAccess>() is not null) app.UseMiddleware<AccessGate>();
         app.UseMiddleware<ApiSurface>();
         app.UseWhen(ApiSurface.MayBeCompressed, static branch => branch.UseResponseCompression());
-        RouteGroupBuilder writers = app.MapFor(Right.Write);
+        RouteGroupBuilder writers = app.MapFor(Right.Write).NotFromPages();
         WriteEndpoint write = app.Services.GetRequiredService<WriteEndpoint>();
         foreach (string path in WriteEndpoint.Paths) writers.Map(path, write.HandleAsync);
         writers.Map(OtlpEndpoint.Path, app.Services.GetRequiredService<OtlpEndpoint>().HandleAsync);

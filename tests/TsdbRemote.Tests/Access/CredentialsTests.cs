@@ -56,8 +56,8 @@ public sealed class CredentialsTests : IDisposable
     {
         // From the source of prometheus/exporter-toolkit: it is of this word.
         var credentials = new Credentials([new PasswordUser("u", "$2y$10$QOauhQNbBCuQDKes6eFzPeMqBSjb7Mr5DUmpZ/VcEd00UAV/LDeSi", Right.Read)], []);
-        Assert.Equal(AccessOutcome.Admitted, (await credentials.CheckAsync(Basic("u", "fakepassword").Item2, _passwords, default)).Outcome);
-        Assert.Equal(AccessOutcome.Wrong, (await credentials.CheckAsync(Basic("u", "fakepasswort").Item2, _passwords, default)).Outcome);
+        Assert.Equal(AccessOutcome.Admitted, (await credentials.CheckAsync(Basic("u", "fakepassword").Item2, _passwords, "one", default)).Outcome);
+        Assert.Equal(AccessOutcome.Wrong, (await credentials.CheckAsync(Basic("u", "fakepasswort").Item2, _passwords, "one", default)).Outcome);
     }
 
     [Fact]
@@ -82,10 +82,10 @@ public sealed class CredentialsTests : IDisposable
     public async Task A_flood_of_guesses_pushes_out_no_right_password()
     {
         using var small = new PasswordChecks(new AccessMetrics(_registry), slots: 4);
-        Assert.Equal(AccessOutcome.Admitted, (await _credentials.CheckAsync(Basic("alice", "correct horse").Item2, small, default)).Outcome);
-        for (int i = 0; i < 60; i++) Assert.Equal(AccessOutcome.Wrong, (await _credentials.CheckAsync(Basic("alice", $"guess {i}").Item2, small, default)).Outcome);
+        Assert.Equal(AccessOutcome.Admitted, (await _credentials.CheckAsync(Basic("alice", "correct horse").Item2, small, "one", default)).Outcome);
+        for (int i = 0; i < 60; i++) Assert.Equal(AccessOutcome.Wrong, (await _credentials.CheckAsync(Basic("alice", $"guess {i}").Item2, small, "one", default)).Outcome);
         double runs = await RunsAsync();
-        Assert.Equal(AccessOutcome.Admitted, (await _credentials.CheckAsync(Basic("alice", "correct horse").Item2, small, default)).Outcome);
+        Assert.Equal(AccessOutcome.Admitted, (await _credentials.CheckAsync(Basic("alice", "correct horse").Item2, small, "one", default)).Outcome);
         Assert.Equal(runs, await RunsAsync());
     }
 
@@ -95,51 +95,68 @@ public sealed class CredentialsTests : IDisposable
         Assert.Equal("Admitted", (await JudgeAsync(Basic("alice", "correct horse").Item2)).Outcome);
         Assert.Equal("Wrong", (await JudgeAsync(Basic("pass", "correct horse").Item2)).Outcome);
         var changed = new Credentials([new PasswordUser("alice", Hash("new one"), Right.All)], []);
-        Assert.Equal(AccessOutcome.Wrong, (await changed.CheckAsync(Basic("alice", "correct horse").Item2, _passwords, default)).Outcome);
-        Assert.Equal(AccessOutcome.Admitted, (await changed.CheckAsync(Basic("alice", "new one").Item2, _passwords, default)).Outcome);
+        Assert.Equal(AccessOutcome.Wrong, (await changed.CheckAsync(Basic("alice", "correct horse").Item2, _passwords, "one", default)).Outcome);
+        Assert.Equal(AccessOutcome.Admitted, (await changed.CheckAsync(Basic("alice", "new one").Item2, _passwords, "one", default)).Outcome);
     }
 
     [Fact]
     public async Task Where_too_many_wait_the_rest_is_told_to_come_again_and_those_who_are_known_are_not_held_up()
     {
         // A cost that takes long enough for all to have asked before the first is done.
-        var slow = new Credentials([new PasswordUser("bob", BCrypt.Net.BCrypt.HashPassword("right", 10), Right.All)], []);
-        Assert.Equal(AccessOutcome.Admitted, (await slow.CheckAsync(Basic("bob", "right").Item2, _passwords, default)).Outcome);
-        using var stop = new CancellationTokenSource();
+        var slow = new Credentials([new PasswordUser("bob", BCrypt.Net.BCrypt.HashPassword("right", 8), Right.All)], []);
+        Assert.Equal(AccessOutcome.Admitted, (await slow.CheckAsync(Basic("bob", "right").Item2, _passwords, "one", default)).Outcome);
         var barrier = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         async Task<AccessOutcome> GuessAsync(int i)
         {
             await barrier.Task;
-            return (await slow.CheckAsync(Basic("bob", $"guess {i}").Item2, _passwords, stop.Token)).Outcome;
+            return (await slow.CheckAsync(Basic("bob", $"guess {i}").Item2, _passwords, $"{i}", default)).Outcome;
         }
 
         Task<AccessOutcome>[] guesses = [.. Enumerable.Range(0, 200).Select(GuessAsync)];
         barrier.SetResult();
-        AccessOutcome first = await await Task.WhenAny(guesses.Select(async guess => await guess));
+        AccessOutcome first = await await Task.WhenAny(guesses);
         Assert.Contains(first, new[] { AccessOutcome.Busy, AccessOutcome.Wrong });
-        Assert.Equal(AccessOutcome.Admitted, (await slow.CheckAsync(Basic("bob", "right").Item2, _passwords, default)).Outcome);
-        await stop.CancelAsync();
-        AccessOutcome?[] outcomes = await Task.WhenAll(guesses.Select(static async guess =>
-        {
-            try
-            {
-                return (AccessOutcome?)await guess;
-            }
-            catch (OperationCanceledException)
-            {
-                return null;
-            }
-        }));
+        Assert.Equal(AccessOutcome.Admitted, (await slow.CheckAsync(Basic("bob", "right").Item2, _passwords, "one", default)).Outcome);
+        AccessOutcome[] outcomes = await Task.WhenAll(guesses);
         Assert.True(outcomes.Count(static outcome => outcome == AccessOutcome.Busy) >= 100, string.Join(' ', outcomes));
-        Assert.DoesNotContain(AccessOutcome.Admitted, outcomes.OfType<AccessOutcome>());
+        Assert.DoesNotContain(AccessOutcome.Admitted, outcomes);
 
         // Nobody's place in the queue is lost.
-        Assert.Equal(AccessOutcome.Wrong, (await slow.CheckAsync(Basic("bob", "later").Item2, _passwords, default)).Outcome);
+        Assert.Equal(AccessOutcome.Wrong, (await slow.CheckAsync(Basic("bob", "later").Item2, _passwords, "one", default)).Outcome);
+    }
+
+    [Fact]
+    public async Task One_address_cannot_keep_others_from_their_first_login_and_its_own_connections_share_one_check()
+    {
+        var slow = new Credentials([new PasswordUser("bob", BCrypt.Net.BCrypt.HashPassword("right", 8), Right.All)], []);
+        async Task<AccessOutcome> AskAsync(string password, string from) => (await slow.CheckAsync(Basic("bob", password).Item2, _passwords, from, default)).Outcome;
+
+        Task<AccessOutcome>[] guesses = [.. Enumerable.Range(0, 100).Select(i => Task.Run(() => AskAsync($"guess {i}", "stranger")))];
+        Task<AccessOutcome>[] logins = [.. Enumerable.Range(0, 100).Select(i => Task.Run(() => AskAsync("right", "sender")))];
+        Assert.All(await Task.WhenAll(logins), static outcome => Assert.Equal(AccessOutcome.Admitted, outcome));
+        Assert.DoesNotContain(AccessOutcome.Admitted, await Task.WhenAll(guesses));
+
+        // Those of the stranger that were not told to come again, and one for all of the sender.
+        int judged = (await Task.WhenAll(guesses)).Count(static outcome => outcome == AccessOutcome.Wrong);
+        Assert.Equal(judged + 1, await RunsAsync());
+    }
+
+    [Fact]
+    public async Task However_many_users_there_are_each_is_remembered()
+    {
+        string[] names = [.. Enumerable.Range(0, 40).Select(static i => $"user {i}")];
+        var many = new Credentials([.. names.Select(static name => new PasswordUser(name, Hash(name), Right.All))], []);
+        using var small = new PasswordChecks(new AccessMetrics(_registry), slots: 4);
+        for (int round = 0; round < 3; round++)
+        {
+            foreach (string name in names) Assert.Equal(AccessOutcome.Admitted, (await many.CheckAsync(Basic(name, name).Item2, small, "one", default)).Outcome);
+            Assert.Equal(names.Length, await RunsAsync());
+        }
     }
 
     private async Task<(string Outcome, string Rights)> JudgeAsync(string? header)
     {
-        (AccessOutcome outcome, Right rights) = await _credentials.CheckAsync(header, _passwords, default);
+        (AccessOutcome outcome, Right rights) = await _credentials.CheckAsync(header, _passwords, "one", default);
         return (outcome.ToString(), rights.ToString());
     }
 

@@ -115,6 +115,18 @@ public sealed class WebConfigReaderTests
     }
 
     [Fact]
+    public void An_authority_whose_own_is_missing_is_told_at_the_start_and_not_by_shutting_out_every_client()
+    {
+        using var authority = new TestAuthority();
+        using var files = new WebFiles("tls_server_config: { cert_file: server.crt, key_file: server.key, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt }");
+        files.Write(authority.Server());
+        files.Write("ca.crt", authority.SubordinatePem());
+        Assert.Contains("client_ca_file: an authority given that another one has signed", Assert.Throws<OptionsException>(() => files.Load()).Message, StringComparison.Ordinal);
+        files.Write("ca.crt", authority.SubordinatePem() + "\n" + authority.Pem);
+        Assert.True(files.Load().Current.IsGuarded);
+    }
+
+    [Fact]
     public void A_file_that_is_not_there_is_told_with_its_option()
     {
         using var files = new WebFiles();
@@ -171,6 +183,62 @@ public sealed class WebConfigReaderTests
         files.Write("2/server.crt", authority.Server().Certificate);
         Assert.Throws<OptionsException>(() => access.Refresh());
         Assert.Equal(1, Math.Round((access.Current.Tls!.NotAfter - first).TotalDays));
+    }
+
+    [Fact]
+    public void Files_may_be_links_themselves_as_an_orchestrator_and_certbot_make_them()
+    {
+        using var authority = new TestAuthority();
+        using var files = new WebFiles();
+        File.Delete(files.Path);
+        foreach (string version in new[] { "1", "2" })
+        {
+            Directory.CreateDirectory(files[version]);
+            files.Write(authority.Server(TimeSpan.FromDays(int.Parse(version, System.Globalization.CultureInfo.InvariantCulture))), $"{version}/server");
+            files.Write($"{version}/web.yml", "tls_server_config: { cert_file: server.crt, key_file: server.key }");
+        }
+
+        Directory.CreateSymbolicLink(files["..data"], "1");
+        foreach (string name in new[] { "web.yml", "server.crt", "server.key" }) File.CreateSymbolicLink(files[name], $"..data/{name}");
+        WebAccess access = files.Load();
+        DateTimeOffset first = access.Current.Tls!.NotAfter;
+        Directory.Delete(files["..data"]);
+        Directory.CreateSymbolicLink(files["..data"], "2");
+        Assert.True(access.Refresh());
+        Assert.Equal(1, Math.Round((access.Current.Tls!.NotAfter - first).TotalDays));
+
+        File.Delete(files["server.key"]);
+        File.CreateSymbolicLink(files["server.key"], "server.key");
+        Assert.Throws<OptionsException>(() => access.Refresh());
+    }
+
+    [Theory]
+    [InlineData("basic_auth_users: { alice: '@' }", "", "users and tokens")]
+    [InlineData("basic_auth_users: { alice: '@' }", "basic_auth_users:", "users and tokens")]
+    [InlineData("basic_auth_users: { alice: '@' }\nrights: { alice: [read] }", "basic_auth_users: { alice: '@' }", "rights")]
+    [InlineData("basic_auth_users: { alice: '@' }\nrights: { alice: [read] }", "basic_auth_users: { alice: '@' }\nrights:", "rights")]
+    public void A_file_that_was_cut_or_emptied_opens_nothing(string before, string after, string what)
+    {
+        using var files = new WebFiles(before.Replace("@", Hash, StringComparison.Ordinal));
+        WebAccess access = files.Load();
+        WebConfig first = access.Current;
+        files.Write("web.yml", after.Replace("@", Hash, StringComparison.Ordinal));
+        Assert.Contains(what, Assert.Throws<OptionsException>(() => access.Refresh()).Message, StringComparison.Ordinal);
+        Assert.Same(first, access.Current);
+    }
+
+    [Fact]
+    public void Certificates_of_clients_that_are_no_longer_asked_for_need_a_restart()
+    {
+        using var authority = new TestAuthority();
+        const string Tls = "cert_file: server.crt, key_file: server.key";
+        using var files = new WebFiles($"tls_server_config: {{ {Tls}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt }}");
+        files.Write(authority.Server());
+        files.Write("ca.crt", authority.Pem);
+        WebAccess access = files.Load();
+        files.Write("web.yml", $"tls_server_config: {{ {Tls} }}");
+        Assert.Contains("needs a restart", Assert.Throws<OptionsException>(() => access.Refresh()).Message, StringComparison.Ordinal);
+        Assert.True(access.Current.IsGuarded);
     }
 
     [Fact]

@@ -158,7 +158,7 @@ public sealed class AccessTests
         Assert.Contains("tsdb_remote_web_config_reload_success 0", metrics, StringComparison.Ordinal);
         Assert.Contains("tsdb_remote_web_config_reload_failures_total 1", metrics, StringComparison.Ordinal);
 
-        files.Write("web.yml", $"basic_auth_users: {{ reader: {Hash("new")} }}");
+        files.Write("web.yml", $"basic_auth_users: {{ reader: {Hash("new")} }}\nrights: {{ reader: [read] }}");
         reloads.Look();
         Assert.Equal(HttpStatusCode.Unauthorized, await MetricsAsync("reader", "pw of reader"));
         Answer now = await server.SendAsync(HttpMethod.Get, "/metrics", null, Basic("reader", "new"));

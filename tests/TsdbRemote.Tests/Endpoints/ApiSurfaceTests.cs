@@ -39,6 +39,9 @@ public sealed class ApiSurfaceTests
     [InlineData("/api/v1/write", null)]
     [InlineData("/api/v1/push", null)]
     [InlineData("/api/v1/admin/flush", null)]
+    [InlineData("/api/v1/status/config", null)]
+    [InlineData("/api/v1/otlp/v1/METRICS", null)]
+    [InlineData("/api/v1/WRITE", null)]
     public async Task OPTIONS_is_a_204_that_lets_pages_ask_but_not_write(string path, string? allowed)
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync();
@@ -48,6 +51,32 @@ public sealed class ApiSurfaceTests
         Assert.Equal("Accept, Authorization, Content-Type, Origin", answer["Access-Control-Allow-Headers"]);
         Assert.Equal("GET, POST, OPTIONS", answer["Access-Control-Allow-Methods"]);
         Assert.Equal(("Date", "Origin"), (answer["Access-Control-Expose-Headers"], answer["Vary"]));
+    }
+
+    [Theory]
+    [InlineData("/api/v1/write")]
+    [InlineData("/api/v1/push")]
+    [InlineData("/api/v1/Write/")]
+    [InlineData("/api/v1/otlp/v1/metrics")]
+    public async Task A_page_cannot_write_by_a_request_for_which_it_needs_no_leave(string path)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Answer answer = await server.SendAsync(HttpMethod.Post, path, Requests.Compress(Requests.V1(Requests.SeriesOf("__name__=up", (Requests.NowMs, 1)))), ("Origin", "http://page"));
+        Assert.Equal((HttpStatusCode.Forbidden, (string?)null), (answer.Status, answer["Access-Control-Allow-Origin"]));
+        Assert.Contains("Origin", answer.Text, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("page.example", HttpStatusCode.Forbidden)]
+    [InlineData("page.example:9201", HttpStatusCode.Forbidden)]
+    [InlineData("localhost", HttpStatusCode.OK)]
+    [InlineData("localhost:9201", HttpStatusCode.OK)]
+    [InlineData("127.0.0.1:9201", HttpStatusCode.OK)]
+    [InlineData("[::1]:9201", HttpStatusCode.OK)]
+    public async Task A_page_whose_name_leads_here_is_told_nothing_of_the_server(string host, HttpStatusCode expected)
+    {
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync();
+        Assert.Equal(expected, (await server.SendAsync(HttpMethod.Get, "/api/v1/status/lsm", null, ("Host", host))).Status);
     }
 
     [Fact]

@@ -53,6 +53,25 @@ public sealed class SlowClientTests
         }
     }
 
+    [Fact]
+    public async Task Clients_that_say_nothing_are_cut_off_and_keep_nobody_out()
+    {
+        await using ServerUnderTest server = await ServerUnderTest.OnKestrel(("http:header_timeout", "1s"), ("http:max_connections", "20"));
+        TcpClient[] silent = [.. Enumerable.Range(0, 20).Select(static _ => new TcpClient())];
+        try
+        {
+            foreach (TcpClient client in silent) await client.ConnectAsync(server.Address.Host, server.Address.Port);
+            using var patience = new CancellationTokenSource(TimeSpan.FromSeconds(20));
+            int[] answers = await Task.WhenAll(silent.Select(client => ReadToEndAsync(client.GetStream(), patience.Token)));
+            Assert.All(answers, static bytes => Assert.Equal(0, bytes));
+            Assert.Equal("HTTP/1.1 200 OK", await AskAsync(server, "GET /-/healthy HTTP/1.1\r\nHost: x\r\n\r\n"));
+        }
+        finally
+        {
+            foreach (TcpClient client in silent) client.Dispose();
+        }
+    }
+
     /// <summary>One header after the other, a byte at a time, until the server ends the connection.</summary>
     private static async Task DripAsync(TcpClient client, CancellationToken patience)
     {

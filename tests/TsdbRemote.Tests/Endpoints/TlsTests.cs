@@ -140,6 +140,29 @@ public sealed class TlsTests
         await Assert.ThrowsAnyAsync<HttpRequestException>(() => SendAsync(server, authority, client, HttpVersion.Version11));
     }
 
+    [Theory]
+    [InlineData("NoClientCert", "RequireAndVerifyClientCert")]
+    [InlineData("VerifyClientCertIfGiven", "RequireAndVerifyClientCert")]
+    public async Task A_connection_from_before_the_rules_for_clients_were_tightened_ends(string before, string after)
+    {
+        using var authority = new TestAuthority();
+        string Yaml(string type) => $"{Tls}\n  client_auth_type: {type}\n{(type == "NoClientCert" ? "" : "  client_ca_file: ca.crt\n")}";
+        using WebFiles files = Make(authority, Yaml(before));
+        await using ServerUnderTest server = await ServerUnderTest.OnKestrel(files.Option);
+        WebConfigReloads reloads = server.Services.GetRequiredService<WebConfigReloads>();
+        using HttpClient open = Client(authority, null, SslProtocols.None);
+        Assert.Equal(HttpStatusCode.OK, (await open.GetAsync(Healthy(server))).StatusCode);
+        files.Write(authority.Server());
+        reloads.Look();
+        HttpResponseMessage same = await open.GetAsync(Healthy(server));
+        Assert.Equal((HttpStatusCode.OK, false), (same.StatusCode, same.Headers.ConnectionClose == true)); // a new certificate of ours is no reason
+        files.Write("web.yml", Yaml(after));
+        reloads.Look();
+        HttpResponseMessage answer = await open.GetAsync(Healthy(server));
+        Assert.Equal((HttpStatusCode.ServiceUnavailable, true), (answer.StatusCode, answer.Headers.ConnectionClose));
+        await Assert.ThrowsAnyAsync<HttpRequestException>(() => open.GetAsync(Healthy(server)));
+    }
+
     private static WebFiles Make(TestAuthority authority, string yaml)
     {
         var files = new WebFiles(yaml);

@@ -57,10 +57,11 @@ public sealed class OptionsChecksTests
         AssertProblems(["storage.wal.max_size: 1KB given, 1MB to 1TB allowed"], ("storage:wal:max_size", "1KB"));
 
     [Theory]
-    [InlineData("storage:lsm:memtable_sizes", "storage.lsm.memtable_sizes: \"1\" given, unknown; did you mean storage.lsm.memtable_size?")]
+    [InlineData("storage:lsm:memtable_sizes", "storage.lsm.memtable_sizes: a value given, unknown; did you mean storage.lsm.memtable_size?")]
     [InlineData("storage:wall:async", "storage.wall: a section given, unknown; did you mean storage.wal?")]
     [InlineData("storge:data_dir", "storge: a section given, unknown; did you mean storage?")]
-    [InlineData("storage:data_dir:path", "storage.data_dir.path: \"1\" given, unknown; did you mean storage.data_dir?")]
+    [InlineData("kestrel:endpoints:a:url", "kestrel: a section given, unknown; did you mean storage?")]
+    [InlineData("storage:data_dir:path", "storage.data_dir.path: a value given, unknown; did you mean storage.data_dir?")]
     public void An_unknown_key_stops_the_start_with_the_nearest_known_one(string key, string problem) => AssertProblems([problem], (key, "1"));
 
     [Fact]
