@@ -29,7 +29,7 @@ internal static class Instrumented
         try
         {
             foreach (string file in Directory.GetFiles(AppContext.BaseDirectory)) File.Copy(file, Path.Combine(directory.FullName, Path.GetFileName(file)));
-            foreach (string assembly in Assemblies) Fuzzer.Instrument(Path.Combine(directory.FullName, assembly), static type => !type.StartsWith('<'));
+            foreach (string assembly in Assemblies) Fuzzer.Instrument(Path.Combine(directory.FullName, assembly), static type => !type.StartsWith('<'), SharpFuzz.Options.Value);
             File.WriteAllBytes(Path.Combine(directory.FullName, LastInputName), new byte[LastInputBytes]);
             var start = new ProcessStartInfo("dotnet", [Path.Combine(directory.FullName, "TsdbRemote.Fuzz.dll"), .. args]);
             start.Environment[DirectoryName] = directory.FullName;

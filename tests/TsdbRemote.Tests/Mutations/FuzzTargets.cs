@@ -35,9 +35,9 @@ internal static class FuzzTargets
         new("tombstones", FileSeeds.TombstoneFiles, static () => new TombstonesParser()) { Seal = Seals.Tombstones },
         new("chunk-segment", FileSeeds.ChunkSegments, static () => new ChunkSegmentParser()) { Seal = Seals.ChunkSegment },
         new("xor-chunk", FileSeeds.XorChunks, static () => new XorChunkParser()),
-        new("histogram-chunk", FileSeeds.HistogramChunks, static () => new HistogramChunkParser()),
-        new("web-config", FileSeeds.WebConfigs, static () => new WebConfigParser()),
-        new("options-file", FileSeeds.OptionFiles, static () => new OptionsFileParser()),
+        new("histogram-chunk", FileSeeds.HistogramChunks, static () => new HistogramChunkParser()) { BytesPerByte = 512 },
+        new("web-config", FileSeeds.WebConfigs, static () => new WebConfigParser()) { BytesPerByte = 1024 },
+        new("options-file", FileSeeds.OptionFiles, static () => new OptionsFileParser()) { FixedBytes = 256 << 10, BytesPerByte = 1024 },
     ];
 
     public static FuzzTarget Find(string name) => All.FirstOrDefault(target => target.Name == name)

@@ -55,6 +55,19 @@ public sealed class FuzzTests
         foreach (byte[] kept in target.Corpus().Skip(seeds.Count)) trial.Run(kept);
     }
 
+    [Fact]
+    public void What_was_found_once_stays_mended()
+    {
+        string[] findings = [.. File.ReadLines(Repository.TestData("fuzz/findings.txt")).Where(static line => !line.StartsWith('#'))];
+        foreach (string[] fields in findings.Select(static line => line.Split(' ', 3)))
+        {
+            using var trial = new FuzzTrial(FuzzTargets.Find(fields[0]));
+            trial.Run(Convert.FromBase64String(fields[1]));
+        }
+
+        Assert.NotEmpty(findings);
+    }
+
     private static int Run(FuzzTrial trial, Mutator mutator, long number)
     {
         ReadOnlySpan<byte> input = mutator.Make(number);
