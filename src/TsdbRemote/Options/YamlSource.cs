@@ -19,7 +19,7 @@ public sealed class YamlSource : FileConfigurationSource
 internal sealed class YamlProvider(YamlSource source) : FileConfigurationProvider(source)
 {
     // Far above what all options take; aliases of aliases would be flattened to any number, and one to a section that it stands in would never end.
-    private const int MaxNodes = 10_000;
+    private const int MaxNodes = 2000;
 
     private int _nodes;
 

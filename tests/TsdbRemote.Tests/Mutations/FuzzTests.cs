@@ -1,4 +1,5 @@
 using System.Globalization;
+using Xunit.Abstractions;
 
 namespace TsdbRemote.Tests.Mutations;
 
@@ -7,7 +8,7 @@ namespace TsdbRemote.Tests.Mutations;
 /// The inputs are the same in each run. A failure names the number of the mutation and has the input. <c>FUZZ_SEED=7</c> in the environment makes others, <c>FUZZ_INPUTS=10000000</c> more or
 /// fewer; <c>tests/TsdbRemote.Fuzz</c> looks for those that lead to new code.
 /// </remarks>
-public sealed class FuzzTests
+public sealed class FuzzTests(ITestOutputHelper output)
 {
     private const long NumbersOfASeed = 1L << 40;
 
@@ -23,6 +24,7 @@ public sealed class FuzzTests
         IReadOnlyList<byte[]> corpus = target.Corpus();
         long count = FromEnvironment("FUZZ_INPUTS") ?? target.Count;
         long taken = 0;
+        TimeSpan before = Environment.CpuUsage.TotalTime;
         const long Lot = 10_000;
         Parallel.For(
             0,
@@ -38,6 +40,9 @@ public sealed class FuzzTests
                 mine.Trial.Dispose();
                 Interlocked.Add(ref taken, mine.Taken);
             });
+
+        // Right if nothing else runs in the process: a figure for who runs these tests alone.
+        output.WriteLine($"{name}: {count} inputs, {taken} taken, {(Environment.CpuUsage.TotalTime - before).TotalSeconds:F1} s of processors");
 
         // Were all refused at once, nothing behind the first check would have been tried.
         Assert.True(taken > count / 200, $"{taken} of {count} were taken");
