@@ -40,7 +40,13 @@ internal sealed record FuzzTarget(string Name, Func<IReadOnlyList<byte[]>> Seeds
     public Seal? Seal { get; init; }
 
     /// <summary>Good inputs, and those that are kept because they once led to code that nothing else led to.</summary>
-    public IReadOnlyList<byte[]> Corpus() => [.. Seeds(), .. Kept(Name)];
+    /// <remarks>Half of them good ones at least, however many are kept: most of those are refused, and so would be what is made of them.</remarks>
+    public IReadOnlyList<byte[]> Corpus()
+    {
+        IReadOnlyList<byte[]> seeds = Seeds();
+        byte[][] kept = [.. Kept(Name)];
+        return [.. seeds, .. kept, .. Enumerable.Repeat(seeds, kept.Length / seeds.Count).SelectMany(static good => good)];
+    }
 
     /// <summary>Where a target's kept inputs are: one a line, in base 64.</summary>
     public static string KeptPath(string name) => Repository.TestData(Path.Combine("fuzz", name + ".txt"));
