@@ -21,6 +21,9 @@ internal sealed class HistogramLayout(Findings findings)
     private const int MaxBuckets = HistogramChunkFormat.MaxBuckets;
     private const int RawThreshold = 255;
 
+    // No bucket has an index beyond: as in every reader, an index is a number of 32 bits.
+    private const long MaxReach = BucketSpans.MaxIndex;
+
     private readonly List<RawSpan> _positive = [];
     private readonly List<RawSpan> _negative = [];
     private readonly List<double> _bounds = [];
@@ -148,17 +151,29 @@ internal sealed class HistogramLayout(Findings findings)
             break;
         }
 
-        if (PositiveCount > _bounds.Count + 1)
+        if (_bounds.Count > MaxBuckets) findings.Error(23, place.File, place.Offset, $"{place.Series} has {_bounds.Count} custom bounds; {MaxBuckets} allowed");
+        long end = 0;
+        foreach (RawSpan span in _positive) end = Math.Min(end + Math.Clamp(span.Offset, -MaxReach, MaxReach) + (long)span.Length, MaxReach);
+        if (PositiveCount > _bounds.Count + 1 || end > _bounds.Count + 1 || (_positive.Count > 0 && _positive[0].Offset < 0))
         {
             findings.Error(
-                23, place.File, place.Offset, $"{place.Series} has {PositiveCount} buckets for {_bounds.Count} custom bounds");
+                23, place.File, place.Offset, $"{place.Series} has {PositiveCount} buckets for {_bounds.Count} custom bounds, or some beyond them");
         }
     }
 
     private void CheckSpans(List<RawSpan> spans, string side, in ChunkPlace place)
     {
+        if (spans.Count > MaxBuckets) findings.Error(23, place.File, place.Offset, $"{place.Series} has {spans.Count} {side} spans; {MaxBuckets} allowed");
+        long index = 0;
         for (int i = 0; i < spans.Count; i++)
         {
+            // Lengths are below the number of buckets here, and so no sum leaves 64 bits before it is seen to be out of reach.
+            if (spans[i].Offset is < -MaxReach or > MaxReach || (index += spans[i].Offset) < -MaxReach || (index += (long)spans[i].Length) > MaxReach)
+            {
+                findings.Error(23, place.File, place.Offset, $"{side} span {i} of {place.Series}, {spans[i].Offset} buckets on, reaches beyond bucket {MaxReach} or {-MaxReach}");
+                return;
+            }
+
             if (i > 0 && spans[i].Offset < 0)
                 findings.Error(23, place.File, place.Offset, $"{side} span {i} of {place.Series} steps back by {-spans[i].Offset} buckets");
             if (spans[i].Length == 0) findings.Warning(23, place.File, place.Offset, $"{side} span {i} of {place.Series} is empty");

@@ -23,6 +23,7 @@ internal sealed class ChunkFetcher : IDisposable
     private readonly int _readBufferBytes;
     private readonly List<(int IdIndex, IndexedChunk Chunk)> _pending = [];
     private PooledBuffer? _scratch;
+    private long _lastEnd;
 
     /// <summary>Prepares to fetch.</summary>
     public ChunkFetcher(FileSource source, long rank, NativeArena arena, ISeriesChunkSink sink, int readBufferBytes)
@@ -35,8 +36,11 @@ internal sealed class ChunkFetcher : IDisposable
     }
 
     /// <summary>Asks for a chunk that lies inside the file.</summary>
+    /// <exception cref="CorruptFileException">It lies before the end of the last one: index blocks that verify may still name any offsets.</exception>
     public void Add(int idIndex, in IndexedChunk chunk)
     {
+        if (chunk.Offset < _lastEnd) throw _source.Corrupt(chunk.Offset, $"the index names a chunk here and one before it that ends at {_lastEnd}");
+        _lastEnd = chunk.End;
         if (chunk.RecordBytes > Array.MaxLength) throw _source.Corrupt(chunk.Offset, $"a chunk of {chunk.Length} bytes is too long");
         if (_source.Map is { } map)
         {

@@ -331,6 +331,7 @@ public sealed class SSTableReader : IDisposable
         }
 
         if (properties.TableId != footer.TableId) throw source.Corrupt(at, $"properties are those of table {properties.TableId}");
+        if (properties.MinSeriesId > properties.MaxSeriesId) throw source.Corrupt(at, $"properties name ids from {properties.MinSeriesId} to {properties.MaxSeriesId}");
         return properties;
     }
 

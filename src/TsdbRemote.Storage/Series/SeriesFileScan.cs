@@ -109,7 +109,7 @@ internal sealed class SeriesFileScan : IDisposable
 
         if (type != SeriesFile.EntryType)
             throw new NotSupportedException($"{_file.Path} at {Offset}: entry type {type}, which this build does not know");
-        long size = FrameFormat.SizeOf(payload.Length);
+        int size = (int)Math.Min(FrameFormat.SizeOf(payload.Length), rest.Length); // the file may end before the padding
         if (IsEntry(payload))
         {
             visitor(BinaryPrimitives.ReadUInt64LittleEndian(payload), payload[SeriesFile.IdBytes..]);
@@ -120,7 +120,7 @@ internal sealed class SeriesFileScan : IDisposable
             Report(Offset, size, "the entry verifies but holds no id with labels");
         }
 
-        _position = (int)Math.Min(_position + size, _window.Length);
+        _position += size;
         return true;
     }
 

@@ -1,5 +1,5 @@
+using TsdbRemote.Options;
 using YamlDotNet.Core;
-using YamlDotNet.Core.Events;
 using YamlDotNet.RepresentationModel;
 
 namespace TsdbRemote.Access;
@@ -8,9 +8,6 @@ namespace TsdbRemote.Access;
 /// <remarks>Problems go to a list, so that all of them are told at once. Not thread-safe.</remarks>
 internal sealed class YamlSection
 {
-    // The file's own form nests three deep; a reader that recurses must not be led deeper.
-    private const int MaxDepth = 16;
-
     private readonly string _path;
     private readonly YamlMappingNode _node;
     private readonly List<string> _problems;
@@ -41,22 +38,15 @@ internal sealed class YamlSection
     {
         try
         {
-            if (DeepLine(text) is { } line)
-            {
-                problems.Add($"line {line}: nested too deeply, {MaxDepth} levels allowed");
-                return null;
-            }
-
-            var yaml = new YamlStream();
-            yaml.Load(new StringReader(text));
-            if (yaml.Documents.Count == 0) return new YamlSection("", [], problems);
-            if (yaml.Documents.Count == 1 && yaml.Documents[0].RootNode is YamlMappingNode root) return new YamlSection("", root, problems);
+            IList<YamlDocument> documents = YamlText.Load(text);
+            if (documents.Count == 0) return new YamlSection("", [], problems);
+            if (documents.Count == 1 && documents[0].RootNode is YamlMappingNode root) return new YamlSection("", root, problems);
             problems.Add("not one YAML document of keys with values");
         }
-        catch (YamlException broken)
+        catch (BrokenYamlException broken)
         {
             // Its own words may repeat what stands there.
-            problems.Add($"line {broken.Start.Line}, column {broken.Start.Column}: no YAML, or a key given twice");
+            problems.Add(broken.IsTooDeep ? $"line {broken.Line}: {broken.Message}" : $"line {broken.Line}, column {broken.Column}: no YAML, or a key given twice");
         }
 
         return null;
@@ -133,19 +123,6 @@ internal sealed class YamlSection
         YamlSequenceNode => "a list",
         _ => "a value",
     };
-
-    private static long? DeepLine(string text)
-    {
-        var parser = new Parser(new StringReader(text));
-        int depth = 0;
-        while (parser.MoveNext())
-        {
-            depth += parser.Current!.NestingIncrease;
-            if (depth > MaxDepth + 2 && parser.Current is MappingStart or SequenceStart) return parser.Current.Start.Line; // stream and document count too
-        }
-
-        return null;
-    }
 
     private YamlNode? Find(string key)
     {

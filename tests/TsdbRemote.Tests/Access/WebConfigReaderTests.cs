@@ -134,6 +134,20 @@ public sealed class WebConfigReaderTests
         Assert.StartsWith($"http.web_config: {files.Path} given, a file that can be read allowed", Assert.Throws<OptionsException>(() => files.Load()).Problems.Single(), StringComparison.Ordinal);
     }
 
+    // Found by fuzzing: the library has other exceptions than its own for some of what is no YAML, without a place.
+    [Fact]
+    public void Whatever_the_library_says_of_a_broken_file_it_is_a_broken_file()
+    {
+        string[] broken = [.. File.ReadLines(Repository.TestData("fuzz/findings.txt")).Select(static line => line.Split(' ')).Where(static fields => fields[0] == "web-config").Select(static fields => fields[1])];
+        foreach (byte[] bytes in broken.Select(Convert.FromBase64String))
+        {
+            using var files = new WebFiles();
+            File.WriteAllBytes(files.Path, bytes);
+            string problem = Assert.Single(Assert.Throws<OptionsException>(() => files.Load()).Problems);
+            Assert.Matches("web.yml: line [1-9][0-9]*(, column [1-9][0-9]*: no YAML, or a key given twice|: nested too deeply, 16 levels allowed)$", problem);
+        }
+    }
+
     [Fact]
     public void A_file_that_nests_without_end_is_refused_and_harms_nothing()
     {

@@ -55,6 +55,10 @@ public sealed class ConfigurationLayersTests : IDisposable
     [InlineData("storage: {", "line ")]
     [InlineData("a: 1\na: 2", "line 2")]
     [InlineData("just a text", "keys with values allowed")]
+    [InlineData("? [a]\n: b\n", "options.yaml, line 1: a section or a list given as a key, a name allowed")]
+    [InlineData("logging: &x { a: 1, b: *x }\n", "an alias inside what it stands for")]
+    [InlineData("a: &a [1,1,1,1,1,1,1,1]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b]\nd: [*c,*c,*c,*c]\n", "more than 2000 keys and values, those of aliases included")]
+    [InlineData("a: [[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]\n", "nested too deeply, 16 levels allowed")]
     public void A_file_that_is_no_YAML_mapping_is_refused_with_the_place(string yaml, string where)
     {
         InvalidDataException refused = Assert.Throws<InvalidDataException>(() => Apply("--config", Yaml(yaml)));

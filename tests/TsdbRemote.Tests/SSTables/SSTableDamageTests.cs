@@ -154,6 +154,25 @@ public class SSTableDamageTests
         }
     }
 
+    // Both found by fuzzing (Data/fuzz/findings.txt): all checksums are right, what they cover is not.
+    [Theory]
+    [InlineData(0, "properties name ids from ")]
+    [InlineData(1, "the index names a chunk here and one before it that ends at ")]
+    public void A_table_that_contradicts_itself_behind_right_checksums_is_named(int finding, string what)
+    {
+        string[] tables = [.. File.ReadLines(Repository.TestData("fuzz/findings.txt")).Select(static line => line.Split(' ')).Where(static fields => fields[0] == "sstable").Select(static fields => fields[1])];
+        MemoryFileSystem fs = new();
+        fs[TableModel.Path] = Convert.FromBase64String(tables[finding]);
+        CorruptFileException damage = Assert.Throws<CorruptFileException>(() =>
+        {
+            using SSTableReader reader = SSTableReader.Open(fs, TableModel.Path, 7, fs[TableModel.Path].Length, mmap: false, cacheMetadata: true);
+            TableModel.Collect(reader, [1, 2, 3, 5, 300], TimeRange.All);
+        });
+        Assert.Equal(TableModel.Path, damage.Path);
+        Assert.Contains(what, damage.Message, StringComparison.Ordinal);
+        Assert.Equal(0, fs.OpenFiles);
+    }
+
     private static void Verify(MemoryFileSystem fs, long size, uint crc) =>
         SSTableVerifier.Verify(fs, TableModel.Path, 7, size, crc, CancellationToken.None);
 
