@@ -1,4 +1,7 @@
 using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
@@ -133,6 +136,19 @@ internal ref struct IndexBlockReader
     /// <summary>True once the bytes turned out not to be an index block.</summary>
     public bool IsCorrupt { readonly get; private set; }
 
+    /// <summary>Steps forward to the first series whose id is not below <paramref name="id"/>: none, where that is the current one.</summary>
+    /// <returns>False behind the last one.</returns>
+    public bool MoveTo(ulong id)
+    {
+        while (_first || SeriesId < id)
+        {
+            if (!_first && _chunksLeft == 0 && !IsCorrupt) SkipBefore(id);
+            if (!MoveNextSeries()) return false;
+        }
+
+        return true;
+    }
+
     /// <summary>Steps to the next series.</summary>
     public bool MoveNextSeries()
     {
@@ -173,6 +189,46 @@ internal ref struct IndexBlockReader
         return true;
     }
 
+    /// <summary>
+    /// Steps over series of one chunk each that lie before <paramref name="id"/>, as long as their numbers are of usual length. What is wrong or unusual is left to
+    /// <see cref="MoveNextSeries"/>, so that both see the same in any bytes.
+    /// </summary>
+    /// <remarks>
+    /// Neighbours mostly have numbers of equal lengths. So the place of the next series is guessed from the last one's shape, and the processor
+    /// need not have found out where one ends to begin with the next.
+    /// </remarks>
+    private void SkipBefore(ulong id)
+    {
+        // Times of 35 bits each and lengths of 14 cannot overflow from here.
+        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1) return;
+        ref byte start = ref MemoryMarshal.GetReference(_bytes);
+        int last = _bytes.Length - Vector128<byte>.Count;
+        int at = _at;
+        ulong current = SeriesId;
+        long offset = _offset;
+        SeriesShape shape = default;
+        while (at <= last)
+        {
+            Vector128<byte> bytes = Vector128.LoadUnsafe(ref start, (nuint)at);
+            uint ends = ~bytes.ExtractMostSignificantBits();
+            if ((ends & shape.Mask) != shape.Ends || shape.Mask == 0)
+            {
+                if (!SeriesShape.TryFind(ends, out shape)) break;
+            }
+
+            uint delta = _bytes[at];
+            if (delta == 0 || _bytes[at + 1] != 1 || delta > ulong.MaxValue - current || current + delta >= id) break;
+            uint length = BinaryPrimitives.ReadUInt16LittleEndian(_bytes[(at + shape.LengthAt)..]);
+            length = (length & 0x7F) | ((length >> 1) & shape.UpperMask);
+            if (length < SSTableFormat.MinChunkBytes) break;
+            current += delta;
+            offset += ChunkRecord.SizeOf((int)length);
+            at += shape.Bytes;
+        }
+
+        (_at, SeriesId, _offset) = (at, current, offset);
+    }
+
     private static bool TryAdvance(long from, ulong by, out long to)
     {
         to = (long)((ulong)from + by);
@@ -183,5 +239,39 @@ internal ref struct IndexBlockReader
     {
         IsCorrupt = true;
         return false;
+    }
+}
+
+/// <summary>How long the numbers are that make up a series of one chunk in an index block, where none is unusual.</summary>
+/// <param name="Mask">A bit for each of its bytes.</param>
+/// <param name="Ends">A bit for each byte that ends a number.</param>
+/// <param name="Bytes">Its bytes.</param>
+/// <param name="LengthAt">Where the length of the chunk stands.</param>
+/// <param name="UpperMask">The bits of that length which its second byte has; 0 if there is none.</param>
+internal readonly record struct SeriesShape(uint Mask, uint Ends, int Bytes, int LengthAt, uint UpperMask)
+{
+    private const int MaxTimeBytes = 5;
+    private const int MaxLengthBytes = 2;
+
+    /// <summary>Finds the shape of id delta, chunk count, gap, duration and length.</summary>
+    /// <param name="ends">A bit for each of the next bytes that ends a number.</param>
+    /// <param name="shape">The shape.</param>
+    /// <returns>False if delta or count take more than a byte, or another number is longer than usual.</returns>
+    public static bool TryFind(uint ends, out SeriesShape shape)
+    {
+        shape = default;
+        if ((ends & 0b11) != 0b11) return false;
+        uint rest = ends & 0xFFFC;
+        int gapEnd = BitOperations.TrailingZeroCount(rest);
+        rest &= rest - 1;
+        int durationEnd = BitOperations.TrailingZeroCount(rest);
+        rest &= rest - 1;
+        if (rest == 0) return false;
+        int lengthEnd = BitOperations.TrailingZeroCount(rest);
+        int lengthBytes = lengthEnd - durationEnd;
+        if (gapEnd > 1 + MaxTimeBytes || durationEnd - gapEnd > MaxTimeBytes || lengthBytes > MaxLengthBytes) return false;
+        uint mask = (1u << (lengthEnd + 1)) - 1;
+        shape = new SeriesShape(mask, ends & mask, lengthEnd + 1, durationEnd + 1, lengthBytes == 2 ? 0x7Fu << 7 : 0);
+        return true;
     }
 }
