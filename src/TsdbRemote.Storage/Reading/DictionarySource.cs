@@ -29,6 +29,12 @@ internal sealed class DictionarySource : ISeriesSource
     private const int ChunksPerBatch = 1 << 15;
     private const int BytesPerChunk = 100;
 
+    // Chunks between the one taken and the one fetched: those of one series lie far apart.
+    private const int Ahead = 8;
+
+    // Not the shared pool, which leaves arrays to the threads that gave them back: each read has a thread of its own.
+    private static readonly ArrayPool<ChunkPlace> PlaceArrays = ArrayPool<ChunkPlace>.Create(1 << 17, maxArraysPerBucket: 2);
+
     private readonly ReadSources _sources;
     private readonly SeriesDictionary _dictionary;
     private readonly uint[] _ordinals;
@@ -52,7 +58,7 @@ internal sealed class DictionarySource : ISeriesSource
     private ulong[] _ids = [];
     private int[] _positions = [];
     private int[] _starts = [];
-    private SeriesChunk[] _byOwner = [];
+    private ChunkPlace[] _byOwner = [];
     private int _batchStart;
     private int _batchCount;
     private int _next;
@@ -107,7 +113,18 @@ internal sealed class DictionarySource : ISeriesSource
     public void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions)
     {
         int before = output.Count;
-        output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
+        ReadOnlySpan<ChunkPlace> places = _byOwner.AsSpan(_starts[_position].._starts[_next]);
+        CollectionsMarshal.SetCount(output, before + places.Length);
+        Span<SeriesChunk> target = CollectionsMarshal.AsSpan(output)[before..];
+        ReadOnlySpan<SeriesChunk> ofMemTables = CollectionsMarshal.AsSpan(_found);
+        for (int i = 0; i < places.Length; i++)
+        {
+            if (i + Ahead < places.Length && places[i + Ahead] is { Gatherer: >= 0 } ahead)
+                Prefetch.Near(in _gatherers[ahead.Gatherer].Found.Chunks[ahead.Index]);
+            ChunkPlace place = places[i];
+            target[i] = place.Gatherer < 0 ? ofMemTables[place.Index] : _gatherers[place.Gatherer].Found.Chunks[place.Index];
+        }
+
         deletions?.Apply(output, before);
     }
 
@@ -116,9 +133,7 @@ internal sealed class DictionarySource : ISeriesSource
     {
         _arena.Dispose();
         foreach (TableGatherer gatherer in _gatherers) gatherer.Dispose();
-        SeriesChunk[] dealt = _byOwner;
-        _byOwner = [];
-        if (dealt.Length > 0) ArrayPool<SeriesChunk>.Shared.Return(dealt);
+        ReplaceDealt([]);
     }
 
     private bool NextBatch()
@@ -235,12 +250,7 @@ internal sealed class DictionarySource : ISeriesSource
     private void Deal()
     {
         if (_starts.Length < _batchCount + 1) _starts = new int[_batchCount + 1];
-        if (_byOwner.Length < FoundCount)
-        {
-            if (_byOwner.Length > 0) ArrayPool<SeriesChunk>.Shared.Return(_byOwner);
-            _byOwner = [];
-            _byOwner = ArrayPool<SeriesChunk>.Shared.Rent(Math.Max(FoundCount, 1024));
-        }
+        if (_byOwner.Length < FoundCount) ReplaceDealt(PlaceArrays.Rent(Math.Max(FoundCount, 1024)));
 
         Span<int> starts = _starts.AsSpan(0, _batchCount + 1);
         starts.Clear();
@@ -253,11 +263,10 @@ internal sealed class DictionarySource : ISeriesSource
         for (int table = _shares.Length - 1; table >= 0; table--)
         {
             TableShare share = _shares[table];
-            FoundChunks found = _gatherers[share.Worker].Found;
-            Deal(found.Chunks[share.Start..share.End], found.Owners[share.Start..share.End], starts);
+            Deal(share, _gatherers[share.Gatherer].Found.Owners, starts);
         }
 
-        Deal(CollectionsMarshal.AsSpan(_found), owners, starts);
+        Deal(new TableShare(-1, 0, owners.Length), owners, starts);
         for (int i = _batchCount; i > 0; i--) starts[i] = starts[i - 1];
         starts[0] = 0;
     }
@@ -267,9 +276,15 @@ internal sealed class DictionarySource : ISeriesSource
         foreach (int owner in owners) starts[owner + 1]++;
     }
 
-    private void Deal(ReadOnlySpan<SeriesChunk> found, ReadOnlySpan<int> owners, Span<int> starts)
+    private void Deal(in TableShare share, ReadOnlySpan<int> owners, Span<int> starts)
     {
-        for (int i = 0; i < found.Length; i++) _byOwner[starts[owners[i]]++] = found[i];
+        for (int i = share.Start; i < share.End; i++) _byOwner[starts[owners[i]]++] = new ChunkPlace(share.Gatherer, i);
+    }
+
+    private void ReplaceDealt(ChunkPlace[] places)
+    {
+        if (_byOwner.Length > 0) PlaceArrays.Return(_byOwner);
+        _byOwner = places;
     }
 
     private void Adapt()
@@ -288,6 +303,9 @@ internal sealed class DictionarySource : ISeriesSource
         if (MemoryUsed > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
     }
 
-    /// <summary>The chunks of one table: those from <paramref name="Start"/> to before <paramref name="End"/> of a worker's.</summary>
-    private readonly record struct TableShare(int Worker, int Start, int End);
+    /// <summary>The chunks of one table: those from <paramref name="Start"/> to before <paramref name="End"/> of a gatherer's. A negative one is for MemTables.</summary>
+    private readonly record struct TableShare(int Gatherer, int Start, int End);
+
+    /// <summary>Where a chunk is: copying it when it is dealt as well would cost more than looking there once.</summary>
+    private readonly record struct ChunkPlace(int Gatherer, int Index);
 }

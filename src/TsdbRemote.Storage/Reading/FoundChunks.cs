@@ -3,11 +3,20 @@ using TsdbRemote.Blocks.Chunks;
 
 namespace TsdbRemote.Storage.Reading;
 
-/// <summary>Chunks found so far, and whose they are. Grows in arrays of the shared pool: a read of a hundred thousand chunks would else leave megabytes to the collector.</summary>
-/// <remarks>Not thread-safe.</remarks>
+/// <summary>Chunks found so far, and whose they are.</summary>
+/// <remarks>
+/// A read of a hundred thousand chunks would leave megabytes to the collector, so the arrays come from a pool; of its own, since the shared one leaves arrays to the threads that
+/// gave them back, and each read has a thread of its own. It keeps two of each size, 12 MB at most.
+/// Not thread-safe.
+/// </remarks>
 internal sealed class FoundChunks : IDisposable
 {
     private const int FirstCapacity = 1024;
+    private const int MaxKept = 1 << 16;
+    private const int KeptOfEachSize = 2;
+
+    private static readonly ArrayPool<SeriesChunk> ChunkArrays = ArrayPool<SeriesChunk>.Create(MaxKept, KeptOfEachSize);
+    private static readonly ArrayPool<int> OwnerArrays = ArrayPool<int>.Create(MaxKept, KeptOfEachSize);
 
     private SeriesChunk[] _chunks = [];
     private int[] _owners = [];
@@ -36,24 +45,24 @@ internal sealed class FoundChunks : IDisposable
     public void Dispose()
     {
         Count = 0;
-        Return(ref _chunks, []);
-        Return(ref _owners, []);
+        Replace([], []);
     }
 
     private void Grow()
     {
-        SeriesChunk[] chunks = ArrayPool<SeriesChunk>.Shared.Rent(Math.Max(FirstCapacity, checked(_chunks.Length * 2)));
-        int[] owners = ArrayPool<int>.Shared.Rent(chunks.Length);
+        SeriesChunk[] chunks = ChunkArrays.Rent(Math.Max(FirstCapacity, checked(_chunks.Length * 2)));
+        int[] owners = OwnerArrays.Rent(chunks.Length);
         Chunks.CopyTo(chunks);
         Owners.CopyTo(owners);
-        Return(ref _chunks, chunks);
-        Return(ref _owners, owners);
+        Replace(chunks, owners);
     }
 
-    private static void Return<T>(ref T[] array, T[] next)
+    private void Replace(SeriesChunk[] chunks, int[] owners)
     {
-        T[] old = array;
-        array = next;
-        if (old.Length > 0) ArrayPool<T>.Shared.Return(old);
+        (SeriesChunk[] oldChunks, int[] oldOwners) = (_chunks, _owners);
+        (_chunks, _owners) = (chunks, owners);
+        if (oldChunks.Length == 0) return;
+        ChunkArrays.Return(oldChunks);
+        OwnerArrays.Return(oldOwners);
     }
 }

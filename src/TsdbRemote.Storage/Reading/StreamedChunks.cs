@@ -12,12 +12,15 @@ namespace TsdbRemote.Storage.Reading;
 /// usual size is never decoded, nor is a small one that stands alone.
 /// Use: <see cref="Join"/> series by series. Not thread-safe.
 /// </remarks>
-public sealed class StreamedChunks : IDisposable
+public sealed unsafe class StreamedChunks : IDisposable
 {
     private const long ArenaBytesKept = 1 << 20;
 
     /// <summary>Samples below which a chunk is very small.</summary>
     private const int SmallSamples = 16;
+
+    /// <summary>Chunks between the one looked at and the one fetched: each may lie in a file of its own.</summary>
+    private const int Ahead = 16;
 
     private readonly List<Sample> _samples = [];
     private readonly List<SeriesChunk> _joined = [];
@@ -60,7 +63,13 @@ public sealed class StreamedChunks : IDisposable
         for (int start = from; start < chunks.Length; start = end + 1)
         {
             end = start;
-            while (end < chunks.Length && IsSmall(chunks[end])) end++;
+            while (end < chunks.Length)
+            {
+                if (end + Ahead < chunks.Length) Prefetch.Near(chunks[end + Ahead].Data.Pointer);
+                if (!IsSmall(chunks[end])) break;
+                end++;
+            }
+
             if (end - start > 1) return start;
         }
 

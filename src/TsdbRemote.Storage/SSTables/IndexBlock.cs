@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Numerics;
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 using TsdbRemote.Blocks.Encoding;
@@ -105,6 +106,7 @@ internal ref struct IndexBlockReader
     private bool _firstChunk;
     private long _lastMs;
     private long _offset;
+    private SeriesShape _shape = SeriesShape.None;
 
     /// <summary>Starts before the first series.</summary>
     /// <param name="payload">The block without its checksum.</param>
@@ -200,25 +202,23 @@ internal ref struct IndexBlockReader
     private void SkipBefore(ulong id)
     {
         // Times of 35 bits each and lengths of 14 cannot overflow from here.
-        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1) return;
+        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1 || !BitConverter.IsLittleEndian) return;
         ref byte start = ref MemoryMarshal.GetReference(_bytes);
         int last = _bytes.Length - Vector128<byte>.Count;
         int at = _at;
         ulong current = SeriesId;
         long offset = _offset;
-        SeriesShape shape = default;
+        SeriesShape shape = _shape;
         while (at <= last)
         {
-            Vector128<byte> bytes = Vector128.LoadUnsafe(ref start, (nuint)at);
-            uint ends = ~bytes.ExtractMostSignificantBits();
-            if ((ends & shape.Mask) != shape.Ends || shape.Mask == 0)
-            {
-                if (!SeriesShape.TryFind(ends, out shape)) break;
-            }
-
-            uint delta = _bytes[at];
-            if (delta == 0 || _bytes[at + 1] != 1 || delta > ulong.MaxValue - current || current + delta >= id) break;
-            uint length = BinaryPrimitives.ReadUInt16LittleEndian(_bytes[(at + shape.LengthAt)..]);
+            // Nothing below is read behind these sixteen bytes.
+            ref byte series = ref Unsafe.Add(ref start, at);
+            uint ends = ~Vector128.LoadUnsafe(ref series).ExtractMostSignificantBits();
+            if ((ends & shape.Mask) != shape.Ends && !SeriesShape.TryFind(ends, out shape)) break;
+            uint head = Unsafe.ReadUnaligned<ushort>(ref series);
+            uint delta = head & 0xFF;
+            if (head >> 8 != 1 || delta == 0 || delta > ulong.MaxValue - current || current + delta >= id) break;
+            uint length = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref series, shape.LengthAt));
             length = (length & 0x7F) | ((length >> 1) & shape.UpperMask);
             if (length < SSTableFormat.MinChunkBytes) break;
             current += delta;
@@ -226,7 +226,7 @@ internal ref struct IndexBlockReader
             at += shape.Bytes;
         }
 
-        (_at, SeriesId, _offset) = (at, current, offset);
+        (_at, SeriesId, _offset, _shape) = (at, current, offset, shape);
     }
 
     private static bool TryAdvance(long from, ulong by, out long to)
@@ -253,13 +253,16 @@ internal readonly record struct SeriesShape(uint Mask, uint Ends, int Bytes, int
     private const int MaxTimeBytes = 5;
     private const int MaxLengthBytes = 2;
 
+    /// <summary>The shape of nothing.</summary>
+    public static SeriesShape None => new(0, 1, 0, 0, 0);
+
     /// <summary>Finds the shape of id delta, chunk count, gap, duration and length.</summary>
     /// <param name="ends">A bit for each of the next bytes that ends a number.</param>
     /// <param name="shape">The shape.</param>
     /// <returns>False if delta or count take more than a byte, or another number is longer than usual.</returns>
     public static bool TryFind(uint ends, out SeriesShape shape)
     {
-        shape = default;
+        shape = None;
         if ((ends & 0b11) != 0b11) return false;
         uint rest = ends & 0xFFFC;
         int gapEnd = BitOperations.TrailingZeroCount(rest);
