@@ -31,24 +31,25 @@ public sealed unsafe class StreamedChunks : IDisposable
     /// <exception cref="CorruptChunkException">A small chunk is none.</exception>
     public ReadOnlySpan<SeriesChunk> Join(ReadOnlySpan<SeriesChunk> chunks)
     {
-        int start = FirstRun(chunks, 0, out int end);
-        if (start == chunks.Length) return chunks;
-        if (_arena is null || _arena.AllocatedBytes > ArenaBytesKept)
-        {
-            _arena?.Dispose();
-            _arena = new NativeArena(64 << 10);
-        }
-
-        _joined.Clear();
+        bool isChanged = false;
         int passed = 0;
-        while (start < chunks.Length)
+        for (int start = 0; start < chunks.Length;)
         {
-            _joined.AddRange(chunks[passed..start]);
-            JoinRun(chunks[start..end]);
-            passed = end;
-            start = FirstRun(chunks, passed, out end);
+            int run = DecodeRun(chunks[start..]);
+            if (run > 1)
+            {
+                if (!isChanged) Begin();
+                isChanged = true;
+                _joined.AddRange(chunks[passed..start]);
+                ChunkMerge.Encode(CollectionsMarshal.AsSpan(_samples), windowMs: 0, chunks[start].Rank, _arena!, _joined);
+                passed = start + run;
+            }
+
+            // What ended the run is not small.
+            start += run + 1;
         }
 
+        if (!isChanged) return chunks;
         _joined.AddRange(chunks[passed..]);
         return CollectionsMarshal.AsSpan(_joined);
     }
@@ -56,32 +57,29 @@ public sealed unsafe class StreamedChunks : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _arena?.Dispose();
 
-    /// <summary>Where two small chunks or more follow each other; the length of all if they nowhere do.</summary>
-    private static int FirstRun(ReadOnlySpan<SeriesChunk> chunks, int from, out int end)
+    private void Begin()
     {
-        end = from;
-        for (int start = from; start < chunks.Length; start = end + 1)
-        {
-            end = start;
-            while (end < chunks.Length)
-            {
-                if (end + Ahead < chunks.Length) Prefetch.Near(chunks[end + Ahead].Data.Pointer);
-                if (!IsSmall(chunks[end])) break;
-                end++;
-            }
+        _joined.Clear();
+        if (_arena is not null && _arena.AllocatedBytes <= ArenaBytesKept) return;
+        _arena?.Dispose();
+        _arena = new NativeArena(64 << 10);
+    }
 
-            if (end - start > 1) return start;
+    /// <summary>Decodes small chunks up to the first that is not small, if they are two or more.</summary>
+    /// <returns>How many they are.</returns>
+    private int DecodeRun(ReadOnlySpan<SeriesChunk> chunks)
+    {
+        _samples.Clear();
+        int run = 0;
+        for (; run < chunks.Length && IsSmall(chunks[run]); run++)
+        {
+            if (run + Ahead < chunks.Length) Prefetch.Near(chunks[run + Ahead].Data.Pointer);
+            if (run == 1) ChunkMerge.Decode(chunks[0], _samples);
+            if (run > 0) ChunkMerge.Decode(chunks[run], _samples);
         }
 
-        return chunks.Length;
+        return run;
     }
 
     private static bool IsSmall(in SeriesChunk chunk) => chunk.Encoding == ChunkEncoding.Xor && SegmentFormat.SamplesOf(chunk.Data.Span) < SmallSamples;
-
-    private void JoinRun(ReadOnlySpan<SeriesChunk> run)
-    {
-        _samples.Clear();
-        foreach (ref readonly SeriesChunk chunk in run) ChunkMerge.Decode(chunk, _samples);
-        ChunkMerge.Encode(CollectionsMarshal.AsSpan(_samples), windowMs: 0, run[0].Rank, _arena!, _joined);
-    }
 }

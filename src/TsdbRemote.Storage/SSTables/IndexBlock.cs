@@ -99,6 +99,9 @@ internal sealed class IndexBlockWriter : IDisposable
 /// </remarks>
 internal ref struct IndexBlockReader
 {
+    // Of the record of a chunk whose length takes one byte, all but its data.
+    private const int ShortRecordBytes = 1 + 1 + ChunkRecord.ChecksumBytes;
+
     private readonly ReadOnlySpan<byte> _bytes;
     private int _at;
     private ulong _chunksLeft;
@@ -201,33 +204,44 @@ internal ref struct IndexBlockReader
     /// </remarks>
     private void SkipBefore(ulong id)
     {
-        // Times of 35 bits each and lengths of 14 cannot overflow from here.
-        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1 || !BitConverter.IsLittleEndian) return;
+        // Times of 35 bits each, lengths of 14 and a byte of id for each series cannot overflow from here.
+        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1 || SeriesId > ulong.MaxValue >> 1 || !BitConverter.IsLittleEndian) return;
+        do
+        {
+            SkipAlike(id);
+        }
+        while (_bytes.Length - _at >= Vector128<byte>.Count && SeriesShape.TryFind(EndsAt(ref MemoryMarshal.GetReference(_bytes), _at), ref _shape));
+    }
+
+    /// <summary>Does so for those of the shape found last. No call is in it, so that all it counts with stays in registers.</summary>
+    private void SkipAlike(ulong id)
+    {
         ref byte start = ref MemoryMarshal.GetReference(_bytes);
         int last = _bytes.Length - Vector128<byte>.Count;
         int at = _at;
         ulong current = SeriesId;
         long offset = _offset;
-        SeriesShape shape = _shape;
+        (uint mask, uint shapeEnds, int bytes, int lengthAt, uint upperMask) = _shape;
         while (at <= last)
         {
-            // Nothing below is read behind these sixteen bytes.
-            ref byte series = ref Unsafe.Add(ref start, at);
-            uint ends = ~Vector128.LoadUnsafe(ref series).ExtractMostSignificantBits();
-            if ((ends & shape.Mask) != shape.Ends && !SeriesShape.TryFind(ends, out shape)) break;
-            uint head = Unsafe.ReadUnaligned<ushort>(ref series);
-            uint delta = head & 0xFF;
-            if (head >> 8 != 1 || delta == 0 || delta > ulong.MaxValue - current || current + delta >= id) break;
-            uint length = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref series, shape.LengthAt));
-            length = (length & 0x7F) | ((length >> 1) & shape.UpperMask);
-            if (length < SSTableFormat.MinChunkBytes) break;
-            current += delta;
-            offset += ChunkRecord.SizeOf((int)length);
-            at += shape.Bytes;
+            // Nothing is read behind the sixteen bytes from here.
+            if ((EndsAt(ref start, at) & mask) != shapeEnds) break;
+            uint head = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref start, at));
+            if (head - 0x0101 > 0xFE) break; // an id delta of 0, or a chunk count that is not 1
+            ulong next = current + (head & 0xFF);
+            uint length = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref start, at + lengthAt));
+            length = (length & 0x7F) | ((length >> 1) & upperMask);
+            if (next >= id || length < SSTableFormat.MinChunkBytes) break;
+            current = next;
+            offset += length + ShortRecordBytes + (length > 0x7F ? 1 : 0);
+            at += bytes;
         }
 
-        (_at, SeriesId, _offset, _shape) = (at, current, offset, shape);
+        (_at, SeriesId, _offset) = (at, current, offset);
     }
+
+    /// <summary>A bit for each of the sixteen bytes from a place on that ends a number.</summary>
+    private static uint EndsAt(ref byte start, int at) => ~Vector128.LoadUnsafe(ref start, (nuint)at).ExtractMostSignificantBits();
 
     private static bool TryAdvance(long from, ulong by, out long to)
     {
@@ -258,12 +272,11 @@ internal readonly record struct SeriesShape(uint Mask, uint Ends, int Bytes, int
 
     /// <summary>Finds the shape of id delta, chunk count, gap, duration and length.</summary>
     /// <param name="ends">A bit for each of the next bytes that ends a number.</param>
-    /// <param name="shape">The shape.</param>
-    /// <returns>False if delta or count take more than a byte, or another number is longer than usual.</returns>
-    public static bool TryFind(uint ends, out SeriesShape shape)
+    /// <param name="shape">Becomes that shape.</param>
+    /// <returns>False if it was that already, if delta or count take more than a byte, or if another number is longer than usual.</returns>
+    public static bool TryFind(uint ends, ref SeriesShape shape)
     {
-        shape = None;
-        if ((ends & 0b11) != 0b11) return false;
+        if ((ends & shape.Mask) == shape.Ends || (ends & 0b11) != 0b11) return false;
         uint rest = ends & 0xFFFC;
         int gapEnd = BitOperations.TrailingZeroCount(rest);
         rest &= rest - 1;
