@@ -90,7 +90,7 @@ internal interface IReplayTarget
 internal sealed class ReplayPipeline : IDisposable
 {
     /// <summary>Most shares that samples are appended in.</summary>
-    public const int MaxShares = 8;
+    public const int MaxShares = 4;
 
     private const int RecordsPerGroup = 8;
     private const int BytesPerGroup = 4 << 20;
@@ -112,7 +112,10 @@ internal sealed class ReplayPipeline : IDisposable
         _helpers = helpers;
         _dictionary = dictionary;
         _target = target;
-        _shares = (int)BitOperations.RoundUpToPowerOf2((uint)Math.Min(MaxShares, 1 + (helpers?.Threads ?? 0)));
+
+        // Two processors have enough to do with the stages, and each share passes over the series of the others.
+        int processors = 1 + (helpers?.Threads ?? 0);
+        _shares = Math.Min(MaxShares, 1 << BitOperations.Log2((uint)Math.Max(1, processors / 2)));
     }
 
     /// <summary>Takes a record, and maybe has some before it decoded, resolved and appended.</summary>

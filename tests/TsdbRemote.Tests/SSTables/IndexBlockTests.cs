@@ -31,10 +31,10 @@ public sealed class IndexBlockTests
             ulong[] wanted = Wanted(random);
             List<string> expected = OneByOne(block, wanted);
             Assert.Equal(expected, ByStepping(block, wanted));
-            if (expected[^1] == "corrupt") corrupt++;
+            if (expected.LastOrDefault() == "corrupt") corrupt++;
         }
 
-        Assert.InRange(corrupt, 1_000, 19_999);
+        Assert.InRange(corrupt, 500, 19_999);
     }
 
     private static byte[] Build(Random random)
