@@ -8,8 +8,8 @@ namespace TsdbRemote.Storage.Reading;
 
 /// <summary>Makes full chunks of very small ones that follow each other, for an answer of chunks; every other chunk goes out as it is, byte for byte.</summary>
 /// <remarks>
-/// A series that was flushed often has a chunk in each table, of a sample at worst: its labels' worth of bytes for each, and as many chunks for the reader to open. A chunk of
-/// usual size is never decoded, nor is a small one that stands alone.
+/// A series that was flushed often has a chunk in each table, of a sample at worst: twice the bytes around each that it has itself, and as many chunks for the reader to open.
+/// A chunk of usual size is never decoded, nor is a small one that stands alone.
 /// Use: <see cref="Join"/> series by series. Not thread-safe.
 /// </remarks>
 public sealed unsafe class StreamedChunks : IDisposable
