@@ -119,21 +119,9 @@ internal sealed class Ingest
     /// <returns>Samples in it, or -1 if it holds a histogram that cannot be stored.</returns>
     public long Replay(WriteScratch scratch, ulong sequence, MemTable memTable)
     {
-        bool isWhole = ReplaySeries(scratch, sequence, memTable.Dictionary);
-        long samples = ReplaySamples(scratch, sequence, memTable, SeriesShare.All, new ReplayShare());
-        return isWhole ? samples : -1;
-    }
-
-    /// <summary>The first half of a replay: series, exemplars and metadata. One record after the other.</summary>
-    /// <param name="scratch">Holds what the record decodes to.</param>
-    /// <param name="sequence">Its sequence.</param>
-    /// <param name="dictionary">That of the MemTable that takes the samples.</param>
-    /// <returns>False if it holds a histogram that cannot be stored: what was accepted once must not be lost to a rule of today, so it is kept for people, with its record.</returns>
-    public bool ReplaySeries(WriteScratch scratch, ulong sequence, SeriesDictionary dictionary)
-    {
         WriteBatch batch = scratch.Batch;
         ReadOnlySpan<SeriesEntry> entries = batch.Series;
-        ReadOnlySpan<ResolvedSeries> resolved = _resolver.ResolveAccepted(scratch, dictionary);
+        ReadOnlySpan<ResolvedSeries> resolved = _resolver.ResolveAccepted(scratch, memTable.Dictionary);
         int histogram = 0;
         bool isWhole = true;
         for (int i = 0; i < entries.Length && histogram < batch.Histograms.Length; i++)
@@ -147,37 +135,13 @@ internal sealed class Ingest
             }
         }
 
+        WriteCounts counts = default;
+        Append(scratch, resolved, batch.Samples, sequence, memTable, winners: null, ref counts);
         if (batch.Exemplars.Length > 0) _exemplars.Replay(scratch, sequence);
         _metadata.Replay(batch, sequence);
-        return isWhole;
-    }
 
-    /// <summary>The second half: the samples of some series. Of each share one record after the other.</summary>
-    /// <param name="scratch">Holds the record, its series resolved.</param>
-    /// <param name="sequence">Its sequence.</param>
-    /// <param name="memTable">Takes the samples.</param>
-    /// <param name="share">Which series.</param>
-    /// <param name="own">Room that belongs to the share.</param>
-    /// <returns>Samples accepted.</returns>
-    public static long ReplaySamples(WriteScratch scratch, ulong sequence, MemTable memTable, SeriesShare share, ReplayShare own)
-    {
-        WriteBatch batch = scratch.Batch;
-        WriteCounts counts = default;
-        ReadOnlySpan<ResolvedSeries> series = scratch.Resolved(batch.Series.Length);
-        if (share.Count > 1) series = own.Take(series, memTable, share);
-        memTable.Append(series, batch.Samples, sequence, ref counts.Samples, winners: null, outcomes: default);
-        if (scratch.Histograms.Count > 0)
-        {
-            // The batch has one histogram at a time.
-            lock (batch)
-            {
-                ReadOnlySpan<ResolvedHistogram> histograms = CollectionsMarshal.AsSpan(scratch.Histograms);
-                if (share.Count > 1) histograms = own.Take(histograms, memTable, share);
-                memTable.AppendHistograms(histograms, batch, sequence, ref counts.Histograms, winners: null, outcomes: default);
-            }
-        }
-
-        return counts.Samples.Accepted + counts.Histograms.Accepted;
+        // What was accepted once must not be lost to a rule of today: what fits no chunk is kept for people, with its record.
+        return isWhole ? counts.Samples.Accepted + counts.Histograms.Accepted : -1;
     }
 
     private static WalTicket? LogThenAppend(

@@ -100,19 +100,17 @@ internal sealed class LogReplay
         return true;
     }
 
-    private sealed class Sink : ILogRecordSink, IReplayTarget, IDisposable
+    private sealed class Sink : ILogRecordSink, IDisposable
     {
         private readonly LogReplay _replay;
         private readonly MemTable _memTable;
         private readonly ReplayPipeline _pipeline;
-        private readonly ReplayShare[] _shares;
 
         public Sink(LogReplay replay, MemTable memTable)
         {
             _replay = replay;
             _memTable = memTable;
-            _pipeline = new ReplayPipeline(replay._helpers, memTable.Dictionary, this);
-            _shares = [.. Enumerable.Range(0, ReplayPipeline.MaxShares).Select(static _ => new ReplayShare())];
+            _pipeline = new ReplayPipeline(replay._helpers, memTable.Dictionary, Append);
         }
 
         public long Bytes { get; private set; }
@@ -126,25 +124,20 @@ internal sealed class LogReplay
 
         public void Dispose() => _pipeline.Dispose();
 
-        public void Resolve(ReplayedRecord record)
+        private void Append(ReplayedRecord record)
         {
-            if (!record.IsDecoded || !_replay._ingest.ReplaySeries(record.Scratch, record.Sequence, _memTable.Dictionary))
+            int bytes = record.Body.Length;
+            long samples = record.IsDecoded ? _replay._ingest.Replay(record.Scratch, record.Sequence, _memTable) : -1;
+            if (samples < 0)
             {
                 OwesCopy |= !_replay.TryPutAside(record.Kind, record.Sequence, record.Body.Span);
                 return;
             }
 
-            int bytes = record.Body.Length;
             EngineCounters.Add(ref _replay._counters.RecordsReplayed, 1);
+            EngineCounters.Add(ref _replay._counters.SamplesReplayed, samples);
             Bytes += bytes;
             Interlocked.Add(ref _replay._bytesDone, bytes);
-        }
-
-        public void Append(ReplayedRecord record, SeriesShare share)
-        {
-            if (!record.IsDecoded) return;
-            long samples = Ingest.ReplaySamples(record.Scratch, record.Sequence, _memTable, share, _shares[share.Index]);
-            EngineCounters.Add(ref _replay._counters.SamplesReplayed, samples);
         }
     }
 

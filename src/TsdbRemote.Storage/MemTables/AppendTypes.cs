@@ -89,12 +89,3 @@ public interface IWinnerLog
     /// <param name="histogram">Index of the histogram in the request that is being appended.</param>
     ulong LogWinner(uint ordinal, int histogram);
 }
-
-/// <summary>A part of all series: that of some stripes. Series of different shares have nothing in common, so shares may be appended side by side.</summary>
-/// <param name="Index">Which one, from 0.</param>
-/// <param name="Count">How many there are, a power of two.</param>
-internal readonly record struct SeriesShare(int Index, int Count)
-{
-    /// <summary>All series.</summary>
-    public static SeriesShare All { get; } = new(0, 1);
-}

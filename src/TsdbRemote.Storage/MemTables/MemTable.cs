@@ -214,9 +214,6 @@ public sealed class MemTable : IDisposable
         }
     }
 
-    /// <summary>True if a series is in a share.</summary>
-    internal bool IsIn(SeriesShare share, uint ordinal) => (_layout.StripeOf(ordinal) & (uint)(share.Count - 1)) == (uint)share.Index;
-
     /// <summary>Appends what is accepted of a request's histograms, by the rules of the floats; at one time the float wins.</summary>
     /// <param name="histograms">Appended in the order given.</param>
     /// <param name="source">Gives them; called outside of all locks.</param>

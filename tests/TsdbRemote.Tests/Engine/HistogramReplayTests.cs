@@ -85,49 +85,6 @@ public sealed class HistogramReplayTests : IDisposable
         Assert.True(new LaneSample(2, HistogramMessages.From(SentHistograms.OfFloats(2))).IsSame(read));
     }
 
-    [Fact]
-    public void Shares_side_by_side_give_what_one_after_the_other_gives()
-    {
-        const int Series = 200;
-        const int Records = 40;
-        var random = new Random(7);
-        using var whole = new MemTable(new MemTableOptions(1, MemTableReader.WindowMs, 8, false), _dictionary);
-        using var shared = new MemTable(new MemTableOptions(1, MemTableReader.WindowMs, 8, false), _dictionary);
-        ReplayedRecord[] records = [.. Enumerable.Range(0, Records).Select(_ => new ReplayedRecord())];
-        long samples = 0;
-        for (int i = 0; i < Records; i++)
-        {
-            // Times that come again and go back, so that there are conflicts, late samples, and floats where histograms are.
-            TimeSeries[] series = [.. Enumerable.Range(0, Series).Where(_ => random.Next(4) > 0).Select(one => Requests.SeriesOf($"__name__=s{one}", (random.Next(30), random.Next(3))))];
-            foreach (TimeSeries one in series.Where(_ => random.Next(5) == 0)) one.Histograms.Add(SentHistograms.Exponential(random.Next(30)));
-            using PooledBuffer body = SnappyBlock.Compress(Requests.V1(series).ToByteArray());
-            records[i].Take(WalRecordKind.WriteV1, (ulong)i + 1, body.Span);
-            records[i].Decode(_dictionary);
-            Assert.True(_ingest.ReplaySeries(records[i].Scratch, (ulong)i + 1, _dictionary));
-            samples += Ingest.ReplaySamples(records[i].Scratch, (ulong)i + 1, whole, SeriesShare.All, new ReplayShare());
-        }
-
-        long sharedSamples = 0;
-        Parallel.For(0, 4, new ParallelOptions { MaxDegreeOfParallelism = 4 }, index =>
-        {
-            var own = new ReplayShare();
-            foreach (ReplayedRecord record in records)
-                Interlocked.Add(ref sharedSamples, Ingest.ReplaySamples(record.Scratch, record.Sequence, shared, new SeriesShare(index, 4), own));
-        });
-        Assert.Equal(samples, sharedSamples);
-        Assert.Equal((whole.SampleCount, whole.HistogramCount, whole.SeriesCount), (shared.SampleCount, shared.HistogramCount, shared.SeriesCount));
-        Assert.InRange(whole.HistogramCount, 1, whole.SampleCount - 1);
-        for (uint ordinal = 0; ordinal < Series; ordinal++)
-        {
-            List<LaneSample> expected = whole.ReadMixed(ordinal);
-            List<LaneSample> read = shared.ReadMixed(ordinal);
-            Assert.Equal(expected.Count, read.Count);
-            Assert.All(expected.Zip(read), static pair => Assert.True(pair.First.IsSame(pair.Second)));
-        }
-
-        foreach (ReplayedRecord record in records) record.Dispose();
-    }
-
     private long Replay(WalRecordKind kind, IMessage request)
     {
         using PooledBuffer body = SnappyBlock.Compress(request.ToByteArray());
