@@ -96,6 +96,12 @@ public static class ChunkMerge
     public static void Decode(in SeriesChunk chunk, List<Sample> output)
     {
         if (chunk.Encoding != ChunkEncoding.Xor) CorruptChunkException.Throw(chunk, "its encoding is not that of floats");
+        if (XorChunkReader.TryReadOnly(chunk.Data.Span, out Sample only) && only.TimeMs == chunk.MinTimeMs && chunk.MinTimeMs == chunk.MaxTimeMs)
+        {
+            output.Add(only);
+            return;
+        }
+
         int before = output.Count;
         int count = CountOf(chunk);
         CollectionsMarshal.SetCount(output, before + count);

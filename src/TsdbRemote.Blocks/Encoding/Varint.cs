@@ -1,4 +1,5 @@
 using System.Numerics;
+using System.Runtime.CompilerServices;
 
 namespace TsdbRemote.Blocks.Encoding;
 
@@ -9,6 +10,7 @@ public static class Varint
     public const int MaxBytes = 10;
 
     /// <summary>Bytes that <paramref name="value"/> takes, 1 to 10.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static int SizeOf(ulong value) => (int)((uint)(BitOperations.Log2(value | 1) * 9 + 73) / 64);
 
     /// <summary>Writes an unsigned value.</summary>

@@ -1,4 +1,5 @@
 using System.Buffers;
+using System.Text;
 using System.Text.Unicode;
 using TsdbRemote.Blocks.Encoding;
 
@@ -95,6 +96,36 @@ public static class LabelNormalizer
         {
             ArrayPool<LabelSlot>.Shared.Return(rented);
         }
+    }
+
+    /// <summary>True for runs of ASCII that are in canonical form already and within the limits, which nearly all are: an eighth of the work of rewriting them.</summary>
+    /// <param name="run">Label messages in any spelling and order.</param>
+    /// <param name="limits">What is still accepted.</param>
+    /// <returns>True only if rewriting would find no problem and give the same bytes.</returns>
+    public static bool IsUsual(ReadOnlySpan<byte> run, in LabelLimits limits)
+    {
+        // All bytes below 0x80: so are the lengths, and names and values are UTF-8.
+        if (run.Length > limits.MaxRunBytes || !Ascii.IsValid(run)) return false;
+        var labels = new LabelRunReader(run);
+        ReadOnlySpan<byte> lastName = default;
+        bool named = false;
+        int count = 0;
+        int start = 0;
+        while (labels.MoveNext())
+        {
+            ReadOnlySpan<byte> name = labels.Name;
+            ReadOnlySpan<byte> value = labels.Value;
+            if (value.IsEmpty || name.SequenceCompareTo(lastName) <= 0 || ++count > limits.MaxLabels) return false;
+            if (name.Length > limits.MaxNameBytes || value.Length > limits.MaxValueBytes) return false;
+
+            // Not a byte more than these two fields take, and the name is the first of them.
+            if (labels.BytesRead - start != Labels.SizeOf(name.Length, value.Length) || run[start + 2] != Labels.NameTag) return false;
+            named = named || name.SequenceEqual("__name__"u8);
+            lastName = name;
+            start = labels.BytesRead;
+        }
+
+        return named && !labels.IsMalformed;
     }
 
     /// <summary>True only for the exact canonical bytes; limits and <c>__name__</c> are not looked at.</summary>

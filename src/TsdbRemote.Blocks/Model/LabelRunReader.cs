@@ -10,6 +10,8 @@ namespace TsdbRemote.Blocks.Model;
 /// </remarks>
 public ref struct LabelRunReader
 {
+    private const int MaxShort = 0x7F;
+
     private readonly ReadOnlySpan<byte> _run;
     private int _position;
 
@@ -33,12 +35,28 @@ public ref struct LabelRunReader
     {
         if (IsMalformed || _position >= _run.Length) return false;
         int at = _position;
+        if (TryReadUsual(at)) return true;
         if (!Varint.TryRead(_run, ref at, out ulong tag) || tag != Labels.LabelTag) return Malformed();
         if (!TryReadBytes(_run, ref at, out ReadOnlySpan<byte> message)) return Malformed();
         _position = at;
         Name = default;
         Value = default;
         return ReadLabel(at - message.Length, message.Length) || Malformed();
+    }
+
+    /// <summary>Reads a label as all senders spell it: a name, a value, nothing else, and no length of two bytes.</summary>
+    private bool TryReadUsual(int start)
+    {
+        ReadOnlySpan<byte> rest = _run[start..];
+        if (rest.Length < 4 || rest[0] != Labels.LabelTag || rest[1] > MaxShort || rest[2] != Labels.NameTag || rest[3] > MaxShort) return false;
+        int nameEnd = 4 + rest[3];
+        if (rest.Length < nameEnd + 2 || rest[nameEnd] != Labels.ValueTag || rest[nameEnd + 1] > MaxShort) return false;
+        int end = nameEnd + 2 + rest[nameEnd + 1];
+        if (end > rest.Length || end != 2 + rest[1]) return false;
+        Name = rest[4..nameEnd];
+        Value = rest[(nameEnd + 2)..end];
+        _position = start + end;
+        return true;
     }
 
     private bool ReadLabel(int start, int length)

@@ -64,6 +64,7 @@ internal sealed class EngineParts : IDisposable
         Metadata.TrustFrom((ulong)recovered.NextSegment << SourceRank.IndexBits);
         var sideFiles = new SideFiles(files, _paths, recovered.Manifest.DirectoryId, Metadata, Exemplars, Damages);
         sideFiles.Load();
+        if (!recovered.Segments.IsEmpty) recovered.Dictionary.DeferPostings(); // so that replay need not build them
         var ingest = new Ingest(EngineSettings.Ingest(options), Metadata, Exemplars, Counters);
         Wal = new WriteAheadLog(files, _paths.Wal, recovered.Manifest.DirectoryId, EngineSettings.Wal(options), time, log);
         bool logged = options.Wal.Durability != WalDurability.None;

@@ -277,8 +277,8 @@ public sealed partial class LsmEngine : IAsyncDisposable
         Log.Opened(_log, _paths.Root, _parts.State.Peek.Levels.Tables.Length, dictionary.Count, _parts.Replay.Left, Elapsed());
         if (!_threaded)
         {
-            dictionary.BuildPostings(CancellationToken.None, progress: null);
             _parts.Replay.All(FlushAll, CancellationToken.None);
+            dictionary.BuildPostings(CancellationToken.None, progress: null);
             BecomeReady();
             return;
         }
@@ -292,7 +292,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         for (int i = 0; i < _parts.ReadHelpers?.Threads; i++) StartThread($"read {i}", _parts.ReadHelpers.Run);
         int workers = Math.Clamp(_parts.Replay.Left, 1, ReplayWorkers);
         _replayersLeft = workers + 1;
-        StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_parts.Stopping.Token, progress: null)));
+        StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_parts.Stopping.Token, progress: null, IsReplaying)));
         for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _parts.Replay.All(_parts.Background.Wake, _parts.Stopping.Token)));
     }
 
@@ -329,6 +329,8 @@ public sealed partial class LsmEngine : IAsyncDisposable
             _parts.Ready.TrySetException(failure);
         }
     }
+
+    private bool IsReplaying() => Volatile.Read(ref _replayersLeft) > 1 && !_parts.Failure.IsSet;
 
     private void BecomeReady()
     {

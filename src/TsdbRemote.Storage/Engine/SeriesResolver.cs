@@ -92,6 +92,7 @@ internal sealed partial class SeriesResolver
         ulong hash = Labels.Hash(run);
         if (dictionary.TryFind(run, hash, out uint ordinal)) return ordinal;
         var unlimited = new LabelLimits(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
+        if (LabelNormalizer.IsUsual(run, unlimited)) return Add(dictionary, run, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
         if (LabelNormalizer.Normalize(run, unlimited, scratch.Canonical, out _) != LabelProblem.None) return ResolvedSeries.Skip;
         return Add(dictionary, scratch.Canonical.Span, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
     }
@@ -115,7 +116,9 @@ internal sealed partial class SeriesResolver
     private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
     {
         int samples = entry.SampleCount + entry.HistogramCount;
-        LabelProblem problem = LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out string? detail);
+        bool isUsual = LabelNormalizer.IsUsual(run, _labelLimits);
+        string? detail = null;
+        LabelProblem problem = isUsual ? LabelProblem.None : LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out detail);
         if (problem != LabelProblem.None)
         {
             if (LabelErrors.LimitOf(problem) is { } limit) _counters.Count(limit);
@@ -124,7 +127,7 @@ internal sealed partial class SeriesResolver
             return ResolvedSeries.Skip;
         }
 
-        if (Add(dictionary, scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
+        if (Add(dictionary, isUsual ? run : scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
         _counters.Count(Limit.Series);
         if (scratch.Rejections.Add(RejectionReason.SeriesLimit, samples))
             scratch.Rejections.Explain($"series limit reached (storage.limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);

@@ -1,9 +1,9 @@
+using System.Buffers;
 using System.Runtime.InteropServices;
 using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Deletes;
-using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
@@ -15,11 +15,12 @@ namespace TsdbRemote.Storage.Reading;
 /// <remarks>
 /// How:       series are taken in label order in batches; each batch, sorted by id, makes one forward pass over each table (design of
 ///            the on-disk order: tables know ids, not labels). What the batch found is dealt out by series as the merge steps.
+/// Order:     tables are dealt from the oldest to the newest, whoever read which, so that the chunks of a series mostly come out in the order of time.
 /// Joins:     ids with equal labels (a series that left the dictionary and came back) stand side by side in label order and come out as one.
 /// Bounded:   the size of a batch follows the chunks a series turned out to have, so that references and copies stay within the limit.
 /// Not here:  merging of chunks, choice of series. Not thread-safe; the sources are held by the snapshot that made it.
 /// </remarks>
-internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
+internal sealed class DictionarySource : ISeriesSource
 {
     private const int FirstBatch = 256;
     private const int LargestBatch = 32_768;
@@ -28,6 +29,12 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     private const int ChunksPerBatch = 1 << 15;
     private const int BytesPerChunk = 100;
 
+    // Chunks between the one taken and the one fetched: those of one series lie far apart.
+    private const int Ahead = 8;
+
+    // Not the shared pool, which leaves arrays to the threads that gave them back: each read has a thread of its own.
+    private static readonly ArrayPool<ChunkPlace> PlaceArrays = ArrayPool<ChunkPlace>.Create(1 << 17, maxArraysPerBucket: 2);
+
     private readonly ReadSources _sources;
     private readonly SeriesDictionary _dictionary;
     private readonly uint[] _ordinals;
@@ -35,6 +42,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     private readonly long _memoryBytes;
     private readonly CancellationToken _cancel;
 
+    // What MemTables had; what tables had is with the gatherers.
     private readonly List<SeriesChunk> _found = [];
     private readonly List<int> _owners = [];
     private readonly Action<CorruptFileException>? _skipDamaged;
@@ -43,11 +51,14 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     // A small batch of a large read must not load the filters of all tables: they are 1.2 bytes a series each, and it would find most of its series anyway.
     private readonly bool _asksBloom;
     private readonly List<TableGatherer> _gatherers = [];
+
+    // Where the chunks of each table are.
+    private readonly TableShare[] _shares;
     private NativeArena _arena = new();
     private ulong[] _ids = [];
     private int[] _positions = [];
     private int[] _starts = [];
-    private SeriesChunk[] _byOwner = [];
+    private ChunkPlace[] _byOwner = [];
     private int _batchStart;
     private int _batchCount;
     private int _next;
@@ -75,6 +86,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         _skipDamaged = skipDamaged;
         _cancel = cancel;
         _helpers = helpers;
+        _shares = new TableShare[sources.Tables.Count];
         _asksBloom = ordinalsInLabelOrder.Length <= SSTableReader.MaxBloomIds;
         CheckMemory();
     }
@@ -101,7 +113,18 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     public void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions)
     {
         int before = output.Count;
-        output.AddRange(_byOwner.AsSpan(_starts[_position].._starts[_next]));
+        ReadOnlySpan<ChunkPlace> places = _byOwner.AsSpan(_starts[_position].._starts[_next]);
+        CollectionsMarshal.SetCount(output, before + places.Length);
+        Span<SeriesChunk> target = CollectionsMarshal.AsSpan(output)[before..];
+        ReadOnlySpan<SeriesChunk> ofMemTables = CollectionsMarshal.AsSpan(_found);
+        for (int i = 0; i < places.Length; i++)
+        {
+            if (i + Ahead < places.Length && places[i + Ahead] is { Gatherer: >= 0 } ahead)
+                Prefetch.Near(in _gatherers[ahead.Gatherer].Found.Chunks[ahead.Index]);
+            ChunkPlace place = places[i];
+            target[i] = place.Gatherer < 0 ? ofMemTables[place.Index] : _gatherers[place.Gatherer].Found.Chunks[place.Index];
+        }
+
         deletions?.Apply(output, before);
     }
 
@@ -110,19 +133,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     {
         _arena.Dispose();
         foreach (TableGatherer gatherer in _gatherers) gatherer.Dispose();
-    }
-
-    void ISeriesChunkSink.Add(int idIndex, in SeriesChunk chunk)
-    {
-        _found.Add(chunk);
-        _owners.Add(_positions[idIndex]);
-        if ((_found.Count & 0xFFFF) == 0) CheckMemory();
-    }
-
-    bool ISeriesChunkSink.SkipDamaged(int idIndex, CorruptFileException damage)
-    {
-        _skipDamaged?.Invoke(damage);
-        return _skipDamaged is not null;
+        ReplaceDealt([]);
     }
 
     private bool NextBatch()
@@ -191,18 +202,7 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
         }
 
         Array.Sort(_ids, _positions, 0, batch.Length);
-        if (_helpers is null || _sources.Tables.Count < 2)
-        {
-            foreach (LevelTable table in _sources.Tables)
-            {
-                _cancel.ThrowIfCancellationRequested();
-                table.Collect(_ids.AsSpan(0, batch.Length), _range, _arena, this, _asksBloom);
-            }
-        }
-        else
-        {
-            GatherSideBySide(_helpers, batch.Length);
-        }
+        if (_sources.Tables.Count > 0) GatherTables(batch.Length);
 
         foreach (MemTable memTable in _sources.MemTables)
         {
@@ -221,52 +221,91 @@ internal sealed class DictionarySource : ISeriesSource, ISeriesChunkSink
     }
 
     /// <summary>Has the tables read by whoever is free, each worker into lists and copies of its own.</summary>
-    private void GatherSideBySide(ReadHelpers helpers, int count)
+    private void GatherTables(int count)
     {
+        int tables = _sources.Tables.Count;
+        ReadHelpers? helpers = tables > 1 ? _helpers : null;
         var budget = new GatherBudget(_memoryBytes, MemoryUsed);
-        while (_gatherers.Count <= helpers.Threads) _gatherers.Add(new TableGatherer(_skipDamaged));
+        while (_gatherers.Count <= (helpers?.Threads ?? 0)) _gatherers.Add(new TableGatherer(_skipDamaged));
         foreach (TableGatherer gatherer in _gatherers) gatherer.Begin(_positions, budget);
-        helpers.ForEach(_sources.Tables.Count, (worker, table) =>
+        if (helpers is not null) helpers.ForEach(tables, (worker, table) => GatherTable(worker, table, count));
+        else
         {
-            _cancel.ThrowIfCancellationRequested();
-            _gatherers[worker].Collect(_sources.Tables[table], _ids.AsSpan(0, count), _range, _asksBloom);
-        });
-        foreach (TableGatherer gatherer in _gatherers)
-        {
-            _found.AddRange(gatherer.Found);
-            _owners.AddRange(gatherer.Owners);
+            for (int table = 0; table < tables; table++) GatherTable(worker: 0, table, count);
         }
 
         CheckMemory();
+    }
+
+    private void GatherTable(int worker, int table, int count)
+    {
+        _cancel.ThrowIfCancellationRequested();
+        TableGatherer gatherer = _gatherers[worker];
+        int start = gatherer.Found.Count;
+        gatherer.Collect(_sources.Tables[table], _ids.AsSpan(0, count), _range, _asksBloom);
+        _shares[table] = new TableShare(worker, start, gatherer.Found.Count);
     }
 
     /// <summary>Groups what was found by series: a counting sort, since owners are small numbers.</summary>
     private void Deal()
     {
         if (_starts.Length < _batchCount + 1) _starts = new int[_batchCount + 1];
-        if (_byOwner.Length < _found.Count) _byOwner = new SeriesChunk[Math.Max(_found.Count, 1024)];
+        if (_byOwner.Length < FoundCount) ReplaceDealt(PlaceArrays.Rent(Math.Max(FoundCount, 1024)));
+
         Span<int> starts = _starts.AsSpan(0, _batchCount + 1);
         starts.Clear();
         ReadOnlySpan<int> owners = CollectionsMarshal.AsSpan(_owners);
-        foreach (int owner in owners) starts[owner + 1]++;
+        foreach (TableGatherer gatherer in _gatherers) CountOwners(gatherer.Found.Owners, starts);
+        CountOwners(owners, starts);
         for (int i = 0; i < _batchCount; i++) starts[i + 1] += starts[i];
-        ReadOnlySpan<SeriesChunk> found = CollectionsMarshal.AsSpan(_found);
-        for (int i = 0; i < found.Length; i++) _byOwner[starts[owners[i]]++] = found[i];
+
+        // Sets have their newest table first.
+        for (int table = _shares.Length - 1; table >= 0; table--)
+        {
+            TableShare share = _shares[table];
+            Deal(share, _gatherers[share.Gatherer].Found.Owners, starts);
+        }
+
+        Deal(new TableShare(-1, 0, owners.Length), owners, starts);
         for (int i = _batchCount; i > 0; i--) starts[i] = starts[i - 1];
         starts[0] = 0;
     }
 
+    private static void CountOwners(ReadOnlySpan<int> owners, Span<int> starts)
+    {
+        foreach (int owner in owners) starts[owner + 1]++;
+    }
+
+    private void Deal(in TableShare share, ReadOnlySpan<int> owners, Span<int> starts)
+    {
+        for (int i = share.Start; i < share.End; i++) _byOwner[starts[owners[i]]++] = new ChunkPlace(share.Gatherer, i);
+    }
+
+    private void ReplaceDealt(ChunkPlace[] places)
+    {
+        if (_byOwner.Length > 0) PlaceArrays.Return(_byOwner);
+        _byOwner = places;
+    }
+
     private void Adapt()
     {
-        int perSeries = Math.Max(1, _found.Count / _batchCount);
+        int perSeries = Math.Max(1, FoundCount / _batchCount);
         _batchSize = (int)Math.Clamp(Math.Min(ChunksPerBatch, _memoryBytes / (4 * BytesPerChunk)) / perSeries, 1, LargestBatch);
     }
 
+    private int FoundCount => _found.Count + _gatherers.Sum(static gatherer => gatherer.Found.Count);
+
     private long MemoryUsed =>
-        _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + _gatherers.Sum(static gatherer => gatherer.CopiedBytes) + (long)_found.Count * BytesPerChunk;
+        _ordinals.LongLength * sizeof(uint) + _arena.AllocatedBytes + _gatherers.Sum(static gatherer => gatherer.CopiedBytes) + (long)FoundCount * BytesPerChunk;
 
     private void CheckMemory()
     {
         if (MemoryUsed > _memoryBytes) throw ReadLimitException.OfMemory(_memoryBytes);
     }
+
+    /// <summary>The chunks of one table: those from <paramref name="Start"/> to before <paramref name="End"/> of a gatherer's. A negative one is for MemTables.</summary>
+    private readonly record struct TableShare(int Gatherer, int Start, int End);
+
+    /// <summary>Where a chunk is: copying it when it is dealt as well would cost more than looking there once.</summary>
+    private readonly record struct ChunkPlace(int Gatherer, int Index);
 }

@@ -24,8 +24,7 @@ internal sealed class GatherBudget(long limitBytes, long usedBytes)
 
 /// <summary>One worker's part of a gathering from tables: what it found, and the copies it made.</summary>
 /// <remarks>
-/// Use: <see cref="Forget"/> and <see cref="Begin"/> for each batch; the chunks are good until the next. The lists stay for the whole read: made anew for each batch, they would be
-/// megabytes of garbage a second. Not thread-safe: one worker at a time.
+/// Use: <see cref="Forget"/> and <see cref="Begin"/> for each batch; the chunks are good until the next. Not thread-safe: one worker at a time.
 /// </remarks>
 internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) : ISeriesChunkSink, IDisposable
 {
@@ -41,10 +40,7 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
     private long _counted;
 
     /// <summary>The chunks.</summary>
-    public List<SeriesChunk> Found { get; } = [];
-
-    /// <summary>For each chunk the position of its series in the batch.</summary>
-    public List<int> Owners { get; } = [];
+    public FoundChunks Found { get; } = new();
 
     /// <summary>Bytes of the copies.</summary>
     public long CopiedBytes => _arena.AllocatedBytes;
@@ -55,7 +51,6 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
         _arena.Dispose();
         _arena = new NativeArena(ArenaBlockBytes);
         Found.Clear();
-        Owners.Clear();
         _counted = 0;
     }
 
@@ -78,8 +73,7 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
     /// <inheritdoc/>
     public void Add(int idIndex, in SeriesChunk chunk)
     {
-        Found.Add(chunk);
-        Owners.Add(_positions[idIndex]);
+        Found.Add(chunk, _positions[idIndex]);
         if (Found.Count % CountedAtOnce == 0) Count();
     }
 
@@ -91,7 +85,11 @@ internal sealed class TableGatherer(Action<CorruptFileException>? skipDamaged) :
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _arena.Dispose();
+    public void Dispose()
+    {
+        _arena.Dispose();
+        Found.Dispose();
+    }
 
     private void Count()
     {

@@ -1,4 +1,8 @@
 using System.Buffers.Binary;
+using System.Numerics;
+using System.Runtime.CompilerServices;
+using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
@@ -95,6 +99,9 @@ internal sealed class IndexBlockWriter : IDisposable
 /// </remarks>
 internal ref struct IndexBlockReader
 {
+    // Of the record of a chunk whose length takes one byte, all but its data.
+    private const int ShortRecordBytes = 1 + 1 + ChunkRecord.ChecksumBytes;
+
     private readonly ReadOnlySpan<byte> _bytes;
     private int _at;
     private ulong _chunksLeft;
@@ -102,6 +109,7 @@ internal ref struct IndexBlockReader
     private bool _firstChunk;
     private long _lastMs;
     private long _offset;
+    private SeriesShape _shape = SeriesShape.None;
 
     /// <summary>Starts before the first series.</summary>
     /// <param name="payload">The block without its checksum.</param>
@@ -132,6 +140,19 @@ internal ref struct IndexBlockReader
 
     /// <summary>True once the bytes turned out not to be an index block.</summary>
     public bool IsCorrupt { readonly get; private set; }
+
+    /// <summary>Steps forward to the first series whose id is not below <paramref name="id"/>: none, where that is the current one.</summary>
+    /// <returns>False behind the last one.</returns>
+    public bool MoveTo(ulong id)
+    {
+        while (_first || SeriesId < id)
+        {
+            if (!_first && _chunksLeft == 0 && !IsCorrupt) SkipBefore(id);
+            if (!MoveNextSeries()) return false;
+        }
+
+        return true;
+    }
 
     /// <summary>Steps to the next series.</summary>
     public bool MoveNextSeries()
@@ -173,6 +194,55 @@ internal ref struct IndexBlockReader
         return true;
     }
 
+    /// <summary>
+    /// Steps over series of one chunk each that lie before <paramref name="id"/>, as long as their numbers are of usual length. What is wrong or unusual is left to
+    /// <see cref="MoveNextSeries"/>, so that both see the same in any bytes.
+    /// </summary>
+    /// <remarks>
+    /// Neighbours mostly have numbers of equal lengths. So the place of the next series is guessed from the last one's shape, and the processor
+    /// need not have found out where one ends to begin with the next.
+    /// </remarks>
+    private void SkipBefore(ulong id)
+    {
+        // Times of 35 bits each, lengths of 14 and a byte of id for each series cannot overflow from here.
+        if (WindowStartMs > long.MaxValue >> 1 || _offset > long.MaxValue >> 1 || SeriesId > ulong.MaxValue >> 1 || !BitConverter.IsLittleEndian) return;
+        do
+        {
+            SkipAlike(id);
+        }
+        while (_bytes.Length - _at >= Vector128<byte>.Count && SeriesShape.TryFind(EndsAt(ref MemoryMarshal.GetReference(_bytes), _at), ref _shape));
+    }
+
+    /// <summary>Does so for those of the shape found last. No call is in it, so that all it counts with stays in registers.</summary>
+    private void SkipAlike(ulong id)
+    {
+        ref byte start = ref MemoryMarshal.GetReference(_bytes);
+        int last = _bytes.Length - Vector128<byte>.Count;
+        int at = _at;
+        ulong current = SeriesId;
+        long offset = _offset;
+        (uint mask, uint shapeEnds, int bytes, int lengthAt, uint upperMask) = _shape;
+        while (at <= last)
+        {
+            // Nothing is read behind the sixteen bytes from here.
+            if ((EndsAt(ref start, at) & mask) != shapeEnds) break;
+            uint head = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref start, at));
+            if (head - 0x0101 > 0xFE) break; // an id delta of 0, or a chunk count that is not 1
+            ulong next = current + (head & 0xFF);
+            uint length = Unsafe.ReadUnaligned<ushort>(ref Unsafe.Add(ref start, at + lengthAt));
+            length = (length & 0x7F) | ((length >> 1) & upperMask);
+            if (next >= id || length < SSTableFormat.MinChunkBytes) break;
+            current = next;
+            offset += length + ShortRecordBytes + (length > 0x7F ? 1 : 0);
+            at += bytes;
+        }
+
+        (_at, SeriesId, _offset) = (at, current, offset);
+    }
+
+    /// <summary>A bit for each of the sixteen bytes from a place on that ends a number.</summary>
+    private static uint EndsAt(ref byte start, int at) => ~Vector128.LoadUnsafe(ref start, (nuint)at).ExtractMostSignificantBits();
+
     private static bool TryAdvance(long from, ulong by, out long to)
     {
         to = (long)((ulong)from + by);
@@ -183,5 +253,41 @@ internal ref struct IndexBlockReader
     {
         IsCorrupt = true;
         return false;
+    }
+}
+
+/// <summary>How long the numbers are that make up a series of one chunk in an index block, where none is unusual.</summary>
+/// <param name="Mask">A bit for each of its bytes.</param>
+/// <param name="Ends">A bit for each byte that ends a number.</param>
+/// <param name="Bytes">Its bytes.</param>
+/// <param name="LengthAt">Where the length of the chunk stands.</param>
+/// <param name="UpperMask">The bits of that length which its second byte has; 0 if there is none.</param>
+internal readonly record struct SeriesShape(uint Mask, uint Ends, int Bytes, int LengthAt, uint UpperMask)
+{
+    private const int MaxTimeBytes = 5;
+    private const int MaxLengthBytes = 2;
+
+    /// <summary>The shape of nothing.</summary>
+    public static SeriesShape None => new(0, 1, 0, 0, 0);
+
+    /// <summary>Finds the shape of id delta, chunk count, gap, duration and length.</summary>
+    /// <param name="ends">A bit for each of the next bytes that ends a number.</param>
+    /// <param name="shape">Becomes that shape.</param>
+    /// <returns>False if it was that already, if delta or count take more than a byte, or if another number is longer than usual.</returns>
+    public static bool TryFind(uint ends, ref SeriesShape shape)
+    {
+        if ((ends & shape.Mask) == shape.Ends || (ends & 0b11) != 0b11) return false;
+        uint rest = ends & 0xFFFC;
+        int gapEnd = BitOperations.TrailingZeroCount(rest);
+        rest &= rest - 1;
+        int durationEnd = BitOperations.TrailingZeroCount(rest);
+        rest &= rest - 1;
+        if (rest == 0) return false;
+        int lengthEnd = BitOperations.TrailingZeroCount(rest);
+        int lengthBytes = lengthEnd - durationEnd;
+        if (gapEnd > 1 + MaxTimeBytes || durationEnd - gapEnd > MaxTimeBytes || lengthBytes > MaxLengthBytes) return false;
+        uint mask = (1u << (lengthEnd + 1)) - 1;
+        shape = new SeriesShape(mask, ends & mask, lengthEnd + 1, durationEnd + 1, lengthBytes == 2 ? 0x7Fu << 7 : 0);
+        return true;
     }
 }

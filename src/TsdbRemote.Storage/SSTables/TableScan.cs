@@ -98,7 +98,7 @@ internal ref struct TableScan : IDisposable
         IndexBlockReader reader = new(Payload(block));
         if (reader.WindowStartMs != windowStartMs || reader.SeriesId != _sparse.FirstIdOf(block))
             throw Damaged(block, "is not the block named there");
-        while (reader.MoveNextSeries())
+        while (reader.MoveTo(_ids[next]))
         {
             while (_ids[next] < reader.SeriesId)
             {

@@ -31,6 +31,7 @@ public sealed class SeriesDictionary : IDisposable
     private const int BitPageShift = 10;
     private const int TimePageShift = 12;
     private const int BuildSlice = 1024;
+    private const int BuildPauseMs = 5;
 
     private readonly Lock _writers = new();
     private readonly LabelStorage _storage = new();
@@ -216,6 +217,13 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>Finds a series by its id.</summary>
     public bool TryOrdinalOf(ulong id, out uint ordinal) => _storage.TryOrdinalOf(id, out ordinal);
 
+    /// <summary>Leaves the postings to <see cref="BuildPostings"/> from now on, as after a load: for a start that is about to add very many series. Before anything is added.</summary>
+    internal void DeferPostings()
+    {
+        Invariant.Check(_loading || !PostingsReady || _storage.Count == 0);
+        Volatile.Write(ref _postingsReady, false);
+    }
+
     /// <summary>Indexes what was loaded, and what has been added since, until nothing is missing; then sets <see cref="PostingsReady"/>.</summary>
     /// <remarks>
     /// Until then additions leave the postings alone, so this is their only writer and lists stay ascending. It runs without the lock up to a
@@ -224,8 +232,9 @@ public sealed class SeriesDictionary : IDisposable
     /// </remarks>
     /// <param name="cancel">Ends the work early; a later call goes on where this one stopped.</param>
     /// <param name="progress">Told now and then how many series are indexed.</param>
+    /// <param name="isMoreComing">True as long as so many series are added that whoever adds them should not have to index them; null if that is not so.</param>
     /// <exception cref="InvalidOperationException">Another thread is building.</exception>
-    public void BuildPostings(CancellationToken cancel, Action<long>? progress = null)
+    public void BuildPostings(CancellationToken cancel, Action<long>? progress = null, Func<bool>? isMoreComing = null)
     {
         if (Interlocked.Exchange(ref _building, 1) != 0) throw new InvalidOperationException("the postings are being built already");
         try
@@ -237,8 +246,20 @@ public sealed class SeriesDictionary : IDisposable
                 uint target = (uint)_storage.Count;
                 long before = missing;
                 missing = target - Postings.IndexedCount;
-                if (missing > BuildSlice && missing <= before / 2) IndexThrough(target, progress, cancel);
-                else CatchUp();
+                if (isMoreComing?.Invoke() == true)
+                {
+                    if (missing <= BuildSlice && cancel.WaitHandle.WaitOne(BuildPauseMs)) cancel.ThrowIfCancellationRequested();
+                    IndexThrough(target, progress, cancel);
+                    missing = long.MaxValue;
+                }
+                else if (missing > BuildSlice && missing <= before / 2)
+                {
+                    IndexThrough(target, progress, cancel);
+                }
+                else
+                {
+                    CatchUp();
+                }
             }
 
             progress?.Invoke(Postings.IndexedCount);

@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Storage.Reading;
 using TsdbRemote.Storage.Wire;
 using TsdbRemote.Telemetry;
@@ -18,14 +19,16 @@ internal static class ReadAnswers
     {
         output.Response.ContentType = HttpAnswers.StreamMediaType;
         ReadCounts counts = default;
+        using var streamed = new StreamedChunks();
         for (int i = 0; i < queries.Count; i++)
         {
             using SeriesMerge cursor = snapshot.Select(queries[i].Matchers, queries[i].Range, stop);
             while (cursor.MoveNext())
             {
                 CheckSeries(counts, maxSeries);
-                ReadStream.WriteSeries(output, cursor.Labels, cursor.Chunks, i, maxFrameBytes);
-                counts = counts.Add(cursor.Chunks);
+                ReadOnlySpan<SeriesChunk> chunks = streamed.Join(cursor.Chunks);
+                ReadStream.WriteSeries(output, cursor.Labels, chunks, i, maxFrameBytes);
+                counts = counts.Add(chunks);
                 if (output.Unflushed >= FlushBytes) output.Flush(stop);
             }
         }

@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using CsCheck;
 using TsdbRemote.Blocks.Chunks;
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.TestSupport;
 
@@ -43,6 +44,17 @@ public class XorChunkTests
     [MemberData(nameof(WorkedExamples))]
     public void Worked_examples_decode_to_their_samples(string hex, Sample[] samples) =>
         Assert.Equal(samples, ChunkSamples.Decode(Convert.FromHexString(hex.Replace(" ", "", StringComparison.Ordinal))));
+
+    [Fact]
+    public void A_chunk_of_one_sample_is_read_at_once_as_it_is_step_by_step() =>
+        Gen.Select(Gen.Byte.Array[0, 24], Gen.Bool, Gen.Long).Sample((bytes, isOne, timeMs) =>
+        {
+            if (isOne && bytes.Length >= 2) (bytes[0], bytes[1]) = (0, 1);
+            if (bytes.Length >= 20 && timeMs % 2 == 0) Varint.WriteZigZag(bytes.AsSpan(2), timeMs >> 8);
+            var reader = new XorChunkReader(bytes);
+            bool stepped = reader.MoveNext() && reader.Count == 1;
+            return XorChunkReader.TryReadOnly(bytes, out Sample only) == stepped && (!stepped || only == new Sample(reader.TimeMs, reader.ValueBits));
+        }, iter: 20_000);
 
     [Fact]
     public void Any_samples_come_back_bit_for_bit() =>

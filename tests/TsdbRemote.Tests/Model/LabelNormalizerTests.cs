@@ -25,6 +25,20 @@ public class LabelNormalizerTests
         });
 
     [Fact]
+    public void Usual_is_only_what_rewriting_leaves_as_it_is() =>
+        Gen.Select(Gen.Int[0, 3], Gen.Int[0, 3], Gen.Byte, Gen.Int[0, 60], Gen.Int[3, 40]).Sample((first, second, b, at, most) =>
+        {
+            string[] names = ["__name__", "a", "b", "c"];
+            byte[] run = Raw(("__name__", "up"), (names[first], "v"), (names[second], "w"));
+            if (at < run.Length) run[at] = b;
+            LabelLimits limits = new(most % 4 + 1, most, most % 7 + 1, most * 2);
+            using PooledBuffer output = PooledBuffer.Rent(16);
+            bool unchanged = LabelNormalizer.Normalize(run, limits, output, out _) == LabelProblem.None && output.Span.SequenceEqual(run);
+            bool isAscii = run.All(static one => one < 0x80);
+            return LabelNormalizer.IsUsual(run, limits) == (unchanged && isAscii);
+        }, iter: 20_000);
+
+    [Fact]
     public void Canonical_is_exactly_what_normalising_leaves_as_it_is() =>
         Gen.Select(Gen.Int[0, 3], Gen.Int[0, 3], Gen.Byte, Gen.Int[0, 60]).Sample((first, second, b, at) =>
         {

@@ -218,6 +218,30 @@ public sealed class SeriesDictionaryTests
     }
 
     [Fact]
+    public async Task Postings_that_are_left_to_the_builder_are_complete_once_nothing_more_is_coming()
+    {
+        using var series = new SeriesDictionary();
+        series.DeferPostings();
+        Assert.False(series.PostingsReady);
+        int adding = 1;
+        Task building = Start(() => series.BuildPostings(CancellationToken.None, progress: null, () => Volatile.Read(ref adding) == 1));
+        series.AddAll(Enumerable.Range(0, 5_000).Select(RunOf));
+        await Task.Delay(20);
+        series.AddAll(Enumerable.Range(5_000, 10).Select(RunOf));
+        Assert.False(series.PostingsReady);
+        Volatile.Write(ref adding, 0);
+        await building;
+        Assert.True(series.PostingsReady);
+        Assert.Equal(Enumerable.Range(0, 5_010).Select(static i => (uint)i), series.Postings.Find("all"u8, "1"u8).Ids());
+
+        using var cancelled = new SeriesDictionary();
+        cancelled.DeferPostings();
+        using var cancel = new CancellationTokenSource();
+        cancel.Cancel();
+        Assert.Throws<OperationCanceledException>(() => cancelled.BuildPostings(cancel.Token, progress: null, static () => true));
+    }
+
+    [Fact]
     public async Task Postings_built_while_series_are_added_are_complete_and_ascending()
     {
         using SeriesDictionary series = Loaded(30_000);
