@@ -4,6 +4,8 @@ using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Deletes;
+using TsdbRemote.Storage.Exemplars;
+using TsdbRemote.Storage.Framing;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
@@ -33,7 +35,8 @@ internal sealed record RecoveredDirectory(
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
 /// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused; but nothing that is
-/// wrong with a block refuses a start: it is named, and <see cref="BlockUpkeep"/> tries it again.
+/// wrong with a block refuses a start: it is named, and <see cref="BlockUpkeep"/> tries it again. A file of a later version is not wrong: whatever it is, it refuses
+/// the start before anything is changed.
 /// Running it twice, or crashing in it, changes nothing more.
 /// </remarks>
 internal sealed class Recovery
@@ -85,6 +88,18 @@ internal sealed class Recovery
     /// <exception cref="DataDirectoryException">It cannot be opened as it stands.</exception>
     public RecoveredDirectory Open()
     {
+        try
+        {
+            return OpenKnown();
+        }
+        catch (NewerFormatException newer)
+        {
+            throw new DataDirectoryException(newer.Message, newer);
+        }
+    }
+
+    private RecoveredDirectory OpenKnown()
+    {
         ManifestState manifest = LoadManifest();
         if (manifest.BlockDurationMs != _settings.WindowMs)
         {
@@ -94,6 +109,8 @@ internal sealed class Recovery
 
         // Everything that can refuse comes before anything is removed.
         CheckTombstones(manifest);
+        SideFile.CheckVersion(_files, _paths.Metadata, MetadataFile.Kind, manifest.DirectoryId);
+        SideFile.CheckVersion(_files, _paths.Exemplars, ExemplarFile.Kind, manifest.DirectoryId);
         LogInventory log = FindSegments(manifest);
         long nextSegment = log.Next;
         ImmutableArray<InheritedSegment> segments = LogInventory.Inherit(_files, _paths, log.Found, number => Probe(number, manifest.DirectoryId));
@@ -108,6 +125,7 @@ internal sealed class Recovery
         // of tables also what was made of them.
         bool tablesAreWhole = _damages.Count == 0;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
+        RefuseNewerUnnamedTables(manifest);
         bool isWhole = _damages.Count == 0;
         long nextTableId = RemoveUnnamedTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
         if (tablesAreWhole)
@@ -214,6 +232,27 @@ internal sealed class Recovery
 
     private IEnumerable<string> TableDirectories() =>
         WindowDirectories.All(_files, _paths).Select(window => _paths.TableDirectory(level: 1, window)).Prepend(_paths.Tables);
+
+    /// <summary>What a later program was about to commit is not for this one to judge.</summary>
+    private void RefuseNewerUnnamedTables(ManifestState manifest)
+    {
+        var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
+        foreach (string directory in TableDirectories())
+        {
+            foreach (DirectoryEntry entry in _files.List(directory))
+            {
+                if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
+                try
+                {
+                    SSTableReader.Open(_files, DataLayout.Join(directory, entry.Name), id, entry.Length, mmap: false, cacheMetadata: false).Dispose();
+                }
+                catch (CorruptFileException damaged) when (damaged is not NewerFormatException)
+                {
+                    // And therefore it is told below what becomes of it.
+                }
+            }
+        }
+    }
 
     private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
     {
@@ -352,7 +391,7 @@ internal sealed class Recovery
                 SeriesFileReport report = SeriesFile.Load(_files, path, manifest.DirectoryId, entry.Number, entry.Length, entry.Crc, dictionary.Load);
                 foreach (SeriesFileDamage damage in report.Damage) Damaged($"{path} at {damage.Offset}: {damage.Reason}; the series of this entry is lost from reads");
             }
-            catch (CorruptFileException corrupt)
+            catch (CorruptFileException corrupt) when (corrupt is not NewerFormatException)
             {
                 throw new DataDirectoryException($"{corrupt.Message}; restore the whole directory from a backup", corrupt);
             }
@@ -396,7 +435,7 @@ internal sealed class Recovery
             {
                 tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _settings.Mmap, _settings.CacheMetadata, entry.Crc, _settings.ReadBufferBytes)));
             }
-            catch (CorruptFileException corrupt)
+            catch (CorruptFileException corrupt) when (corrupt is not NewerFormatException)
             {
                 // The rest serves on. The file stays where it is, named by the manifest, for an operator to repair or give up.
                 Damaged($"{corrupt.Message}; table {entry.Id} is out of service");
