@@ -58,7 +58,8 @@ internal sealed class EngineParts : IDisposable
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
-            new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
+            new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, AcceptedLosses.Parse(options.AcceptDataLoss), log).Open();
+        ReplayNote = ReplayNote.Begin(files, _paths, recovered.Manifest.DirectoryId, !recovered.Segments.IsEmpty, options.Wal.QuarantineRecord, log);
         foreach (string damage in recovered.Damages) Damages.Found.Enqueue(damage);
         Exemplars = new ExemplarRing(options.Exemplars.Memory.Bytes);
         Metadata.TrustFrom((ulong)recovered.NextSegment << SourceRank.IndexBits);
@@ -80,7 +81,7 @@ internal sealed class EngineParts : IDisposable
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, Counters, options.Wal.OnCorruption,
-            Damages.Found, Pace, ReadHelpers, log);
+            Damages.Found, Pace, ReplayNote.IsCareful ? null : ReadHelpers, ReplayNote, options.Wal.QuarantineRecord, log);
         Replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, State, _ledger, Counters, Damages.Found, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, State, _ledger, Failure, log);
@@ -150,6 +151,9 @@ internal sealed class EngineParts : IDisposable
     /// <summary>Holds writers back.</summary>
     public WriteStall Stall { get; }
 
+    /// <summary>Remembers over starts where the replay ended.</summary>
+    public ReplayNote ReplayNote { get; }
+
     /// <summary>Collects the dictionary.</summary>
     public DictionaryWork Dictionaries { get; }
 
@@ -206,6 +210,7 @@ internal sealed class EngineParts : IDisposable
         Stopping.Dispose();
     }
 
+        ReplayNote.Dispose();
     private BlockWork NewBlockWork(StateCommits commits, BlockStore store, BlockConverter converter, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);

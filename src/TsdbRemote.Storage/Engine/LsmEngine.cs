@@ -278,7 +278,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         if (!_threaded)
         {
             dictionary.BuildPostings(CancellationToken.None, progress: null);
-            _parts.Replay.All(FlushAll, CancellationToken.None);
+            Noted(() => _parts.Replay.All(FlushAll, CancellationToken.None));
             BecomeReady();
             return;
         }
@@ -290,7 +290,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         for (int i = 0; i < EngineSettings.CompactionWorkers(_options, Environment.ProcessorCount); i++) StartThread($"merge {i}", _parts.Compaction.Run);
         StartThread("dictionary", _parts.Dictionaries.Run);
         for (int i = 0; i < _parts.ReadHelpers?.Threads; i++) StartThread($"read {i}", _parts.ReadHelpers.Run);
-        int workers = Math.Clamp(_parts.Replay.Left, 1, ReplayWorkers);
+        int workers = Math.Clamp(_parts.Replay.Left, 1, _parts.ReplayNote.IsCareful ? 1 : ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_parts.Stopping.Token, progress: null)));
         for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _parts.Replay.All(_parts.Background.Wake, _parts.Stopping.Token)));
@@ -314,7 +314,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         try
         {
-            work();
+            Noted(work);
             if (Interlocked.Decrement(ref _replayersLeft) == 0) BecomeReady();
         }
         catch (OperationCanceledException)
@@ -336,8 +336,25 @@ public sealed partial class LsmEngine : IAsyncDisposable
         if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _parts.Ready.TrySetResult();
         Log.Ready(_log, Elapsed());
+    /// <summary>A replay that was cut off, or refused, has said why: no record ended it. Anything else that does is a bug, and may do so at each start.</summary>
+    private void Noted(Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception told) when (told is OperationCanceledException or DataDirectoryException or IOException)
+        {
+            ClearReplayNote();
+            throw;
+        }
     }
 
+    private void ClearReplayNote() => _parts.ReplayNote.Clear((path, failure) => Log.DeleteFailed(_log, path, failure));
+
+    }
+
+        ClearReplayNote();
     private async Task<bool> TryFlushAsync(CancellationToken cancel)
     {
         try

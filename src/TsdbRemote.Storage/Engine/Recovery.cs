@@ -46,16 +46,18 @@ internal sealed class Recovery
     private readonly FlushSettings _settings;
     private readonly BlockStore _store;
     private readonly CorruptionPolicy _onCorruption;
+    private readonly AcceptedLosses _accepted;
     private readonly ILogger _log;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
-    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, ILogger log)
+    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, AcceptedLosses accepted, ILogger log)
     {
         _files = files;
         _paths = paths;
         _settings = settings;
         _store = store;
         _onCorruption = onCorruption;
+        _accepted = accepted;
         _log = log;
     }
 
@@ -100,7 +102,9 @@ internal sealed class Recovery
 
     private RecoveredDirectory OpenKnown()
     {
-        ManifestState manifest = LoadManifest();
+        ManifestState onDisk = LoadManifest();
+        ManifestState manifest = _accepted.Apply(_files, _paths, onDisk);
+        bool givesUp = !ReferenceEquals(manifest, onDisk);
         if (manifest.BlockDurationMs != _settings.WindowMs)
         {
             throw new DataDirectoryException(
@@ -123,10 +127,10 @@ internal sealed class Recovery
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
         // of tables also what was made of them.
-        bool tablesAreWhole = _damages.Count == 0;
+        bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         RefuseNewerUnnamedTables(manifest);
-        bool isWhole = _damages.Count == 0;
+        bool isWhole = _damages.Count == 0 && !givesUp;
         long nextTableId = RemoveUnnamedTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
         if (tablesAreWhole)
         {
@@ -141,8 +145,9 @@ internal sealed class Recovery
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (_damages.Count == 0) RemoveUnnamedDictionaries(manifest);
-        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, out DiskException? noRoom);
+        if (_damages.Count == 0 && !givesUp) RemoveUnnamedDictionaries(manifest);
+        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
+        foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
     }
 
@@ -290,7 +295,7 @@ internal sealed class Recovery
             ? log
             : throw new DataDirectoryException(
                 $"{_paths.Segment(log.Missing[0])} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
-                + "Put the file back, or restore the whole directory from a backup");
+                + AcceptedLosses.Advice(_paths, _paths.Segment(log.Missing[0])));
     }
 
     /// <summary>
@@ -298,10 +303,10 @@ internal sealed class Recovery
     /// records, which to a recovery after the next crash would otherwise look like damage.
     /// </summary>
     private ManifestState NameInherited(
-        ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, out DiskException? noRoom)
+        ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, bool givesUp, out DiskException? noRoom)
     {
         noRoom = null;
-        if (segments.IsEmpty) return manifest;
+        if (segments.IsEmpty && !givesUp) return manifest;
         ManifestState next = manifest with
         {
             Generation = manifest.Generation + 1,
@@ -443,7 +448,7 @@ internal sealed class Recovery
             catch (DiskException missing) when (missing.Errno == 2)
             {
                 throw new DataDirectoryException(
-                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore the whole directory from a backup", missing);
+                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. {AcceptedLosses.Advice(_paths, path)}", missing);
             }
         }
 

@@ -33,6 +33,13 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>How far ahead of the receive time a sample may be; later ones are refused with a 400.</summary>
     public Duration MaxFuture { get; init; } = Duration.Minutes(10);
 
+    /// <summary>
+    /// Files of the log and tables that may be missing although the manifest names them, relative to <see cref="DataDir"/>, separated by commas: the start goes on without them, and what they
+    /// held is lost for good. Null: none may.
+    /// </summary>
+    [NullWord("none")]
+    public string? AcceptDataLoss { get; init; }
+
     /// <summary>What happens to a second value at the same time.</summary>
     public ConflictPolicy Conflicts { get; init; } = ConflictPolicy.NewestWins;
 

@@ -23,6 +23,7 @@ internal sealed class ManifestCheck(VerifyRun run)
         if (state is null) return null;
         if (state != current.State) run.Skip($"{Manifest.FileName} cannot be read; files are held against {Manifest.PreviousFileName}, which may be older than they are");
         CheckTombstones(state);
+        foreach (string loss in state.Losses ?? []) run.Note(_current, null, loss, "it is told for good, and not found again");
         CheckSequences(state);
         return state;
     }
