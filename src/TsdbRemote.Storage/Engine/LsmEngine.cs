@@ -40,6 +40,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     private readonly EngineParts _parts;
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
+    private readonly Action<CorruptFileException>? _skipDamaged;
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _replayersLeft;
     private int _stopped;
@@ -55,6 +56,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         _threaded = threaded;
         _started = time.GetTimestamp();
         _parts = new EngineParts(options, files, time, log, threaded, dictionaries);
+        if (options.Read.OnCorruption == ReadCorruptionPolicy.Skip) _skipDamaged = _parts.Damages.AddOfSkip;
     }
 
     /// <summary>Completes when reads are whole: the log is replayed and the postings are built. Faults if replay had to stop.</summary>
@@ -140,7 +142,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
             Deletions = state.Deletions,
         };
         _parts.ReadBegan();
-        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers);
+        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers, _skipDamaged);
     }
 
     /// <summary>Finds exemplars.</summary>

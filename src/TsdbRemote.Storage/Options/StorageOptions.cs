@@ -13,6 +13,16 @@ public enum ConflictPolicy
     Reject,
 }
 
+/// <summary>What a read does that needs a damaged chunk.</summary>
+public enum ReadCorruptionPolicy
+{
+    /// <summary>It fails, by the name of the file.</summary>
+    Fail,
+
+    /// <summary>It leaves the chunk out; the damage is named in the log and in <c>damages</c>, once a file.</summary>
+    Skip,
+}
+
 /// <summary>All that the engine can be told. Frozen once it is open.</summary>
 /// <remarks>Keys in configuration: this record is <c>storage</c>. <c>config/tsdb-remote.yaml</c> explains each with its price.</remarks>
 public sealed record StorageOptions : IOptionsSection
@@ -185,6 +195,9 @@ public sealed record ReadOptions : IOptionsSection
     public bool Mmap { get; init; } = true;
 
     /// <inheritdoc/>
+    /// <summary>What a read does that needs a chunk whose checksum differs. Damage of an index fails it in any case: what it would have named is not known.</summary>
+    public ReadCorruptionPolicy OnCorruption { get; init; } = ReadCorruptionPolicy.Fail;
+
     public IEnumerable<string> Problems(string path) =>
     [
         .. OptionProblem.Range(path, "read_buffer_size", ReadBufferSize, ByteSize.Kibibytes(4), ByteSize.Mebibytes(32)),
