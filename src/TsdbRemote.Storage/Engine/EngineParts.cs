@@ -103,6 +103,9 @@ internal sealed class EngineParts : IDisposable
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
         Verification = new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log);
+        var scrub = options.Scrub with { Interval = threaded ? options.Scrub.Interval : null };
+        Scrub = new ScrubWork(
+            new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log), scrub, () => Ready.Task.IsCompletedSuccessfully, time, Stopping.Token);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
@@ -148,11 +151,11 @@ internal sealed class EngineParts : IDisposable
     /// <summary>Replays what the last process left in the log.</summary>
     public ReplayWork Replay { get; }
 
-    /// <summary>Holds writers back.</summary>
-    public WriteStall Stall { get; }
-
     /// <summary>Remembers over starts where the replay ended.</summary>
     public ReplayNote ReplayNote { get; }
+
+    /// <summary>Holds writers back.</summary>
+    public WriteStall Stall { get; }
 
     /// <summary>Collects the dictionary.</summary>
     public DictionaryWork Dictionaries { get; }
@@ -171,6 +174,9 @@ internal sealed class EngineParts : IDisposable
 
     /// <summary>Checks the directory.</summary>
     public VerifyWork Verification { get; }
+
+    /// <summary>Checks it by itself.</summary>
+    public ScrubWork Scrub { get; }
 
     /// <summary>Merges tables.</summary>
     public CompactionWork Compaction { get; }
@@ -204,13 +210,14 @@ internal sealed class EngineParts : IDisposable
         Compaction.Dispose();
         Dictionaries.Dispose();
         Replay.Dispose();
+        ReplayNote.Dispose();
         ReadHelpers?.Dispose();
         Verification.Dispose();
+        Scrub.Dispose();
         _scratches.Dispose();
         Stopping.Dispose();
     }
 
-        ReplayNote.Dispose();
     private BlockWork NewBlockWork(StateCommits commits, BlockStore store, BlockConverter converter, IEnumerable<string> rests)
     {
         var clock = new TrustedClock(_time);

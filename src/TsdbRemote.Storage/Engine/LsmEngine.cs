@@ -169,6 +169,9 @@ public sealed partial class LsmEngine : IAsyncDisposable
         return _parts.Verification.TryBegin(bytesPerSecond, _parts.Stopping.Token);
     }
 
+    /// <summary>How the check that begins by itself stands.</summary>
+    public VerifyStatus ScrubStatus => _parts.Scrub.Status;
+
     /// <summary>Ends the check that is running. Completes once it has ended, with false if none was running.</summary>
     public Task<bool> CancelVerifyAsync() => _parts.Verification.CancelAsync();
 
@@ -231,6 +234,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
         await _parts.Verification.CancelAsync().ConfigureAwait(false);
+        await _parts.Scrub.StopAsync().ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _parts.Blocks.Stop();
@@ -332,12 +336,6 @@ public sealed partial class LsmEngine : IAsyncDisposable
         }
     }
 
-    private void BecomeReady()
-    {
-        _openSeconds["ready"] = Elapsed();
-        if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
-        _parts.Ready.TrySetResult();
-        Log.Ready(_log, Elapsed());
     /// <summary>A replay that was cut off, or refused, has said why: no record ended it. Anything else that does is a bug, and may do so at each start.</summary>
     private void Noted(Action work)
     {
@@ -354,9 +352,15 @@ public sealed partial class LsmEngine : IAsyncDisposable
 
     private void ClearReplayNote() => _parts.ReplayNote.Clear((path, failure) => Log.DeleteFailed(_log, path, failure));
 
+    private void BecomeReady()
+    {
+        ClearReplayNote();
+        _openSeconds["ready"] = Elapsed();
+        if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
+        _parts.Ready.TrySetResult();
+        Log.Ready(_log, Elapsed());
     }
 
-        ClearReplayNote();
     private async Task<bool> TryFlushAsync(CancellationToken cancel)
     {
         try
