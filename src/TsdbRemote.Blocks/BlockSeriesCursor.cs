@@ -68,9 +68,12 @@ public sealed class BlockSeriesCursor : IDisposable
     /// <param name="arena">Takes bytes that are not in a map.</param>
     /// <param name="output">Receives the chunks, ascending and without overlap, behind what it holds already.</param>
     /// <param name="alsoDeleted">Deleted besides what the block's own tombstones say: ascending and disjoint, with time between.</param>
+    /// <param name="skipDamaged">Told of each damaged chunk, which is then left out; null to have it end the work.</param>
     /// <exception cref="CorruptFileException">A chunk that was asked for is damaged; names segment and offset.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void AddChunks(TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output, ReadOnlySpan<TimeRange> alsoDeleted = default)
+    public void AddChunks(
+        TimeRange range, long rank, NativeArena arena, List<SeriesChunk> output, ReadOnlySpan<TimeRange> alsoDeleted = default,
+        Action<CorruptFileException>? skipDamaged = null)
     {
         ArgumentNullException.ThrowIfNull(arena);
         ArgumentNullException.ThrowIfNull(output);
@@ -81,9 +84,16 @@ public sealed class BlockSeriesCursor : IDisposable
             int first = TimeRanges.FirstTouching(deleted, RangeOf(meta));
             bool isTouched = first < deleted.Length && deleted[first].MinMs <= meta.MaxTimeMs;
             if (isTouched && deleted[first].Contains(RangeOf(meta))) continue;
-            SeriesChunk chunk = _block.Chunks.Read(meta, rank, arena, ref _scratch);
-            if (isTouched) AddRest(chunk, meta, deleted[first..], arena, output);
-            else output.Add(chunk);
+            try
+            {
+                SeriesChunk chunk = _block.Chunks.Read(meta, rank, arena, ref _scratch);
+                if (isTouched) AddRest(chunk, meta, deleted[first..], arena, output);
+                else output.Add(chunk);
+            }
+            catch (CorruptFileException damage) when (skipDamaged is not null)
+            {
+                skipDamaged(damage);
+            }
         }
     }
 

@@ -41,8 +41,11 @@ internal static partial class Log
     [LoggerMessage(1101, LogLevel.Information, "Replay: {Percent:F0} % of {Bytes} bytes")]
     public static partial void ReplayProgress(ILogger logger, double percent, long bytes);
 
-    [LoggerMessage(1102, LogLevel.Error, "Record {Sequence} does not decode; kept in {Path}")]
-    public static partial void RecordUndecodable(ILogger logger, ulong sequence, string path);
+    [LoggerMessage(1102, LogLevel.Error, "Record {Sequence} {Why}; kept in {Path}")]
+    public static partial void RecordUndecodable(ILogger logger, ulong sequence, string why, string path);
+
+    [LoggerMessage(1109, LogLevel.Warning, "There is no room for the file REPLAY: if the replay ends this process, the next start does not know")]
+    public static partial void ReplayNotCounted(ILogger logger, Exception failure);
 
     [LoggerMessage(1103, LogLevel.Warning, "Segment {Segment} ends at {Offset}: {Bytes} bytes behind it do not verify; that is the batch being written when the process ended, unless the file was cut or damaged")]
     public static partial void TornTail(ILogger logger, long segment, long offset, long bytes);

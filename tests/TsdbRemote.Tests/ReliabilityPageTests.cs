@@ -9,7 +9,7 @@ public sealed partial class ReliabilityPageTests
     private const int Numbers = 94;
 
     // What needs what is not there yet, or not on every machine: row by row, so that no other row loses its tests unseen.
-    private static readonly int[] Waiting = [26, 28, 46, 74, 75, 86, 88, 89, 91];
+    private static readonly int[] Waiting = [28, 74, 75, 86, 89, 91];
 
     private static readonly Lazy<HashSet<string>> Tests = new(FindTests);
 

@@ -42,6 +42,69 @@ public sealed partial class SystemCallTests
         Assert.True(order is { LogSyncs: > 5, Manifests: > 2, Tables: > 0, Blocks: > 0, Segments: > 0 }, $"not everything happened that this is about: {order}");
     }
 
+    /// <summary>
+    /// Killed as one of its threads is about to make its n-th call of a kind: around the names that flushes, commits, merges and conversions give and take, and the syncs between them.
+    /// </summary>
+    /// <remarks><c>KILL_ROUNDS=20</c> in the environment goes on to later calls so many times.</remarks>
+    [StraceFact]
+    public async Task T26_a_server_that_is_killed_at_a_step_of_its_work_on_the_disk_loses_nothing_acknowledged_whichever_it_is()
+    {
+        (string Call, int Number)[] steps = [("rename", 1), ("rename", 3), ("fsync", 2), ("fsync", 5), ("fdatasync", 3), ("unlink", 1)];
+        int rounds = int.TryParse(Environment.GetEnvironmentVariable("KILL_ROUNDS"), CultureInfo.InvariantCulture, out int given) ? given : 1;
+        using var directory = new TempDirectory();
+        var ledger = new TortureLedger(DateTimeOffset.UtcNow.AddDays(-50).ToUnixTimeMilliseconds());
+        using var server = new TortureServer(directory["data"], [.. TorturePlan.ServerOptions(Storage.Options.WalDurability.Fsync)]);
+        int killed = 0;
+        for (int kill = 0; kill < rounds * steps.Length; kill++)
+        {
+            (string call, int number) = steps[kill % steps.Length];
+            await AssertHasAllAsync(server, ledger);
+            if (await IsKilledAtAsync(server, ledger, call, number + kill / steps.Length)) killed++;
+        }
+
+        await AssertHasAllAsync(server, ledger);
+        Assert.True(killed >= rounds * steps.Length - 1, $"only {killed} of the steps were come to"); // a slow disk may leave one out
+        Assert.True(ledger.Acknowledged > 0);
+    }
+
+    private static async Task AssertHasAllAsync(TortureServer server, TortureLedger ledger)
+    {
+        server.Start();
+        Assert.True(await server.WaitForAsync("/-/ready", Patience), server.Output);
+        Recovered recovered = await new TortureReader(ledger).ReadAllAsync(server.Client, 0, RequestFate.Acknowledged);
+        Assert.True(recovered is { MissingSamples: 0, Refusal: null }, $"{recovered.MissingSamples} samples are lost; refused: {recovered.Refusal}\n{server.Output}");
+    }
+
+    /// <returns>False if the server did not come to that step.</returns>
+    private static async Task<bool> IsKilledAtAsync(TortureServer server, TortureLedger ledger, string call, int number)
+    {
+        using Process strace = Process.Start(new ProcessStartInfo(
+            "strace",
+            [
+                "-f", "-qq", "-o", "/dev/null", "-e", $"trace={call}", "-e", string.Create(CultureInfo.InvariantCulture, $"inject={call}:signal=SIGKILL:when={number}"),
+                "-p", server.ProcessId.ToString(CultureInfo.InvariantCulture),
+            ]))!;
+        using var stop = new CancellationTokenSource();
+        Task writer = new TortureWriter(ledger, 0).RunAsync(server.Client, stop.Token);
+        Task upkeep = Task.Run(async () =>
+        {
+            try
+            {
+                for (int round = 0; round < 5; round++) await server.PostAsync("/api/v1/admin/compact");
+            }
+            catch (Exception gone) when (gone is HttpRequestException or OperationCanceledException or IOException)
+            {
+                // Killed meanwhile.
+            }
+        });
+        bool isKilled = await TortureServer.UntilAsync(() => Task.FromResult(server.HasEnded), TimeSpan.FromSeconds(20));
+        server.Kill();
+        await stop.CancelAsync();
+        await Task.WhenAll(writer, upkeep);
+        await strace.WaitForExitAsync();
+        return isKilled;
+    }
+
     private static Order Read(string trace, string data)
     {
         var order = new Order(data);

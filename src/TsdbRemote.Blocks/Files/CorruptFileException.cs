@@ -1,7 +1,7 @@
 namespace TsdbRemote.Blocks.Files;
 
 /// <summary>Bytes on disk that are not what was written: unwinds to the owner of the file, which takes it out of service.</summary>
-public sealed class CorruptFileException : Exception
+public class CorruptFileException : Exception
 {
     /// <summary>Names the damage.</summary>
     /// <param name="path">The file.</param>

@@ -88,6 +88,7 @@ public sealed record BlockMeta
     public static BlockMeta Parse(ReadOnlySpan<byte> json, string path)
     {
         BlockMeta meta = BlockMetaText.Parse(json, path);
+        if (meta.Version > CurrentVersion) throw new NewerFormatException(path, 0, meta.Version, CurrentVersion);
         return meta.Problem() is { } problem ? throw new CorruptFileException(path, 0, problem) : meta;
     }
 

@@ -145,7 +145,9 @@ public sealed class ChunkSegmentReader : IDisposable
             long length = file.Length;
             if (length < SegmentFormat.HeaderBytes) throw new CorruptFileException(path, length, "too short for a segment");
             source = new FileSource(file, length, mmap, name);
-            if (SegmentFormat.TryReadHeader(source.Get(0, SegmentFormat.HeaderBytes, ref scratch)) is { } problem) throw source.Corrupt(0, problem);
+            ReadOnlySpan<byte> header = source.Get(0, SegmentFormat.HeaderBytes, ref scratch);
+            if (SegmentFormat.IsNewer(header)) throw new NewerFormatException(source.Path, sizeof(uint), header[sizeof(uint)], SegmentFormat.Version);
+            if (SegmentFormat.TryReadHeader(header) is { } problem) throw source.Corrupt(0, problem);
             return source;
         }
         catch

@@ -88,6 +88,9 @@ public static class IndexFormat
         byte version = header[sizeof(uint)];
         return version == Version ? null : $"written as version {version}, version {Version} can be read";
     }
+
+    /// <summary>True if a header names a later version.</summary>
+    public static bool IsNewer(ReadOnlySpan<byte> header) => BinaryPrimitives.ReadUInt32BigEndian(header) == Magic && header[sizeof(uint)] > Version;
 }
 
 /// <summary>Where the sections lie: the last 52 bytes of the index.</summary>

@@ -177,7 +177,9 @@ public sealed class IndexReader : IDisposable
     private static IndexReader OpenChecked(FileSource source)
     {
         using FileWindow window = new(ReadAheadBytes);
-        string? problem = IndexFormat.CheckHeader(window.At(source, 0, IndexFormat.HeaderBytes, IndexFormat.HeaderBytes));
+        ReadOnlySpan<byte> header = window.At(source, 0, IndexFormat.HeaderBytes, IndexFormat.HeaderBytes);
+        if (IndexFormat.IsNewer(header)) throw new NewerFormatException(source.Path, sizeof(uint), header[sizeof(uint)], IndexFormat.Version);
+        string? problem = IndexFormat.CheckHeader(header);
         if (problem is not null) throw source.Corrupt(0, problem);
         long tocAt = source.Length - IndexToc.Size;
         problem = IndexToc.TryRead(window.At(source, tocAt, IndexToc.Size, source.Length), source.Length, out IndexToc toc);

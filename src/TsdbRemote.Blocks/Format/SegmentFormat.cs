@@ -74,4 +74,7 @@ public static class SegmentFormat
         byte version = header[sizeof(uint)];
         return version == Version ? null : $"segment of version {version}, {Version} is expected";
     }
+
+    /// <summary>True if a header names a later version.</summary>
+    public static bool IsNewer(ReadOnlySpan<byte> header) => BinaryPrimitives.ReadUInt32BigEndian(header) == Magic && header[sizeof(uint)] > Version;
 }

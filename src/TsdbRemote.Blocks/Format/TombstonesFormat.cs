@@ -88,6 +88,7 @@ public static class TombstonesFormat
         uint magic = BinaryPrimitives.ReadUInt32BigEndian(file);
         if (magic != Magic) throw new CorruptFileException(path, 0, $"begins with {magic:x8}, tombstones begin with {Magic:x8}");
         byte version = file[sizeof(uint)];
+        if (version > Version) throw new NewerFormatException(path, sizeof(uint), version, Version);
         if (version != Version) throw new CorruptFileException(path, sizeof(uint), $"tombstones of version {version}, {Version} is expected");
         ReadOnlySpan<byte> entries = file[HeaderBytes..^ChecksumBytes];
         if (Crc32C.Of(entries) != BinaryPrimitives.ReadUInt32BigEndian(file[^ChecksumBytes..]))

@@ -13,7 +13,8 @@ namespace TsdbRemote.Storage.BlockStorage;
 /// <summary>What became of a block found in <c>blocks/</c> that the manifest does not name.</summary>
 /// <param name="Reader">The open block, if it may be adopted.</param>
 /// <param name="Problem">Why it may not be; null if it may.</param>
-public sealed record ForeignBlock(BlockReader? Reader, string? Problem);
+/// <param name="IsNewer">Only because a later program wrote it: it is to be left where it is.</param>
+public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsNewer = false);
 
 /// <summary>The directory <c>blocks/</c>: opens, verifies, quarantines and removes blocks. Never touches the manifest.</summary>
 /// <remarks>
@@ -97,13 +98,14 @@ public sealed class BlockStore
     /// <summary>Opens the blocks that the manifest names.</summary>
     /// <param name="manifest">The committed state.</param>
     /// <param name="damaged">Told of each block that cannot be served.</param>
+    /// <exception cref="NewerFormatException">A later program wrote one of them: it worked in this directory, and knows what else there is.</exception>
     public BlockSet OpenNamed(ManifestState manifest, Action<string> damaged)
     {
         ArgumentNullException.ThrowIfNull(manifest);
         List<StoredBlock> blocks = [];
         foreach (BlockEntry entry in manifest.Blocks)
         {
-            if (TryOpen(entry, damaged) is { } block) blocks.Add(block);
+            if (TryOpen(entry, damaged, refusesNewer: true) is { } block) blocks.Add(block);
         }
 
         return BlockSet.Empty.With(blocks);
@@ -112,8 +114,10 @@ public sealed class BlockStore
     /// <summary>Opens a block that the manifest names; the caller owns the reader.</summary>
     /// <param name="entry">What the manifest says.</param>
     /// <param name="damaged">Told why it cannot be served, once as long as that does not change.</param>
+    /// <param name="refusesNewer">False: a block of a later version is out of service, too.</param>
     /// <returns>Null if it is out of service.</returns>
-    public StoredBlock? TryOpen(BlockEntry entry, Action<string> damaged)
+    /// <exception cref="NewerFormatException">A later program wrote it.</exception>
+    public StoredBlock? TryOpen(BlockEntry entry, Action<string> damaged, bool refusesNewer = false)
     {
         ArgumentNullException.ThrowIfNull(entry);
         ArgumentNullException.ThrowIfNull(damaged);
@@ -124,7 +128,7 @@ public sealed class BlockStore
             _outOfService.Remove(entry.Ulid);
             return new StoredBlock(BlockEntry.Of(reader.Meta, entry.Rank, entry.AppliedTo), reader);
         }
-        catch (CorruptFileException corrupt)
+        catch (CorruptFileException corrupt) when (!refusesNewer || corrupt is not NewerFormatException)
         {
             problem = corrupt.Message;
         }
@@ -230,6 +234,7 @@ public sealed class BlockStore
         bool hasChunks = _files.List(_paths.Block(ulid)).Any(static entry => entry is { IsDirectory: true, Name: SegmentFormat.DirectoryName });
         if (!hasChunks) return new ForeignBlock(null, $"{SegmentFormat.DirectoryName} is no directory in it");
 
+        if (NewerFormatOf(ulid) is { } newer) return new ForeignBlock(null, newer.Message, IsNewer: true);
         BlockReport report = BlockVerifier.Verify(_files, _paths.Block(ulid), Rules, cancel);
         if (!report.IsAcceptable) return new ForeignBlock(null, report.ToString());
         try
@@ -310,6 +315,23 @@ public sealed class BlockStore
         catch (Exception unreadable) when (unreadable is CorruptFileException or DiskException)
         {
             return false; // not ours to remove: whoever examines it says what is wrong with it
+        }
+    }
+
+    private NewerFormatException? NewerFormatOf(string ulid)
+    {
+        try
+        {
+            using BlockReader opened = OpenBlock(ulid);
+            return null;
+        }
+        catch (NewerFormatException newer)
+        {
+            return newer;
+        }
+        catch (CorruptFileException)
+        {
+            return null; // the rules say what is wrong
         }
     }
 

@@ -218,6 +218,12 @@ internal sealed class BlockUpkeep
         string looks = _store.Fingerprint(ulid);
         string? before = _refused.GetValueOrDefault(ulid);
         ForeignBlock found = _store.Examine(ulid, cancel);
+        if (found.IsNewer)
+        {
+            Tell(_unreadable, ulid, $"block {ulid} is not served: {found.Problem}; it stays in blocks/ and is looked at again");
+            return false;
+        }
+
         if (found.Reader is { } reader) TakeIn(new StoredBlock(BlockEntry.Of(reader.Meta, rank: 0), reader));
         else if (before != looks) _refused[ulid] = looks;
         else Quarantine(ulid, found.Problem!);

@@ -26,6 +26,9 @@ internal sealed class EngineDamages(ILogger log)
     public void AddOfRead(Exception damage) =>
         AddOfFile((damage as CorruptFileException)?.Path ?? damage.Message, $"{damage.Message}; found by a read, which failed");
 
+    /// <summary>Takes note of damage that a read left out: each file once.</summary>
+    public void AddOfSkip(CorruptFileException damage) => AddOfFile(damage.Path, $"{damage.Message}; reads leave it out, as storage.read.on_corruption asks");
+
     /// <summary>Takes note of damage of a file, if none of it is noted yet.</summary>
     public void AddOfFile(string path, string what)
     {

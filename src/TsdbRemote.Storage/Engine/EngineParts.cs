@@ -58,7 +58,8 @@ internal sealed class EngineParts : IDisposable
 
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
-            new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, log).Open();
+            new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, AcceptedLosses.Parse(options.AcceptDataLoss), log).Open();
+        ReplayNote = ReplayNote.Begin(files, _paths, recovered.Manifest.DirectoryId, !recovered.Segments.IsEmpty, options.Wal.QuarantineRecord, log);
         foreach (string damage in recovered.Damages) Damages.Found.Enqueue(damage);
         Exemplars = new ExemplarRing(options.Exemplars.Memory.Bytes);
         Metadata.TrustFrom((ulong)recovered.NextSegment << SourceRank.IndexBits);
@@ -81,7 +82,7 @@ internal sealed class EngineParts : IDisposable
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, Counters, options.Wal.OnCorruption,
-            Damages.Found, Pace, ReadHelpers, log);
+            Damages.Found, Pace, ReplayNote.IsCareful ? null : ReadHelpers, ReplayNote, options.Wal.QuarantineRecord, log);
         Replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, State, _ledger, Counters, Damages.Found, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, State, _ledger, Failure, log);
@@ -103,6 +104,9 @@ internal sealed class EngineParts : IDisposable
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
         Verification = new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log);
+        var scrub = options.Scrub with { Interval = threaded ? options.Scrub.Interval : null };
+        Scrub = new ScrubWork(
+            new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log), scrub, () => Ready.Task.IsCompletedSuccessfully, time, Stopping.Token);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
@@ -148,6 +152,9 @@ internal sealed class EngineParts : IDisposable
     /// <summary>Replays what the last process left in the log.</summary>
     public ReplayWork Replay { get; }
 
+    /// <summary>Remembers over starts where the replay ended.</summary>
+    public ReplayNote ReplayNote { get; }
+
     /// <summary>Holds writers back.</summary>
     public WriteStall Stall { get; }
 
@@ -168,6 +175,9 @@ internal sealed class EngineParts : IDisposable
 
     /// <summary>Checks the directory.</summary>
     public VerifyWork Verification { get; }
+
+    /// <summary>Checks it by itself.</summary>
+    public ScrubWork Scrub { get; }
 
     /// <summary>Merges tables.</summary>
     public CompactionWork Compaction { get; }
@@ -201,8 +211,10 @@ internal sealed class EngineParts : IDisposable
         Compaction.Dispose();
         Dictionaries.Dispose();
         Replay.Dispose();
+        ReplayNote.Dispose();
         ReadHelpers?.Dispose();
         Verification.Dispose();
+        Scrub.Dispose();
         _scratches.Dispose();
         Stopping.Dispose();
     }

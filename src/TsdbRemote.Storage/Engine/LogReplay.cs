@@ -30,13 +30,16 @@ internal sealed class LogReplay
     private readonly ConcurrentQueue<string> _damages;
     private readonly ReplayPace _pace;
     private readonly ReadHelpers? _helpers;
+    private readonly ReplayNote _note;
+    private readonly ulong? _quarantined;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
         IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
-        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ReadHelpers? helpers, ILogger log)
+        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ReadHelpers? helpers, ReplayNote note, ulong? quarantined,
+        ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -48,6 +51,8 @@ internal sealed class LogReplay
         _damages = damages;
         _pace = pace;
         _helpers = helpers;
+        _note = note;
+        _quarantined = quarantined;
         _log = log;
         _segments = [.. segments];
     }
@@ -118,7 +123,18 @@ internal sealed class LogReplay
         /// <summary>A record was not put aside for want of room.</summary>
         public bool OwesCopy { get; private set; }
 
-        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body) => _pipeline.Add(kind, sequence, body);
+        public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
+        {
+            if (sequence == _replay._quarantined)
+            {
+                OwesCopy |= !_replay.TryPutAside(kind, sequence, body, "is left out, as storage.wal.quarantine_record asks");
+                return;
+            }
+
+            if (_replay._note.IsCareful) _replay._note.At(sequence);
+            _pipeline.Add(kind, sequence, body);
+            if (_replay._note.IsCareful) _pipeline.Complete();
+        }
 
         public void Complete() => _pipeline.Complete();
 
@@ -130,7 +146,7 @@ internal sealed class LogReplay
             long samples = record.IsDecoded ? _replay._ingest.Replay(record.Scratch, record.Sequence, _memTable) : -1;
             if (samples < 0)
             {
-                OwesCopy |= !_replay.TryPutAside(record.Kind, record.Sequence, record.Body.Span);
+                OwesCopy |= !_replay.TryPutAside(record.Kind, record.Sequence, record.Body.Span, "does not decode");
                 return;
             }
 
@@ -141,16 +157,16 @@ internal sealed class LogReplay
         }
     }
 
-    /// <summary>A record whose checksum holds but that does not decode is a bug or another version's: kept for people, and the rest goes on.</summary>
+    /// <summary>A record whose checksum holds but that does not decode, or ends the process, is a bug or another version's: kept for people, and the rest goes on.</summary>
     /// <returns>False if there is no room for it: then its whole segment has to be kept.</returns>
-    private bool TryPutAside(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body)
+    private bool TryPutAside(WalRecordKind kind, ulong sequence, ReadOnlySpan<byte> body, string why)
     {
         EngineCounters.Add(ref _counters.RecordsUndecodable, 1);
         string path = Path.Combine(_paths.Quarantine, $"wal-record-{sequence:D20}-{(byte)kind}");
         bool isKept = _files.FileSize(path) is not null || TryKeep(path, body.ToArray());
         if (!isKept) path = _paths.Segment(WalFormat.SegmentOf(sequence));
-        Log.RecordUndecodable(_log, sequence, path);
-        _damages.Enqueue($"record {sequence} does not decode; kept in {path}");
+        Log.RecordUndecodable(_log, sequence, why, path);
+        _damages.Enqueue($"record {sequence} {why}; kept in {path}");
         return isKept;
     }
 

@@ -40,6 +40,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     private readonly EngineParts _parts;
     private readonly ConcurrentDictionary<string, double> _openSeconds = new();
     private readonly List<Thread> _threads = [];
+    private readonly Action<CorruptFileException>? _skipDamaged;
     private readonly TaskCompletionSource _closed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private int _replayersLeft;
     private int _stopped;
@@ -55,6 +56,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         _threaded = threaded;
         _started = time.GetTimestamp();
         _parts = new EngineParts(options, files, time, log, threaded, dictionaries);
+        if (options.Read.OnCorruption == ReadCorruptionPolicy.Skip) _skipDamaged = _parts.Damages.AddOfSkip;
     }
 
     /// <summary>Completes when reads are whole: the log is replayed and the postings are built. Faults if replay had to stop.</summary>
@@ -140,7 +142,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
             Deletions = state.Deletions,
         };
         _parts.ReadBegan();
-        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers);
+        return new ReadSnapshot(sources, state.Dictionary, _options.Read.Memory.Bytes, () => Done(state), _parts.ReadHelpers, _skipDamaged);
     }
 
     /// <summary>Finds exemplars.</summary>
@@ -166,6 +168,9 @@ public sealed partial class LsmEngine : IAsyncDisposable
         RefuseReads();
         return _parts.Verification.TryBegin(bytesPerSecond, _parts.Stopping.Token);
     }
+
+    /// <summary>How the check that begins by itself stands.</summary>
+    public VerifyStatus ScrubStatus => _parts.Scrub.Status;
 
     /// <summary>Ends the check that is running. Completes once it has ended, with false if none was running.</summary>
     public Task<bool> CancelVerifyAsync() => _parts.Verification.CancelAsync();
@@ -229,6 +234,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
         await _parts.Verification.CancelAsync().ConfigureAwait(false);
+        await _parts.Scrub.StopAsync().ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _parts.Blocks.Stop();
@@ -277,7 +283,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         Log.Opened(_log, _paths.Root, _parts.State.Peek.Levels.Tables.Length, dictionary.Count, _parts.Replay.Left, Elapsed());
         if (!_threaded)
         {
-            _parts.Replay.All(FlushAll, CancellationToken.None);
+            Noted(() => _parts.Replay.All(FlushAll, CancellationToken.None));
             dictionary.BuildPostings(CancellationToken.None, progress: null);
             BecomeReady();
             return;
@@ -290,7 +296,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         for (int i = 0; i < EngineSettings.CompactionWorkers(_options, Environment.ProcessorCount); i++) StartThread($"merge {i}", _parts.Compaction.Run);
         StartThread("dictionary", _parts.Dictionaries.Run);
         for (int i = 0; i < _parts.ReadHelpers?.Threads; i++) StartThread($"read {i}", _parts.ReadHelpers.Run);
-        int workers = Math.Clamp(_parts.Replay.Left, 1, ReplayWorkers);
+        int workers = Math.Clamp(_parts.Replay.Left, 1, _parts.ReplayNote.IsCareful ? 1 : ReplayWorkers);
         _replayersLeft = workers + 1;
         StartThread("postings", () => Replayer(() => dictionary.BuildPostings(_parts.Stopping.Token, progress: null, IsReplaying)));
         for (int i = 0; i < workers; i++) StartThread($"replay {i}", () => Replayer(() => _parts.Replay.All(_parts.Background.Wake, _parts.Stopping.Token)));
@@ -314,7 +320,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         try
         {
-            work();
+            Noted(work);
             if (Interlocked.Decrement(ref _replayersLeft) == 0) BecomeReady();
         }
         catch (OperationCanceledException)
@@ -332,8 +338,25 @@ public sealed partial class LsmEngine : IAsyncDisposable
 
     private bool IsReplaying() => Volatile.Read(ref _replayersLeft) > 1 && !_parts.Failure.IsSet;
 
+    /// <summary>A replay that was cut off, or refused, has said why: no record ended it. Anything else that does is a bug, and may do so at each start.</summary>
+    private void Noted(Action work)
+    {
+        try
+        {
+            work();
+        }
+        catch (Exception told) when (told is OperationCanceledException or DataDirectoryException or IOException)
+        {
+            ClearReplayNote();
+            throw;
+        }
+    }
+
+    private void ClearReplayNote() => _parts.ReplayNote.Clear((path, failure) => Log.DeleteFailed(_log, path, failure));
+
     private void BecomeReady()
     {
+        ClearReplayNote();
         _openSeconds["ready"] = Elapsed();
         if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _parts.Ready.TrySetResult();

@@ -4,6 +4,8 @@ using TsdbRemote.Blocks;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Deletes;
+using TsdbRemote.Storage.Exemplars;
+using TsdbRemote.Storage.Framing;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Series;
@@ -33,7 +35,8 @@ internal sealed record RecoveredDirectory(
 /// <remarks>
 /// Nothing that could hold acknowledged data is deleted: only files under a temporary name, tables that no manifest names (their log segment is still
 /// there, or their successor is), and segments whose flush is committed. Whatever else is wrong is put into <c>quarantine/</c> or refused; but nothing that is
-/// wrong with a block refuses a start: it is named, and <see cref="BlockUpkeep"/> tries it again.
+/// wrong with a block refuses a start: it is named, and <see cref="BlockUpkeep"/> tries it again. A file of a later version is not wrong: whatever it is, it refuses
+/// the start before anything is changed.
 /// Running it twice, or crashing in it, changes nothing more.
 /// </remarks>
 internal sealed class Recovery
@@ -43,16 +46,18 @@ internal sealed class Recovery
     private readonly FlushSettings _settings;
     private readonly BlockStore _store;
     private readonly CorruptionPolicy _onCorruption;
+    private readonly AcceptedLosses _accepted;
     private readonly ILogger _log;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
-    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, ILogger log)
+    public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, AcceptedLosses accepted, ILogger log)
     {
         _files = files;
         _paths = paths;
         _settings = settings;
         _store = store;
         _onCorruption = onCorruption;
+        _accepted = accepted;
         _log = log;
     }
 
@@ -85,7 +90,21 @@ internal sealed class Recovery
     /// <exception cref="DataDirectoryException">It cannot be opened as it stands.</exception>
     public RecoveredDirectory Open()
     {
-        ManifestState manifest = LoadManifest();
+        try
+        {
+            return OpenKnown();
+        }
+        catch (NewerFormatException newer)
+        {
+            throw new DataDirectoryException(newer.Message, newer);
+        }
+    }
+
+    private RecoveredDirectory OpenKnown()
+    {
+        ManifestState onDisk = LoadManifest();
+        ManifestState manifest = _accepted.Apply(_files, _paths, onDisk);
+        bool givesUp = !ReferenceEquals(manifest, onDisk);
         if (manifest.BlockDurationMs != _settings.WindowMs)
         {
             throw new DataDirectoryException(
@@ -94,6 +113,8 @@ internal sealed class Recovery
 
         // Everything that can refuse comes before anything is removed.
         CheckTombstones(manifest);
+        SideFile.CheckVersion(_files, _paths.Metadata, MetadataFile.Kind, manifest.DirectoryId);
+        SideFile.CheckVersion(_files, _paths.Exemplars, ExemplarFile.Kind, manifest.DirectoryId);
         LogInventory log = FindSegments(manifest);
         long nextSegment = log.Next;
         ImmutableArray<InheritedSegment> segments = LogInventory.Inherit(_files, _paths, log.Found, number => Probe(number, manifest.DirectoryId));
@@ -106,9 +127,10 @@ internal sealed class Recovery
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
         // of tables also what was made of them.
-        bool tablesAreWhole = _damages.Count == 0;
+        bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
-        bool isWhole = _damages.Count == 0;
+        RefuseNewerUnnamedTables(manifest);
+        bool isWhole = _damages.Count == 0 && !givesUp;
         long nextTableId = RemoveUnnamedTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
         if (tablesAreWhole)
         {
@@ -123,8 +145,9 @@ internal sealed class Recovery
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (_damages.Count == 0) RemoveUnnamedDictionaries(manifest);
-        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, out DiskException? noRoom);
+        if (_damages.Count == 0 && !givesUp) RemoveUnnamedDictionaries(manifest);
+        manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
+        foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
     }
 
@@ -215,6 +238,27 @@ internal sealed class Recovery
     private IEnumerable<string> TableDirectories() =>
         WindowDirectories.All(_files, _paths).Select(window => _paths.TableDirectory(level: 1, window)).Prepend(_paths.Tables);
 
+    /// <summary>What a later program was about to commit is not for this one to judge.</summary>
+    private void RefuseNewerUnnamedTables(ManifestState manifest)
+    {
+        var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
+        foreach (string directory in TableDirectories())
+        {
+            foreach (DirectoryEntry entry in _files.List(directory))
+            {
+                if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
+                try
+                {
+                    SSTableReader.Open(_files, DataLayout.Join(directory, entry.Name), id, entry.Length, mmap: false, cacheMetadata: false).Dispose();
+                }
+                catch (CorruptFileException damaged) when (damaged is not NewerFormatException)
+                {
+                    // And therefore it is told below what becomes of it.
+                }
+            }
+        }
+    }
+
     private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
     {
         var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
@@ -251,7 +295,7 @@ internal sealed class Recovery
             ? log
             : throw new DataDirectoryException(
                 $"{_paths.Segment(log.Missing[0])} is missing, but MANIFEST names it: samples that were acknowledged are gone. "
-                + "Put the file back, or restore the whole directory from a backup");
+                + AcceptedLosses.Advice(_paths, _paths.Segment(log.Missing[0])));
     }
 
     /// <summary>
@@ -259,10 +303,10 @@ internal sealed class Recovery
     /// records, which to a recovery after the next crash would otherwise look like damage.
     /// </summary>
     private ManifestState NameInherited(
-        ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, out DiskException? noRoom)
+        ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, bool givesUp, out DiskException? noRoom)
     {
         noRoom = null;
-        if (segments.IsEmpty) return manifest;
+        if (segments.IsEmpty && !givesUp) return manifest;
         ManifestState next = manifest with
         {
             Generation = manifest.Generation + 1,
@@ -352,7 +396,7 @@ internal sealed class Recovery
                 SeriesFileReport report = SeriesFile.Load(_files, path, manifest.DirectoryId, entry.Number, entry.Length, entry.Crc, dictionary.Load);
                 foreach (SeriesFileDamage damage in report.Damage) Damaged($"{path} at {damage.Offset}: {damage.Reason}; the series of this entry is lost from reads");
             }
-            catch (CorruptFileException corrupt)
+            catch (CorruptFileException corrupt) when (corrupt is not NewerFormatException)
             {
                 throw new DataDirectoryException($"{corrupt.Message}; restore the whole directory from a backup", corrupt);
             }
@@ -396,7 +440,7 @@ internal sealed class Recovery
             {
                 tables.Add(new LevelTable(entry, SSTableReader.Open(_files, path, entry.Id, entry.Size, _settings.Mmap, _settings.CacheMetadata, entry.Crc, _settings.ReadBufferBytes)));
             }
-            catch (CorruptFileException corrupt)
+            catch (CorruptFileException corrupt) when (corrupt is not NewerFormatException)
             {
                 // The rest serves on. The file stays where it is, named by the manifest, for an operator to repair or give up.
                 Damaged($"{corrupt.Message}; table {entry.Id} is out of service");
@@ -404,7 +448,7 @@ internal sealed class Recovery
             catch (DiskException missing) when (missing.Errno == 2)
             {
                 throw new DataDirectoryException(
-                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. Put the file back, or restore the whole directory from a backup", missing);
+                    $"{path} is missing, but MANIFEST names it: samples that were acknowledged are gone. {AcceptedLosses.Advice(_paths, path)}", missing);
             }
         }
 

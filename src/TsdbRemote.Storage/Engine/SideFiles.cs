@@ -25,7 +25,7 @@ internal sealed class SideFiles(
     private long _exemplarsWritten;
 
     /// <summary>Reads what is there.</summary>
-    /// <exception cref="DataDirectoryException">A newer build wrote one of them.</exception>
+    /// <exception cref="DataDirectoryException">A later program wrote one of them.</exception>
     public void Load()
     {
         bool isWhole = TryLoad(paths.Metadata, () => MetadataFile.Load(files, paths.Metadata, directoryId, metadata));
@@ -73,9 +73,9 @@ internal sealed class SideFiles(
             load();
             return true;
         }
-        catch (NotSupportedException newer)
+        catch (NewerFormatException newer)
         {
-            throw new DataDirectoryException($"{newer.Message}; start the newer build, or move the file away and do without what it holds", newer);
+            throw new DataDirectoryException(newer.Message, newer);
         }
         catch (CorruptFileException corrupt)
         {

@@ -59,7 +59,7 @@ public static class ExemplarFile
 
     /// <summary>Restores what the file holds.</summary>
     /// <exception cref="CorruptFileException">It is damaged: what came before the place is restored.</exception>
-    /// <exception cref="NotSupportedException">A newer build wrote it.</exception>
+    /// <exception cref="NewerFormatException">A later program wrote it.</exception>
     public static void Load(IFileSystem fs, string path, Guid directoryId, ExemplarRing ring)
     {
         ArgumentNullException.ThrowIfNull(ring);

@@ -69,7 +69,7 @@ public static class SideFile
     /// <param name="directoryId">The data directory's random id.</param>
     /// <param name="visitor">Gets each record that verifies, up to the first that does not.</param>
     /// <exception cref="CorruptFileException">The file is damaged: what came before the place was visited.</exception>
-    /// <exception cref="NotSupportedException">A newer build wrote the file: it is whole, but must not be read by guessing.</exception>
+    /// <exception cref="NewerFormatException">A later program wrote the file: it is whole, but must not be read by guessing.</exception>
     public static void Load(IFileSystem fs, string path, SideFileKind kind, Guid directoryId, SideFileVisitor visitor)
     {
         ArgumentNullException.ThrowIfNull(fs);
@@ -102,6 +102,27 @@ public static class SideFile
             }
 
             if (type != RecordType || used > window.Length || !visitor(payload)) throw Damaged(path, at + used, "a record is not what this file may hold");
+        }
+    }
+
+    /// <summary>Refuses a file of a later version, and nothing else: damage is for who reads it.</summary>
+    /// <exception cref="NewerFormatException">A later program wrote the file.</exception>
+    /// <exception cref="DiskException">The disk refused.</exception>
+    public static void CheckVersion(IFileSystem fs, string path, SideFileKind kind, Guid directoryId)
+    {
+        ArgumentNullException.ThrowIfNull(fs);
+        ArgumentNullException.ThrowIfNull(kind);
+        if (fs.FileSize(path) is null) return;
+        Span<byte> header = stackalloc byte[HeaderBytes];
+        using IFile file = fs.OpenRead(path);
+        int read = file.Read(0, header);
+        try
+        {
+            CheckHeader(header[..read], kind, FrameFormat.Salt(directoryId, kind.Name, number: 0), path);
+        }
+        catch (CorruptFileException damaged) when (damaged is not NewerFormatException)
+        {
+            // And therefore it is put aside once it is read.
         }
     }
 
@@ -151,7 +172,7 @@ public static class SideFile
         if (BinaryPrimitives.ReadUInt32LittleEndian(header[CrcAt..]) != HeaderCrc(header, salt))
             throw Damaged(path, 0, "the header's checksum differs: damaged, or of another data directory");
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(header[VersionAt..]);
-        if (version != kind.Version) throw new NotSupportedException($"{path}: format {version}; this build reads {kind.Version}");
+        if (version != kind.Version) throw new NewerFormatException(path, VersionAt, version, kind.Version);
     }
 
     private static uint HeaderCrc(ReadOnlySpan<byte> header, uint salt)

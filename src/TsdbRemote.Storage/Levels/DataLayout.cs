@@ -22,6 +22,9 @@ public sealed record DataLayout(string Root)
     /// <summary>Suffix of a dictionary file.</summary>
     public const string DictionarySuffix = ".dict";
 
+    /// <summary>Name of <see cref="Replay"/>.</summary>
+    public const string ReplayName = "REPLAY";
+
     /// <summary>One process holds it.</summary>
     public string Lock => Join(Root, "LOCK");
 
@@ -30,6 +33,9 @@ public sealed record DataLayout(string Root)
 
     /// <summary>The exemplars that are kept.</summary>
     public string Exemplars => Join(Root, ExemplarFile.Kind.Name);
+
+    /// <summary>There while the log is replayed.</summary>
+    public string Replay => Join(Root, ReplayName);
 
     /// <summary>Log segments.</summary>
     public string Wal => Join(Root, "wal");

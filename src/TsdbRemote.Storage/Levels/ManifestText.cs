@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using TsdbRemote.Blocks.Encoding;
+using TsdbRemote.Blocks.Files;
 
 namespace TsdbRemote.Storage.Levels;
 
@@ -65,8 +66,7 @@ internal static class ManifestText
         {
             int version = VersionOf(json);
             if (version > ManifestState.CurrentFormatVersion)
-                throw new ManifestException($"{path} was written in format version {version}; "
-                    + $"this program reads up to {ManifestState.CurrentFormatVersion}. Start the newer program, or restore a backup made by this one");
+                throw new ManifestException($"{path} {NewerFormatException.TextOf(version, ManifestState.CurrentFormatVersion)}");
             state = JsonSerializer.Deserialize(json, Json.ManifestState);
         }
         catch (JsonException unknown)

@@ -13,6 +13,16 @@ public enum ConflictPolicy
     Reject,
 }
 
+/// <summary>What a read does that needs a damaged chunk.</summary>
+public enum ReadCorruptionPolicy
+{
+    /// <summary>It fails, by the name of the file.</summary>
+    Fail,
+
+    /// <summary>It leaves the chunk out; the damage is named in the log and in <c>damages</c>, once a file.</summary>
+    Skip,
+}
+
 /// <summary>All that the engine can be told. Frozen once it is open.</summary>
 /// <remarks>Keys in configuration: this record is <c>storage</c>. <c>config/tsdb-remote.yaml</c> explains each with its price.</remarks>
 public sealed record StorageOptions : IOptionsSection
@@ -22,6 +32,13 @@ public sealed record StorageOptions : IOptionsSection
 
     /// <summary>True: <see cref="DataDir"/> may be on NFS, SMB, FUSE or 9P, whose locks and syncs promise less than an acknowledgement does. False: such a start is refused.</summary>
     public bool AllowNetworkDisk { get; init; }
+
+    /// <summary>
+    /// Files of the log and tables that may be missing although the manifest names them, relative to <see cref="DataDir"/>, separated by commas: the start goes on without them, and what they
+    /// held is lost for good. Null: none may.
+    /// </summary>
+    [NullWord("none")]
+    public string? AcceptDataLoss { get; init; }
 
     /// <summary>Length of a window of time, aligned to the epoch. A chunk never crosses one before blocks are compacted. Written into the manifest: a change is refused.</summary>
     public Duration BlockDuration { get; init; } = Duration.Hours(2);
@@ -51,6 +68,9 @@ public sealed record StorageOptions : IOptionsSection
     /// <summary>Reads.</summary>
     public ReadOptions Read { get; init; } = new();
 
+    /// <summary>The check that begins by itself.</summary>
+    public ScrubOptions Scrub { get; init; } = new();
+
     /// <summary>Exemplars.</summary>
     public ExemplarOptions Exemplars { get; init; } = new();
 
@@ -74,6 +94,7 @@ public sealed record StorageOptions : IOptionsSection
         .. Wal.Problems($"{path}.wal"),
         .. Compaction.Problems($"{path}.compaction"),
         .. Read.Problems($"{path}.read"),
+        .. Scrub.Problems($"{path}.scrub"),
         .. Exemplars.Problems($"{path}.exemplars"),
         .. Retention.Problems($"{path}.retention"),
         .. Integration.Problems($"{path}.integration"),
@@ -173,6 +194,9 @@ public sealed record ReadOptions : IOptionsSection
 
     /// <summary>Bytes of one SAMPLES answer, or of one about labels or series, which has to be whole before its first byte can be sent; beyond them the read gets a 422.</summary>
     public ByteSize Memory { get; init; } = ByteSize.Mebibytes(256);
+
+    /// <summary>What a read does that needs a chunk whose checksum differs. Damage of an index fails it in any case: what it would have named is not known.</summary>
+    public ReadCorruptionPolicy OnCorruption { get; init; } = ReadCorruptionPolicy.Fail;
 
     /// <summary>True: tables are mapped into memory. False: they are read with pread, which counts against the process, not the page cache.</summary>
     public bool Mmap { get; init; } = true;

@@ -47,6 +47,12 @@ public sealed record WalOptions : IOptionsSection
     /// <summary>What an open does with a damaged segment.</summary>
     public CorruptionPolicy OnCorruption { get; init; } = CorruptionPolicy.Salvage;
 
+    /// <summary>
+    /// Sequence of a record of the log that the replay leaves out and puts into <c>quarantine/</c>: one at which starts ended again and again, as the start that gave up says. Null: none.
+    /// </summary>
+    [NullWord("none")]
+    public ulong? QuarantineRecord { get; init; }
+
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
     [

@@ -21,11 +21,13 @@ internal sealed class BlockSource : ISeriesSource
     private readonly TimeRange _range;
     private readonly long _rank;
     private readonly ulong _appliedTo;
+    private readonly Action<CorruptFileException>? _skipDamaged;
     private NativeArena _arena = new(64 << 10);
 
     /// <summary>The series of a block that the matchers select.</summary>
-    public BlockSource(StoredBlock block, IReadOnlyList<Matcher> matchers, TimeRange range, CancellationToken cancel)
+    public BlockSource(StoredBlock block, IReadOnlyList<Matcher> matchers, TimeRange range, Action<CorruptFileException>? skipDamaged, CancellationToken cancel)
     {
+        _skipDamaged = skipDamaged;
         _series = block.Reader.Select(matchers, range, cancel);
         _range = range;
         _rank = block.Rank;
@@ -60,7 +62,7 @@ internal sealed class BlockSource : ISeriesSource
     /// <inheritdoc/>
     /// <exception cref="CorruptFileException">A chunk is damaged.</exception>
     public void AddChunks(List<SeriesChunk> output, SeriesDeletions? deletions) =>
-        _series.AddChunks(_range, _rank, _arena, output, deletions is null ? default : deletions.Since(_appliedTo));
+        _series.AddChunks(_range, _rank, _arena, output, deletions is null ? default : deletions.Since(_appliedTo), _skipDamaged);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
@@ -15,6 +16,7 @@ public sealed class ReadSnapshot : IDisposable
     private readonly ReadSources _sources;
     private readonly long _memoryBytes;
     private readonly ReadHelpers? _helpers;
+    private readonly Action<CorruptFileException>? _skipDamaged;
     private Action? _release;
 
     /// <summary>A snapshot of these sources.</summary>
@@ -23,13 +25,16 @@ public sealed class ReadSnapshot : IDisposable
     /// <param name="memoryBytes">What each query may take, in bytes.</param>
     /// <param name="release">Called once, at disposal.</param>
     /// <param name="helpers">Read tables side by side; null to read one after the other.</param>
-    internal ReadSnapshot(ReadSources sources, SeriesDictionary series, long memoryBytes, Action release, ReadHelpers? helpers = null)
+    /// <param name="skipDamaged">Told, on any thread, of each damaged chunk, which is then left out; null to have it fail the read.</param>
+    internal ReadSnapshot(
+        ReadSources sources, SeriesDictionary series, long memoryBytes, Action release, ReadHelpers? helpers = null, Action<CorruptFileException>? skipDamaged = null)
     {
         _sources = sources;
         Series = series;
         _memoryBytes = memoryBytes;
         _release = release;
         _helpers = helpers;
+        _skipDamaged = skipDamaged;
     }
 
     /// <summary>What the blocks that it sees say about themselves, the oldest first.</summary>
@@ -82,7 +87,7 @@ public sealed class ReadSnapshot : IDisposable
                 sources.Add(SelectStored(matchers, range, cancel));
                 foreach (StoredBlock block in _sources.Blocks)
                 {
-                    if (range.Overlaps(block.Range)) sources.Add(new BlockSource(block, matchers, range, cancel));
+                    if (range.Overlaps(block.Range)) sources.Add(new BlockSource(block, matchers, range, _skipDamaged, cancel));
                 }
             }
 
@@ -99,6 +104,6 @@ public sealed class ReadSnapshot : IDisposable
     {
         uint[] ordinals = SeriesSelection.Select(Series, matchers, cancel);
         Series.SortByLabels(ordinals);
-        return new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, skipDamaged: null, cancel, _helpers);
+        return new DictionarySource(_sources, Series, ordinals, range, _memoryBytes, _skipDamaged, cancel, _helpers);
     }
 }

@@ -120,6 +120,15 @@ internal readonly record struct SSTableFooter(
         return crc;
     }
 
+    /// <summary>The version of a footer whose magic and checksum hold, if it is a later one; null otherwise.</summary>
+    public static uint? NewerVersion(ReadOnlySpan<byte> source)
+    {
+        if (source.Length != SSTableFormat.FooterBytes || BinaryPrimitives.ReadUInt32LittleEndian(source[MagicAt..]) != SSTableFormat.FooterMagic) return null;
+        if (BinaryPrimitives.ReadUInt32LittleEndian(source[CrcAt..]) != Crc32C.Of(source[..CrcAt])) return null;
+        uint version = BinaryPrimitives.ReadUInt32LittleEndian(source[VersionAt..]);
+        return version > SSTableFormat.Version ? version : null;
+    }
+
     /// <summary>Reads a footer: magic, version, checksum, then whether the sections lie in the file in their order.</summary>
     /// <param name="source">The last bytes of the file.</param>
     /// <param name="fileLength">Length of the file.</param>

@@ -297,6 +297,7 @@ public sealed class SSTableReader : IDisposable
             if (source.Length < SSTableFormat.HeaderBytes + SSTableFormat.FooterBytes) throw source.Corrupt(0, "too short for a table");
             long footerAt = source.Length - SSTableFormat.FooterBytes;
             ReadOnlySpan<byte> footerBytes = source.Get(footerAt, SSTableFormat.FooterBytes, ref scratch);
+            if (SSTableFooter.NewerVersion(footerBytes) is { } newer) throw new NewerFormatException(source.Path, footerAt, newer, SSTableFormat.Version);
             string? problem = SSTableFooter.TryRead(footerBytes, source.Length, out SSTableFooter footer, out uint crc);
             if (problem is not null) throw source.Corrupt(footerAt, problem);
             if (footer.TableId != tableId) throw source.Corrupt(footerAt, $"holds table {footer.TableId}, table {tableId} is expected");

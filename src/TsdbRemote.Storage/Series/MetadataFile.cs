@@ -49,7 +49,7 @@ public static class MetadataFile
 
     /// <summary>Takes note of what the file holds, below anything that the log says.</summary>
     /// <exception cref="CorruptFileException">It is damaged: what came before the place is known.</exception>
-    /// <exception cref="NotSupportedException">A newer build wrote it.</exception>
+    /// <exception cref="NewerFormatException">A later program wrote it.</exception>
     public static void Load(IFileSystem fs, string path, Guid directoryId, MetricMetadata metadata)
     {
         ArgumentNullException.ThrowIfNull(metadata);

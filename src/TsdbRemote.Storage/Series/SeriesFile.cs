@@ -94,7 +94,7 @@ public static class SeriesFile
     /// <param name="cancel">Checked at each read.</param>
     /// <returns>How many entries were read, and what was damaged and skipped.</returns>
     /// <exception cref="CorruptFileException">The file is shorter than committed, or absent.</exception>
-    /// <exception cref="NotSupportedException">A newer build wrote the file: it is whole, but must not be read by guessing.</exception>
+    /// <exception cref="NewerFormatException">A later program wrote the file: it is whole, but must not be read by guessing.</exception>
     public static SeriesFileReport Load(
         IFileSystem fs,
         string path,
@@ -112,7 +112,7 @@ public static class SeriesFile
     }
 
     /// <summary>What is wrong with a header, or null.</summary>
-    /// <exception cref="NotSupportedException">It verifies and names another version.</exception>
+    /// <exception cref="NewerFormatException">It verifies and names another version.</exception>
     internal static string? ProblemOf(ReadOnlySpan<byte> header, uint salt, long number, string path)
     {
         if (header.Length < HeaderBytes) return "the header is cut off";
@@ -120,7 +120,7 @@ public static class SeriesFile
         if (BinaryPrimitives.ReadUInt32LittleEndian(header[CrcAt..]) != HeaderCrc(header, salt))
             return "the header's checksum differs: damaged, or of another data directory";
         uint version = BinaryPrimitives.ReadUInt32LittleEndian(header[VersionAt..]);
-        if (version != Version) throw new NotSupportedException($"{path}: dictionary format {version}; this build reads {Version}");
+        if (version != Version) throw new NewerFormatException(path, VersionAt, version, Version);
         long found = BinaryPrimitives.ReadInt64LittleEndian(header[NumberAt..]);
         return found == number ? null : $"the header names file {found} instead of {number}";
     }

@@ -108,7 +108,7 @@ internal sealed class SeriesFileScan : IDisposable
         }
 
         if (type != SeriesFile.EntryType)
-            throw new NotSupportedException($"{_file.Path} at {Offset}: entry type {type}, which this build does not know");
+            throw new NewerFormatException(_file.Path, Offset, $"entry type {type}, which this program does not know: a later one wrote it");
         int size = (int)Math.Min(FrameFormat.SizeOf(payload.Length), rest.Length); // the file may end before the padding
         if (IsEntry(payload))
         {

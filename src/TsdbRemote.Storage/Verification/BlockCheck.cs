@@ -36,6 +36,13 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
         string path = run.Paths.Block(ulid);
         run.Check(path, 0, "it cannot be adopted", () =>
         {
+            string? refusal = Open(path, out _, out bool isNewer);
+            if (isNewer)
+            {
+                run.Warning(path, refusal!, "it is not served, and stays where it is");
+                return;
+            }
+
             BlockReport report = BlockVerifier.Verify(run.Files, path, BlockStore.Rules, run.Cancel);
             if (report.IsAcceptable) run.Note(path, null, "is no block of this store", "a server at work here adopts it within half a minute, and then its samples are served");
             else run.Warning(path, report.ToString(), "it is not served, and a server at work here moves it to quarantine/");
@@ -75,8 +82,9 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
         run.Counts.Blocks++;
         run.Counts.BlockSeries += report.Counts.Series;
         run.Counts.BlockSamples += report.Counts.Samples;
-        string? refusal = Open(path, out BlockMeta? meta);
-        string meaning = refusal is not null
+        string? refusal = Open(path, out BlockMeta? meta, out bool isNewer);
+        if (isNewer) run.Error(path, null, refusal!, VerifyRun.NewerMeaning);
+        string meaning = isNewer ? VerifyRun.NewerMeaning : refusal is not null
             ? OutOfService(entry)
             : "the block is served: reads that need the damaged part fail, all others are answered; it is neither compacted nor worth shipping";
         foreach (BlockFinding finding in report.Findings)
@@ -88,7 +96,7 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
 
         long more = report.Errors + report.Warnings - report.Findings.Count;
         if (more > 0) run.Skip($"{run.Relative(path)}: {more} more findings of the same rules are not listed");
-        if (refusal is not null && report.IsAcceptable) run.Error(path, null, refusal, OutOfService(entry));
+        if (refusal is not null && report.IsAcceptable && !isNewer) run.Error(path, null, refusal, OutOfService(entry));
         if (meta is not null) Compare(entry, meta, DataLayout.Join(path, BlockMeta.FileName));
     }
 
@@ -114,9 +122,10 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
 
     /// <summary>Opens a block as the server does.</summary>
     /// <returns>Why it cannot be served, or null.</returns>
-    private string? Open(string path, out BlockMeta? meta)
+    private string? Open(string path, out BlockMeta? meta, out bool isNewer)
     {
         meta = null;
+        isNewer = false;
         try
         {
             using BlockReader reader = BlockReader.Open(run.Files, path, mmap: false, postings: null);
@@ -125,6 +134,7 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
         }
         catch (CorruptFileException corrupt)
         {
+            isNewer = corrupt is NewerFormatException;
             return corrupt.Message;
         }
     }

@@ -101,7 +101,7 @@ internal sealed class LogCheck : IDisposable
         {
             _run.Error(path, refused.Offset, refused.Message, refused.Reason == LogRefusal.Foreign
                 ? "a start is refused (exit code 3): the file is misplaced; put the right one back"
-                : "a start is refused (exit code 3): start the newer program that wrote it");
+                : $"{VerifyRun.NewerMeaning} (exit code 3)");
         }
     }
 

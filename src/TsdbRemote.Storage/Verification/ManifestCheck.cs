@@ -7,7 +7,7 @@ namespace TsdbRemote.Storage.Verification;
 /// <summary>Checks <c>MANIFEST</c> and <c>MANIFEST.prev</c>, each by itself and one against the other, and what the state says against itself.</summary>
 internal sealed class ManifestCheck(VerifyRun run)
 {
-    private const string Refused = "a start is refused, and nothing is served until the file, or the whole directory, is restored from a backup";
+    private const string Refused = "a start is refused, and nothing is served until the file, or the whole directory, is restored from a backup, or the file rebuilt: tsdb-remote repair";
 
     private readonly string _current = DataLayout.Join(run.Paths.Root, Manifest.FileName);
     private readonly string _previous = DataLayout.Join(run.Paths.Root, Manifest.PreviousFileName);
@@ -23,6 +23,7 @@ internal sealed class ManifestCheck(VerifyRun run)
         if (state is null) return null;
         if (state != current.State) run.Skip($"{Manifest.FileName} cannot be read; files are held against {Manifest.PreviousFileName}, which may be older than they are");
         CheckTombstones(state);
+        foreach (string loss in state.Losses ?? []) run.Note(_current, null, loss, "it is told for good, and not found again");
         CheckSequences(state);
         return state;
     }

@@ -35,10 +35,6 @@ internal sealed class SideFileCheck(VerifyRun run, ManifestState manifest)
             {
                 run.Error(corrupt, meaning);
             }
-            catch (NotSupportedException newer)
-            {
-                run.Error(path, null, newer.Message, "a start is refused; start the newer program that wrote it, or move the file away and do without what it holds");
-            }
         });
     }
 

@@ -14,7 +14,7 @@ internal sealed class StrayCheck(VerifyRun run, ManifestState manifest)
     private const string Rest = "the rest of a step that was cut off: what it was made of is still there, and the next start removes it";
 
     private static readonly string[] RootFiles =
-        ["LOCK", Manifest.FileName, Manifest.PreviousFileName, Series.MetadataFile.Kind.Name, Exemplars.ExemplarFile.Kind.Name];
+        ["LOCK", DataLayout.ReplayName, Manifest.FileName, Manifest.PreviousFileName, Series.MetadataFile.Kind.Name, Exemplars.ExemplarFile.Kind.Name];
 
     private bool IsOffline => run.Live is null;
 

@@ -27,6 +27,9 @@ internal interface ILiveStore
 /// </remarks>
 internal sealed class VerifyRun
 {
+    /// <summary>What a file of a later version means.</summary>
+    public const string NewerMeaning = "a start is refused, and nothing is changed";
+
     private const int MaxKept = 1000;
     private const long MostBytes = 1L << 60;
     private const int Severities = (int)VerifySeverity.Error + 1;
@@ -89,8 +92,9 @@ internal sealed class VerifyRun
     /// <summary>Something is lost, not served, or keeps a server from starting.</summary>
     public void Error(string path, long? offset, string what, string meaning) => Add(VerifySeverity.Error, path, offset, what, meaning);
 
-    /// <summary>Damage.</summary>
-    public void Error(CorruptFileException damage, string meaning) => Error(damage.Path, damage.Offset, damage.What, meaning);
+    /// <summary>Damage, or a file of a later version: of that a start says the same, whatever damage of it would mean.</summary>
+    public void Error(CorruptFileException damage, string meaning) =>
+        Error(damage.Path, damage.Offset, damage.What, damage is NewerFormatException ? NewerMeaning : meaning);
 
     /// <summary>Something is not as it should be.</summary>
     public void Warning(string path, string what, string meaning) => Add(VerifySeverity.Warning, path, null, what, meaning);

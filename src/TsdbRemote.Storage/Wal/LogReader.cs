@@ -33,13 +33,14 @@ public static class LogReader
     }
 
     /// <summary>Looks at the first frame of a segment, which tells how the one before it ended.</summary>
-    /// <exception cref="LogRefusedException">It could not be read.</exception>
+    /// <exception cref="LogRefusedException">It could not be read, or a later program wrote it.</exception>
     /// <exception cref="DiskException">It could not be opened.</exception>
     public static SegmentProbe Probe(IFileSystem fs, string path, Guid directoryId, long segment)
     {
         using IFile file = fs.OpenRead(path);
         const int end = WalFormat.HeaderBytes + WalFormat.LookBytes;
         using var window = new LogWindow(file, Math.Min(file.Length, end), end);
+        if (SegmentHeader.TryRead(window.At(0, WalFormat.HeaderBytes), out SegmentHeader header) && header.Version > WalFormat.Version) throw NewerFormat(path, header);
         ReadOnlySpan<byte> first = window.At(WalFormat.HeaderBytes, WalFormat.LookBytes);
         uint salt = WalFormat.Salt(directoryId, segment);
         FrameStatus status = FrameFormat.TryRead(first, salt, WalFormat.SealBytes, out byte type, out ReadOnlySpan<byte> payload);
@@ -47,4 +48,8 @@ public static class LogReader
         bool hasEnd = type == WalFormat.PreviousEnd && WalFormat.IsWellFormed(type, payload, segment);
         return new SegmentProbe(true, hasEnd ? SegmentEnd.Read(payload) : null);
     }
+
+    /// <summary>What is said of a segment of a later version.</summary>
+    internal static LogRefusedException NewerFormat(string path, SegmentHeader header) =>
+        new(LogRefusal.NewerFormat, path, 0, NewerFormatException.TextOf(header.Version, WalFormat.Version));
 }

@@ -87,10 +87,7 @@ internal sealed class SegmentReplay : IDisposable
     private bool HeaderIsGood()
     {
         if (!SegmentHeader.TryRead(_window.At(0, WalFormat.HeaderBytes), out SegmentHeader header)) return false;
-        if (header.Version > WalFormat.Version)
-        {
-            throw Refuse(LogRefusal.NewerFormat, 0, $"written by version {header.Version} of the format, known up to {WalFormat.Version}");
-        }
+        if (header.Version > WalFormat.Version) throw LogReader.NewerFormat(_file.Path, header);
 
         if (header.Segment != _segment || header.DirectoryId != _directoryId)
         {

@@ -91,7 +91,7 @@ internal sealed class TortureDamage(TortureLedger ledger, RequestFate least, str
         string[] parts = name.Split('/');
         return parts switch
         {
-            ["LOCK"] or ["quarantine", ..] or ["snapshots", ..] => "",
+            ["LOCK" or "REPLAY"] or ["quarantine", ..] or ["snapshots", ..] => "",
             ["blocks", _, "chunks", _] => "chunks of a block",
             ["blocks", _, string part] => $"{part} of a block",
             ["wal", _] => "log",

@@ -14,6 +14,7 @@ public sealed class FaultInjector : IFileSystem
     private readonly Lock _gate = new();
     private readonly List<FaultRule> _rules = [];
     private readonly List<string> _injected = [];
+    private readonly Dictionary<string, long> _asked = [];
     private int _openFiles;
 
     /// <summary>Wraps a file system.</summary>
@@ -32,6 +33,13 @@ public sealed class FaultInjector : IFileSystem
         {
             lock (_gate) return [.. _injected];
         }
+    }
+
+    /// <summary>Bytes that reads of some files have asked for.</summary>
+    /// <param name="pathPart">Part of their paths.</param>
+    public long AskedOf(string pathPart)
+    {
+        lock (_gate) return _asked.Where(file => file.Key.Contains(pathPart, StringComparison.Ordinal)).Sum(static file => file.Value);
     }
 
     /// <summary>Files opened through it and not closed again.</summary>
@@ -197,6 +205,7 @@ public sealed class FaultInjector : IFileSystem
     {
         lock (_gate)
         {
+            if (operation.Kind == FileOperationKind.Read) _asked[operation.Path] = _asked.GetValueOrDefault(operation.Path) + operation.Length;
             FaultRule? hit = null;
             foreach (FaultRule rule in _rules)
             {

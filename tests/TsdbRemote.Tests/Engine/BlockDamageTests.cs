@@ -29,6 +29,22 @@ public sealed class BlockDamageTests
     }
 
     [Fact]
+    public void T50_a_damaged_chunk_of_a_block_is_left_out_of_reads_where_that_is_asked_for_and_named_and_all_else_is_exact()
+    {
+        for (int series = 0; series < 3; series++) Write(series, 1000);
+        _engine.CompactByStep();
+        string segment = $"{TestBlocks.Directory}/{Assert.Single(_engine.Engine.StateNow.Blocks.Blocks).Entry.Ulid}/chunks/000001";
+        byte[] bytes = _disk.ReadAll(segment);
+        const int at = 8 + 4; // in the first chunk, behind the header
+        using (IFile file = _disk.OpenAppendable(segment)) file.Write(at, [(byte)~bytes[at]]);
+        Assert.Throws<CorruptFileException>(EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.All, seed: 1), Options, _time).ReadAll);
+        StorageOptions skipping = Options with { Read = Options.Read with { OnCorruption = ReadCorruptionPolicy.Skip } };
+        EngineHarness engine = EngineHarness.OpenStepwise(_disk.CrashClone(CrashPolicy.All, seed: 1), skipping, _time);
+        AssertReads(engine, new() { [1] = [1000], [2] = [1000] });
+        Assert.Contains(segment, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void T51_a_damaged_chunk_is_left_out_and_named_and_its_table_is_kept()
     {
         Write(0, 1000);

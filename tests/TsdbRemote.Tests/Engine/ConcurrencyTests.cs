@@ -46,6 +46,57 @@ public sealed class ConcurrencyTests
         ledger.Check(again.ReadAll(), ledger.Acknowledged);
     }
 
+    /// <summary>Between its place in the log and its last append a writer is overtaken by others; a switch of MemTable and segment must not come in between, or a flush would delete its record.</summary>
+    [Fact]
+    public async Task T6_a_power_cut_at_any_time_of_switches_and_flushes_under_8_writers_loses_nothing_acknowledged()
+    {
+        const int Threads = 8;
+        var disk = new CrashFileSystem("/disk");
+        StorageOptions options = EngineHarness.SmallOptions with { Lsm = new LsmOptions { MemTableSize = ByteSize.Kibibytes(64), MemTableFlushThreshold = 0.1 }, Wal = new WalOptions() };
+        int[] acknowledged = new int[Threads];
+        List<(int[] Least, CrashFileSystem Disk)> images = [];
+        long flushes;
+        await using (EngineHarness engine = await EngineHarness.OpenAsync(disk, options))
+        {
+            using var stop = new CancellationTokenSource();
+            Task[] writers = [.. Enumerable.Range(0, Threads).Select(writer => Task.Run(async () =>
+            {
+                for (int n = 1; !stop.IsCancellationRequested; n++)
+                {
+                    WriteReport report = await engine.WriteAsync([.. Enumerable.Range(0, 20).Select(i => (Labels.Encode(("__name__", $"w{writer}"), ("i", $"{i}")), new[] { Sample.Of(n, n) }))]);
+                    if (report.Status != WriteStatus.Written) return;
+                    Volatile.Write(ref acknowledged[writer], n);
+                }
+            }))];
+            for (int image = 0; image < 25; image++)
+            {
+                await Task.Delay(20);
+                int[] least = [.. Enumerable.Range(0, Threads).Select(writer => Volatile.Read(ref acknowledged[writer]))];
+                images.Add((least, disk.CrashClone(image % 2 == 0 ? CrashPolicy.OnlySynced : CrashPolicy.RandomPages(0.5), image)));
+            }
+
+            await stop.CancelAsync();
+            await Task.WhenAll(writers);
+            flushes = engine.Engine.Stats().Flushes;
+            await engine.StopWithoutFlushAsync();
+        }
+
+        Assert.True(flushes > 5 && acknowledged.Min() > 5, $"{flushes} flushes, {acknowledged.Min()} requests of a writer");
+        foreach ((int[] least, CrashFileSystem image) in images)
+        {
+            EngineHarness again = EngineHarness.OpenStepwise(image, options);
+            Dictionary<string, List<Sample>> read = again.ReadAll();
+            for (int writer = 0; writer < Threads; writer++)
+            {
+                for (int i = 0; i < 20 && least[writer] > 0; i++)
+                {
+                    List<Sample> samples = read[Labels.Print(Labels.Encode(("__name__", $"w{writer}"), ("i", $"{i}")))];
+                    Assert.Equal(Enumerable.Range(1, least[writer]).Select(static n => Sample.Of(n, n)), samples.Take(least[writer]));
+                }
+            }
+        }
+    }
+
     [Fact]
     public async Task A_snapshot_held_over_flushes_and_writes_reads_the_same_to_the_end()
     {

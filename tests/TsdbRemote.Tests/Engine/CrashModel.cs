@@ -105,7 +105,19 @@ internal sealed class CrashModel
         return problems;
     }
 
-    private EngineHarness Open(IFileSystem files) => EngineHarness.OpenStepwise(files, _options, _time, collectFrom: 1);
+    private EngineHarness Open(IFileSystem files)
+    {
+        try
+        {
+            return EngineHarness.OpenStepwise(files, _options, _time, collectFrom: 1);
+        }
+        catch (DataDirectoryException blamed) when (blamed.Message.Contains("quarantine_record", StringComparison.Ordinal))
+        {
+            // Cut off three times in a row, twice of them at one record, by chance: the text says what to do then.
+            files.Unlink($"{_options.DataDir}/REPLAY");
+            return EngineHarness.OpenStepwise(files, _options, _time, collectFrom: 1);
+        }
+    }
 
     private void Step(List<string> problems)
     {

@@ -1,6 +1,8 @@
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Wire;
 using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Engine;
@@ -68,6 +70,50 @@ public sealed class ReplayOrderTests
         Assert.Equal(Segments * 200, replaying.ReadAll().Values.Single().Count);
     }
 
+    /// <summary>How long a start takes no test can hold a shared machine to; how much it has to do, it can.</summary>
+    [Fact]
+    public async Task T88_a_start_after_a_kill_reads_the_log_once_and_the_log_is_held_to_its_size_whatever_was_written()
+    {
+        var disk = new CrashFileSystem("/disk");
+        StorageOptions options = EngineHarness.SmallOptions with
+        {
+            Lsm = new LsmOptions { MemTableSize = ByteSize.Mebibytes(4) }, // so that the log is the first reason to flush
+            Wal = new WalOptions { Async = false, MaxSize = ByteSize.Mebibytes(1) },
+        };
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, options);
+        var random = new Random(88);
+        long written = 0;
+        long most = 0;
+        for (int request = 0; request < 150; request++)
+        {
+            using PooledBuffer body = EngineHarness.Body([.. Enumerable.Range(0, 5).Select(i =>
+                (Labels.Encode(("__name__", $"m{i}")), Enumerable.Range(0, 500).Select(n => Sample.Of(request * 1000L + n, random.NextDouble())).ToArray()))]);
+            written += body.Length;
+            Assert.Equal(WriteStatus.Written, (await engine.Engine.WriteAsync(WriteProtocol.V1, body)).Status);
+            engine.Engine.Step();
+            most = Math.Max(most, LogBytes(disk));
+        }
+
+        const long Room = 1 << 20; // that is reserved ahead, and what one request may go beyond
+        Assert.True(written > 3 * options.Wal.MaxSize.Bytes, $"{written} bytes were written");
+        Assert.InRange(most, 1, options.Wal.MaxSize.Bytes + Room);
+
+        CrashFileSystem killed = disk.CrashClone(CrashPolicy.All, seed: 1);
+        Dictionary<(string, long), ulong> expected = Flat(engine);
+        long left = LogBytes(killed);
+        var files = new FaultInjector(killed);
+        EngineHarness again = EngineHarness.OpenStepwise(files, options);
+        Assert.Equal(expected, Flat(again));
+        Assert.InRange(files.AskedOf("/wal/"), left / 4, left + (16 << 10)); // a header and a first frame are looked at before
+        again.FlushByStep();
+        await again.DisposeAsync();
+
+        files = new FaultInjector(killed);
+        await using EngineHarness stopped = EngineHarness.OpenStepwise(files, options);
+        Assert.InRange(files.AskedOf("/wal/"), 0, 16 << 10);
+        Assert.Equal(expected, Flat(stopped));
+    }
+
     [Fact]
     public async Task T60_of_a_request_that_is_refused_in_part_the_rest_is_there_after_a_power_cut_and_the_refused_never_is()
     {
@@ -95,6 +141,8 @@ public sealed class ReplayOrderTests
         engine.Engine.Step(flush: false);
         Assert.NotEqual(segment, engine.Engine.StateNow.MemTables.Active.Segment);
     }
+
+    private static long LogBytes(CrashFileSystem disk) => disk.List("/disk/data/wal").Sum(static entry => entry.Length);
 
     private static Dictionary<(string, long), ulong> Flat(EngineHarness engine) =>
         engine.ReadAll().SelectMany(static series => series.Value.Select(sample => ((series.Key, sample.TimeMs), sample.ValueBits))).ToDictionary(static pair => pair.Item1, static pair => pair.ValueBits);

@@ -1,3 +1,4 @@
+using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Verification;
@@ -68,6 +69,46 @@ public sealed class VerifyWorkTests
     }
 
     [Fact]
+    public async Task T90_rot_in_a_file_that_nobody_reads_is_found_by_a_check_that_begins_by_itself_and_all_else_is_served()
+    {
+        var disk = new CrashFileSystem("/disk");
+        ManualTime time = VerifiedDirectory.Clock();
+        StorageOptions options = Options with
+        {
+            Integration = new IntegrationOptions { HybridMode = false },
+            Scrub = new ScrubOptions { Interval = Duration.Hours(48), Rate = ByteSize.Gibibytes(1) },
+        };
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, options, time);
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        Assert.Equal(WriteStatus.Written, engine.WriteOne("other", VerifiedDirectory.At(0), 1).Status);
+        await engine.Engine.FlushAsync(CancellationToken.None);
+        await ScrubbedAfterAsync(engine, time, TimeSpan.FromHours(1));
+        Assert.True(engine.Engine.ScrubStatus.Report!.IsSound);
+
+        string file = VerifiedDirectory.FilesOf(disk, "tables/").Order(StringComparer.Ordinal).First();
+        VerifiedDirectory.Flip(disk, file, 40, 1);
+        long? before = engine.Engine.ScrubStatus.BeganMs;
+        time.Advance(TimeSpan.FromHours(40));
+        Assert.Equal(before, engine.Engine.ScrubStatus.BeganMs);
+        await ScrubbedAfterAsync(engine, time, TimeSpan.FromHours(8));
+        Assert.Equal(file, engine.Engine.ScrubStatus.Report!.Findings.Select(static finding => finding.File).Distinct().Single());
+        Assert.Contains(file, Assert.Single(engine.Engine.Stats().Damages), StringComparison.Ordinal);
+        Assert.Single(engine.Read(TimeRange.All, Matcher.Create(MatcherType.Equal, "__name__", "other")));
+        Assert.Null(engine.Engine.VerifyStatus.BeganMs);
+    }
+
+    [Fact]
+    public async Task Where_none_is_wanted_no_check_begins_by_itself()
+    {
+        var disk = new CrashFileSystem("/disk");
+        ManualTime time = VerifiedDirectory.Clock();
+        await using EngineHarness engine = await EngineHarness.OpenAsync(disk, Options with { Scrub = new ScrubOptions { Interval = null } }, time);
+        time.Advance(TimeSpan.FromDays(30));
+        Assert.Null(engine.Engine.ScrubStatus.BeganMs);
+    }
+
+    [Fact]
     public async Task A_file_that_is_gone_although_it_is_named_is_found()
     {
         var disk = new CrashFileSystem("/disk");
@@ -129,6 +170,15 @@ public sealed class VerifyWorkTests
         await reading;
         time.Advance(TimeSpan.FromSeconds(100));
         pace.Took(1000); // it is behind: no reason to wait
+    }
+
+    private static async Task ScrubbedAfterAsync(EngineHarness engine, ManualTime time, TimeSpan passed)
+    {
+        long? before = engine.Engine.ScrubStatus.BeganMs;
+        time.Advance(passed);
+        for (int look = 0; look < 3000 && (engine.Engine.ScrubStatus is { IsRunning: true } || engine.Engine.ScrubStatus.BeganMs == before); look++) await Task.Delay(10);
+        Assert.NotEqual(before, engine.Engine.ScrubStatus.BeganMs);
+        Assert.True(engine.Engine.ScrubStatus.Report is not null, engine.Engine.ScrubStatus.Failure);
     }
 
     private static async Task<VerifyReport> CheckAsync(EngineHarness engine)

@@ -97,7 +97,7 @@ public class BlockMetaTests
     }
 
     [Theory]
-    [InlineData("\"version\": 1", "\"version\": 2", "version: is 2")]
+    [InlineData("\"version\": 1", "\"version\": 0", "version: is 0")]
     [InlineData("\"version\": 1", "\"version\": 1e0", "version")]
     [InlineData("\"version\": 1", "\"version\": \"1\"", "version")]
     [InlineData(",\n\t\"version\": 1", "", "'version'")]

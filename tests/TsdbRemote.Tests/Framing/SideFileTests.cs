@@ -109,7 +109,7 @@ public sealed class SideFileTests
     {
         var disk = new CrashFileSystem("/disk");
         SideFile.Write(disk, Path, ExemplarFile.Kind with { Version = 2 }, Directory, static _ => false);
-        Assert.Throws<NotSupportedException>(() => ExemplarFile.Load(disk, Path, Directory, new ExemplarRing(1)));
+        Assert.Throws<NewerFormatException>(() => ExemplarFile.Load(disk, Path, Directory, new ExemplarRing(1)));
     }
 
     private static void AssertTakesAPrefix(byte[] damaged, string[] all, byte[] whole)

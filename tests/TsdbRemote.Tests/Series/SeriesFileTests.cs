@@ -208,14 +208,14 @@ public sealed class SeriesFileTests
         newer[8] = 2;
         BitConverter.TryWriteBytes(newer.AsSpan(20), Crc32C.Of(BitConverter.GetBytes(salt), newer.AsSpan(0, 20)));
         _files[Path] = newer;
-        NotSupportedException refused = Assert.Throws<NotSupportedException>(() => Load(_files, end, out _));
-        Assert.Contains("dictionary format 2", refused.Message, StringComparison.Ordinal);
+        NewerFormatException refused = Assert.Throws<NewerFormatException>(() => Load(_files, end, out _));
+        Assert.Contains("was written in format version 2; this program reads up to 1", refused.Message, StringComparison.Ordinal);
 
         byte[] frame = new byte[FrameFormat.SizeOf(10)];
         FrameFormat.Write(frame, salt, 2, new byte[10]);
         _files[Path] = [.. whole, .. frame];
         var longer = new SeriesFileEnd(whole.Length + frame.Length, 0, false);
-        refused = Assert.Throws<NotSupportedException>(() => Load(_files, longer, out _));
+        refused = Assert.Throws<NewerFormatException>(() => Load(_files, longer, out _));
         Assert.Contains("entry type 2", refused.Message, StringComparison.Ordinal);
     }
 
