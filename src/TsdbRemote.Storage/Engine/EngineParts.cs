@@ -101,7 +101,7 @@ internal sealed class EngineParts : IDisposable
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
-        Verification = new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log);
+        Verification = new VerifyWork(files, _paths, State, commits.Settled, () => Wal.WrittenSegment, Damages, time, log);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(
