@@ -103,10 +103,10 @@ internal sealed class EngineParts : IDisposable
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
-        Verification = new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log);
+        VerifyWork NewVerifyWork() => new(files, _paths, State, commits.Settled, () => Wal.WrittenSegment, Damages, time, log);
+        Verification = NewVerifyWork();
         var scrub = options.Scrub with { Interval = threaded ? options.Scrub.Interval : null };
-        Scrub = new ScrubWork(
-            new VerifyWork(files, _paths, State, () => Wal.Segment, Damages, time, log), scrub, () => Ready.Task.IsCompletedSuccessfully, time, Stopping.Token);
+        Scrub = new ScrubWork(NewVerifyWork(), scrub, () => Ready.Task.IsCompletedSuccessfully, time, Stopping.Token);
         Compaction = NewCompactionWork(commits, ids);
         Blocks = NewBlockWork(commits, store, converter, recovered.BlockRests);
         Writes = new WritePath(

@@ -66,6 +66,12 @@ internal sealed class StateCommits
         }
     }
 
+    /// <summary>The state that stands once a commit that is under way, if one is, has ended.</summary>
+    public ManifestState Settled()
+    {
+        lock (_turn) return _state.Peek.Manifest;
+    }
+
     /// <summary>A new block that could not be synced is dropped; any other failed sync here is of a name, or of what comes under the manifest's.</summary>
     private static bool IsFatal(IOException failure) =>
         failure is ManifestUncertainException || (failure is DiskException { IsSync: true } sync && !NewBlocks.IsOfNewBlock(sync));

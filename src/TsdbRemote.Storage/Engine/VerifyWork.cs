@@ -27,6 +27,7 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     private readonly IFileSystem _files;
     private readonly DataLayout _paths;
     private readonly CurrentState _state;
+    private readonly Func<ManifestState> _settle;
     private readonly Func<long> _activeSegment;
     private readonly EngineDamages _damages;
     private readonly TimeProvider _time;
@@ -38,11 +39,13 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     private Task _running = Task.CompletedTask;
     private VerifyStatus _status = new(false, null, null, default, null, null);
 
-    public VerifyWork(IFileSystem files, DataLayout paths, CurrentState state, Func<long> activeSegment, EngineDamages damages, TimeProvider time, ILogger log)
+    public VerifyWork(
+        IFileSystem files, DataLayout paths, CurrentState state, Func<ManifestState> settle, Func<long> activeSegment, EngineDamages damages, TimeProvider time, ILogger log)
     {
         _files = files;
         _paths = paths;
         _state = state;
+        _settle = settle;
         _activeSegment = activeSegment;
         _damages = damages;
         _time = time;
@@ -68,6 +71,8 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     }
 
     ManifestState ILiveStore.Manifest => _state.Peek.Manifest;
+
+    ManifestState ILiveStore.Settle() => _settle();
 
     long ILiveStore.ActiveSegment => _activeSegment();
 

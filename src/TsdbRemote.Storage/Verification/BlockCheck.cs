@@ -11,6 +11,17 @@ namespace TsdbRemote.Storage.Verification;
 /// <summary>Checks blocks by the rules of <c>docs/formats/block-verifier.md</c>, and those that the manifest names against what it says of them.</summary>
 internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
 {
+    // Rules of the block verifier: a name that a writer leaves behind, and one in chunks/ that readers pass over.
+    private const int LeftoverRule = 12;
+    private const int SegmentRule = 13;
+
+    private const string NotRead = "it is not read, and goes with the block: look where it comes from";
+
+    private static readonly string[] OfBlocks = [BlockMeta.FileName, "index", "tombstones", SegmentFormat.DirectoryName];
+
+    // What Thanos and Mimir note of a block, in the block.
+    private static readonly string[] MarksOfOthers = ["deletion-mark.json", "no-compact-mark.json", "no-downsample-mark.json"];
+
     private readonly Dictionary<string, long> _bytes = manifest.Blocks.ToDictionary(static block => block.Ulid, block => VisibleBytes(run.Files, run.Paths.Block(block.Ulid)));
 
     /// <summary>Bytes that <see cref="Check"/> will read, about.</summary>
@@ -66,23 +77,23 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
     private void CheckNamed(BlockEntry entry, string path)
     {
         using IDisposable? hold = run.Live?.HoldBlock(entry.Ulid);
-        if (!IsNamed(entry.Ulid))
+        if (HasGone(entry, path)) return;
+        IReadOnlyList<DirectoryEntry> there = run.Files.List(path);
+        if (there.Count == 0)
         {
-            run.Skip($"{run.Relative(path)}: compacted or deleted by the server meanwhile");
-            return;
-        }
-
-        if (run.Files.List(path).Count == 0)
-        {
+            if (HasGone(entry, path)) return;
             run.Error(path, null, "is missing, but MANIFEST names it", $"{OutOfService(entry)}; put the directory back, and it is served again");
             return;
         }
 
         BlockReport report = BlockVerifier.Verify(run.Files, path, BlockStore.Rules, run.Cancel);
+        string? refusal = Open(path, out BlockMeta? meta, out bool isNewer);
+
+        // One that is out of service nobody can hold: it may have been deleted under the check.
+        if (hold is null && HasGone(entry, path)) return;
         run.Counts.Blocks++;
         run.Counts.BlockSeries += report.Counts.Series;
         run.Counts.BlockSamples += report.Counts.Samples;
-        string? refusal = Open(path, out BlockMeta? meta, out bool isNewer);
         if (isNewer) run.Error(path, null, refusal!, VerifyRun.NewerMeaning);
         string meaning = isNewer ? VerifyRun.NewerMeaning : refusal is not null
             ? OutOfService(entry)
@@ -91,6 +102,7 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
         {
             string file = finding.File.Length == 0 ? path : DataLayout.Join(path, finding.File);
             if (finding.IsError) run.Error(file, finding.Offset, $"rule {finding.Rule}: {finding.What}", meaning);
+            else if (finding.Rule == SegmentRule && !IsLeftover(report, finding.File)) run.Warning(file, $"rule {finding.Rule}: {finding.What}", NotRead);
             else run.Note(file, finding.Offset, $"rule {finding.Rule}: {finding.What}", "readers get along with it");
         }
 
@@ -98,6 +110,21 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
         if (more > 0) run.Skip($"{run.Relative(path)}: {more} more findings of the same rules are not listed");
         if (refusal is not null && report.IsAcceptable && !isNewer) run.Error(path, null, refusal, OutOfService(entry));
         if (meta is not null) Compare(entry, meta, DataLayout.Join(path, BlockMeta.FileName));
+        foreach (DirectoryEntry one in there.Where(one => !OfBlocks.Contains(one.Name) && !IsLeftover(report, one.Name)))
+        {
+            string file = DataLayout.Join(path, one.Name);
+            if (!one.IsDirectory && MarksOfOthers.Contains(one.Name)) run.Note(file, null, "is a mark of Thanos or Mimir", "it is not read, and goes with the block");
+            else run.Warning(file, $"a {(one.IsDirectory ? "directory" : "file")} that nobody here knows", NotRead);
+        }
+    }
+
+    private static bool IsLeftover(BlockReport report, string name) => report.Findings.Any(finding => finding.Rule == LeftoverRule && finding.File == name);
+
+    private bool HasGone(BlockEntry entry, string path)
+    {
+        if (IsNamed(entry.Ulid)) return false;
+        run.Skip($"{run.Relative(path)}: compacted or deleted by the server meanwhile");
+        return true;
     }
 
     private void Compare(BlockEntry entry, BlockMeta meta, string path)
@@ -117,6 +144,12 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
             run.Error(
                 path, null, string.Create(CultureInfo.InvariantCulture, $"is marked as rank {mark.Rank} of directory {mark.Directory}, MANIFEST says rank {entry.Rank} of {manifest.DirectoryId}"),
                 "somebody put it there: its place in the order of versions is not its own");
+        }
+        else if (mark.Generation >= manifest.Generation)
+        {
+            run.Error(
+                path, null, string.Create(CultureInfo.InvariantCulture, $"is marked as made in generation {mark.Generation}, MANIFEST, which names it, is of generation {manifest.Generation}"),
+                "the file is not what was written: were MANIFEST to be restored, the block could be taken for the rest of a step and removed");
         }
     }
 

@@ -8,7 +8,7 @@ namespace TsdbRemote.Storage.Verification;
 /// <remarks>
 /// Changes nothing and takes no memory for a length that a file does not bear out. Damage is a finding, never an exception, and keeps nothing else from being checked;
 /// only cancellation, and a directory that cannot be listed, end it. Every file is read once, tables twice.
-/// Memory: 8 bytes a series of the dictionary, what <c>BlockVerifier</c> takes for one block, what a table's reader takes for one table.
+/// Memory: 8 bytes a series of the dictionary (up to 24 while it is read), what <c>BlockVerifier</c> takes for one block, what a table's reader takes for one table.
 /// Stateless; thread-safe.
 /// </remarks>
 public static class DirectoryVerifier
@@ -27,7 +27,8 @@ public static class DirectoryVerifier
         try
         {
             IReadOnlyList<DirectoryEntry> root = files.List(directory);
-            if (StrayCheck.IsElsewhere(root, paths)) throw new CannotVerifyException($"{directory} is no data directory: nothing in it is of this program");
+            if (StrayCheck.IsElsewhere(root, paths))
+                throw new CannotVerifyException($"{directory} is no data directory: {(root.Count == 0 ? "it is empty; is its volume mounted?" : "nothing in it is of this program")}");
             using IDisposable? hold = files.LockUnchanged(paths.Lock);
             VerifyReport report = Verify(new VerifyRun(files, paths, live: null, progress, cancel));
             if (hold is null && files.FileSize(paths.Lock) is not null) throw new CannotVerifyException($"a server was started in {directory} meanwhile: nothing that was found holds");
@@ -48,10 +49,7 @@ public static class DirectoryVerifier
     /// <exception cref="OperationCanceledException">Given up.</exception>
     internal static VerifyReport Verify(VerifyRun run)
     {
-        long atWork = run.Live?.Manifest.Generation ?? 0;
         ManifestState? onDisk = new ManifestCheck(run).Check();
-        if (onDisk?.Generation < atWork)
-            run.Error(DataLayout.Join(run.Paths.Root, Manifest.FileName), null, $"is of generation {onDisk.Generation}, the server at work has committed {atWork}", "somebody put it back: the next commit of the server replaces it; do not kill it before");
         ManifestState? state = run.Live is { } live ? live.Manifest : onDisk;
         if (state is not null) CheckNamed(run, state);
         else CheckUnnamed(run);
@@ -92,7 +90,15 @@ public static class DirectoryVerifier
     /// <summary>Without a manifest tables and blocks can still be checked by themselves: what is whole of them can be saved.</summary>
     private static void CheckUnnamed(VerifyRun run)
     {
-        if (run.Count(VerifySeverity.Error) == 0) return; // an empty directory
+        var blocks = new BlockCheck(run, Nothing);
+        var strays = new StrayCheck(run, manifest: null);
+        strays.Check(blocks, []);
+        if (run.Count(VerifySeverity.Error) == 0)
+        {
+            strays.CheckRemains(); // and else there was no start yet
+            return;
+        }
+
         run.Skip("the dictionary, the log, and what belongs together: there is no manifest to say so");
         foreach (string directory in WindowDirectories.All(run.Files, run.Paths).Select(window => run.Paths.TableDirectory(level: 1, window)).Prepend(run.Paths.Tables))
         {
@@ -102,7 +108,6 @@ public static class DirectoryVerifier
             }
         }
 
-        var blocks = new BlockCheck(run, Nothing);
         foreach (DirectoryEntry entry in run.Files.List(run.Paths.Blocks).Where(static entry => entry.IsDirectory && Blocks.BlockDirectory.IsBlock(entry.Name, out _)))
             blocks.CheckForeign(entry.Name);
     }

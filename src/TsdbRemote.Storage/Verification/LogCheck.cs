@@ -15,6 +15,7 @@ internal sealed class LogCheck : IDisposable
 
     private readonly VerifyRun _run;
     private readonly ManifestState _manifest;
+    private readonly long? _active;
     private readonly LogInventory _log;
     private readonly WriteBatch _batch = new();
 
@@ -24,6 +25,7 @@ internal sealed class LogCheck : IDisposable
     {
         _run = run;
         _manifest = manifest;
+        _active = run.Live?.ActiveSegment; // before anything is looked at: what is at rest now is so for good, whatever later ones say of it is there
         _log = LogInventory.Of(run.Files, run.Paths, manifest);
     }
 
@@ -48,7 +50,7 @@ internal sealed class LogCheck : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _batch.Dispose();
 
-    private bool IsAtRest(long number) => _run.Live is not { } live || number < live.ActiveSegment;
+    private bool IsAtRest(long number) => _active is not { } active || number < active;
 
     /// <summary>Online: a segment goes when its flush is committed, and a new one is named by no manifest yet.</summary>
     private bool IsNamed(long number) => _run.Live is not { } live || live.Manifest.Segments.Any(segment => segment.Number == number);

@@ -12,6 +12,9 @@ internal sealed class ManifestCheck(VerifyRun run)
     private readonly string _current = DataLayout.Join(run.Paths.Root, Manifest.FileName);
     private readonly string _previous = DataLayout.Join(run.Paths.Root, Manifest.PreviousFileName);
 
+    // Before a file is read: what is read then is of this generation or a later one.
+    private readonly ManifestState? _atWork = run.Live?.Manifest;
+
     /// <summary>Reads both.</summary>
     /// <returns>The state that files are to be held against; null if there is none.</returns>
     public ManifestState? Check()
@@ -20,12 +23,39 @@ internal sealed class ManifestCheck(VerifyRun run)
         Found previous = Read(_previous);
         Found current = Read(_current);
         ManifestState? state = Judge(current, previous);
+        if (run.Live is { } live && current.State is { } onDisk) HoldAgainst(live, onDisk);
         if (state is null) return null;
         if (state != current.State) run.Skip($"{Manifest.FileName} cannot be read; files are held against {Manifest.PreviousFileName}, which may be older than they are");
         CheckTombstones(state);
         foreach (string loss in state.Losses ?? []) run.Note(_current, null, loss, "it is told for good, and not found again");
         CheckSequences(state);
         return state;
+    }
+
+    /// <summary>Beside a server at work the file says what that has committed last, or is about to publish.</summary>
+    private void HoldAgainst(ILiveStore live, ManifestState onDisk)
+    {
+        const string Foreign = "somebody put it there: the next commit of the server replaces it; do not kill the server before, for a start would go by this file";
+        ManifestState before = _atWork!;
+
+        // A commit has its name on the disk before its state is published: where the file is ahead, one may be under way.
+        ManifestState atWork = onDisk.Generation > before.Generation ? live.Settle() : before;
+        if (onDisk.DirectoryId != atWork.DirectoryId)
+            run.Error(_current, null, $"is of data directory {onDisk.DirectoryId}, the server at work has {atWork.DirectoryId}", Foreign);
+        else if (onDisk.Generation < before.Generation)
+            run.Error(_current, null, $"is of generation {onDisk.Generation}, the server at work has committed {before.Generation}", Foreign);
+        else if (onDisk.Generation > atWork.Generation)
+            run.Error(_current, null, $"is of generation {onDisk.Generation}, the server at work has committed no more than {atWork.Generation}", $"{Foreign}. Or a commit failed half-way, and the server is read-only since");
+        else if (onDisk.Generation == atWork.Generation && !IsSame(onDisk, atWork))
+            run.Error(_current, null, $"differs from what the server at work has committed as generation {onDisk.Generation}", Foreign);
+    }
+
+    /// <summary>Whether a file says what a state says, but for what a start that has nothing to commit adds: times of blocks, and blocks that it could not remove.</summary>
+    private static bool IsSame(ManifestState onDisk, ManifestState atWork)
+    {
+        static byte[] Told(ManifestState state) => ManifestText.Write(
+            state with { DeletedBlocks = [], Blocks = [.. state.Blocks.Select(static block => new BlockEntry(block.Ulid, block.Rank, AppliedTo: block.AppliedTo))] });
+        return Told(onDisk).AsSpan().SequenceEqual(Told(atWork)) && !onDisk.DeletedBlocks.Except(atWork.DeletedBlocks).Any();
     }
 
     /// <summary>What is in neither file but follows from a state: no two runs of a window may hold the same part of the log.</summary>
@@ -80,7 +110,7 @@ internal sealed class ManifestCheck(VerifyRun run)
 
         if (!current.IsThere)
         {
-            if (Manifest.FindData(run.Files, run.Paths.Root) is null) return null; // a first start
+            if (run.Live is null && Manifest.FindData(run.Files, run.Paths.Root) is null) return null; // a first start
             run.Error(_current, null, "is missing, but what it names is there", Refused);
             return previous.State;
         }

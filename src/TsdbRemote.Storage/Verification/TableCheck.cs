@@ -16,6 +16,8 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
     // A table is walked for its chunks, and then read from its first byte to its last.
     private const int Passes = 2;
 
+    private const string NotServed = "nothing is lost: that window went into a block";
+
     private readonly ChunkVerifier _chunks = new();
 
     /// <summary>Bytes that <see cref="Check"/> will read.</summary>
@@ -38,14 +40,10 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
     private void CheckNamed(TableEntry entry, string path)
     {
         using IDisposable? hold = run.Live?.HoldTable(entry.Id);
-        if (!IsNamed(entry.Id))
-        {
-            run.Skip($"{run.Relative(path)}: merged or converted by the server meanwhile");
-            return;
-        }
-
+        if (HasGone(entry, path)) return;
         if (run.Files.FileSize(path) is null)
         {
+            if (HasGone(entry, path)) return; // one that is out of service nobody can hold
             run.Error(
                 path, null, "is missing, but MANIFEST names it",
                 $"a start is refused: {Contents(entry)} are gone; put the file back, or restore the whole directory from a backup");
@@ -65,6 +63,13 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
         }
     }
 
+    private bool HasGone(TableEntry entry, string path)
+    {
+        if (IsNamed(entry.Id)) return false;
+        run.Skip($"{run.Relative(path)}: merged or converted by the server meanwhile");
+        return true;
+    }
+
     private void Verify(SSTableReader table)
     {
         try
@@ -73,9 +78,8 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
         }
         catch (CorruptFileException corrupt)
         {
-            run.Error(corrupt, table.BloomDamage is null
-                ? "its chunks verify and are served; the table is not what was written: let it be merged, or restore it"
-                : "nothing is lost: the table is served without the filter, more slowly, until a merge writes another");
+            if (table.BloomDamage is null) run.Error(corrupt, "its chunks verify and are served; the table is not what was written: let it be merged, or restore it");
+            else run.Warning(corrupt, "nothing is lost: the table is served without the filter, more slowly, until a merge writes another");
         }
     }
 
@@ -94,9 +98,8 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
             catch (CorruptFileException corrupt)
             {
                 isWhole = false;
-                run.Error(corrupt, isServed
-                    ? string.Create(CultureInfo.InvariantCulture, $"reads of its series in window {window.StartMs} fail, and the window is not merged or converted; the others are served")
-                    : "nothing is lost: that window went into a block");
+                string lost = string.Create(CultureInfo.InvariantCulture, $"reads of its series in window {window.StartMs} fail, and the window is not merged or converted; the others are served");
+                Tell(corrupt, isServed ? lost : null);
             }
         }
 
@@ -109,11 +112,11 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
         long samples = 0;
         long unknown = 0;
         ulong firstUnknown = 0;
-        string Lost(string of) => isServed ? $"{of}, of window {window.StartMs}, is lost; reads that need it fail or leave it out, everything else is served" : "nothing is lost: that window went into a block";
+        string? Lost(string of) => isServed ? $"{of}, of window {window.StartMs}, is lost; reads that need it fail or leave it out, everything else is served" : null;
         using WindowCursor cursor = table.Walk(window.StartMs, rank: 0, damage =>
         {
             isWhole = false;
-            run.Error(damage, Lost("this chunk"));
+            Tell(damage, Lost("this chunk"));
         });
         TimeRange range = new(window.StartMs, TimeWindow.EndOf(window.StartMs, manifest.BlockDurationMs));
         while (cursor.MoveNext())
@@ -126,7 +129,8 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
                 samples += count;
                 if (problem is null) continue;
                 isWhole = false;
-                run.Error(table.Path, null, problem, Lost($"a chunk of series {id}, {chunk.MinTimeMs} to {chunk.MaxTimeMs} ms"));
+                if (Lost($"a chunk of series {id}, {chunk.MinTimeMs} to {chunk.MaxTimeMs} ms") is { } lost) run.Error(table.Path, null, problem, lost);
+                else run.Warning(table.Path, problem, NotServed);
             }
         }
 
@@ -142,6 +146,15 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
         if (isWhole && samples != window.Samples)
             run.Error(table.Path, null, $"window {window.StartMs} holds {samples} samples, the properties count {window.Samples}", "all that is there is served");
         return isWhole;
+    }
+
+    /// <summary>Tells damage.</summary>
+    /// <param name="damage">What it is.</param>
+    /// <param name="lost">What it costs; null if it is of a window that is not served from here.</param>
+    private void Tell(CorruptFileException damage, string? lost)
+    {
+        if (lost is not null) run.Error(damage, lost);
+        else run.Warning(damage, NotServed);
     }
 
     private string? ProblemOf(in SeriesChunk chunk, ulong id, TimeRange window, out int samples)

@@ -10,7 +10,10 @@ internal interface ILiveStore
     /// <summary>The committed state now.</summary>
     ManifestState Manifest { get; }
 
-    /// <summary>The log segment that is being written; it and later ones are not at rest.</summary>
+    /// <summary>The committed state once a commit that is under way, if one is, has ended.</summary>
+    ManifestState Settle();
+
+    /// <summary>The log segment that is being written; it and later ones are not at rest. All before it are sealed, or their ends are noted in later ones.</summary>
     long ActiveSegment { get; }
 
     /// <summary>Keeps a table's file from being deleted until it is disposed; null if the store does not serve the table.</summary>
@@ -98,6 +101,9 @@ internal sealed class VerifyRun
 
     /// <summary>Something is not as it should be.</summary>
     public void Warning(string path, string what, string meaning) => Add(VerifySeverity.Warning, path, null, what, meaning);
+
+    /// <summary>Damage that costs nothing that is served.</summary>
+    public void Warning(CorruptFileException damage, string meaning) => Add(VerifySeverity.Warning, damage.Path, damage.Offset, damage.What, meaning);
 
     /// <summary>Something is worth a word.</summary>
     public void Note(string path, long? offset, string what, string meaning) => Add(VerifySeverity.Note, path, offset, what, meaning);

@@ -31,6 +31,7 @@ internal sealed class GroupCommitter : IDisposable
     private readonly Lock _drain = new();
     private readonly LogGroup _group;
     private SegmentWriter? _current;
+    private long _segment;
     private long _lastWrite;
     private long _unsyncedSince;
     private bool _hasUnsynced;
@@ -52,11 +53,22 @@ internal sealed class GroupCommitter : IDisposable
     /// <summary>Counters of all segments.</summary>
     public WalCounters Counters { get; } = new();
 
+    /// <summary>
+    /// Number of the segment that is being written. Each below it is sealed and synced, or was left torn and the one behind it says where it ends: none is changed
+    /// any more. Any thread may ask.
+    /// </summary>
+    public long Segment => Volatile.Read(ref _segment);
+
     /// <summary>Takes the first segment.</summary>
     public void Begin(SegmentWriter first)
     {
         lock (_drain) _current = first;
+        Begin(first.Segment);
     }
+
+    /// <summary>Begins without a file.</summary>
+    /// <param name="segment">A number below which this log has no segment.</param>
+    public void Begin(long segment) => Volatile.Write(ref _segment, segment);
 
     /// <summary>One group, or one step to the next segment, and what is due by time.</summary>
     /// <returns>False if there was nothing to do.</returns>
@@ -160,6 +172,7 @@ internal sealed class GroupCommitter : IDisposable
     {
         if (!_queue.TryPeek(out LogEntry entry) || entry.Next is not { } first) return false;
         _current = first;
+        Begin(first.Segment);
         _queue.Take();
         return true;
     }
@@ -283,6 +296,7 @@ internal sealed class GroupCommitter : IDisposable
         if (current.IsTorn) next.WritePreviousEnd(new SegmentEnd(current.Segment, current.Offset));
         current.Dispose();
         _current = next;
+        Begin(next.Segment); // only now: who reads the one before would find it cut to its seal meanwhile, or without the groups that were still queued
     }
 
     private void FinishSegment(SegmentWriter current)

@@ -57,7 +57,13 @@ public sealed class WriteAheadLog : IDisposable
     /// <summary>The segment of the next record.</summary>
     public long Segment => _queue.Segment;
 
-    /// <summary>Sequence of the last record of that segment; that of its first, if it has none yet.</summary>
+    /// <summary>
+    /// The segment that is being written, which is behind <see cref="Segment"/> until what was queued before a switch is written and sealed. Those below it are
+    /// not changed any more.
+    /// </summary>
+    public long WrittenSegment => _committer.Segment;
+
+    /// <summary>Sequence of the last record of <see cref="Segment"/>; that of its first, if it has none yet.</summary>
     public ulong LastSequence => _queue.LastSequence;
 
     /// <summary>Bytes of that segment's records, framed, whether they were written yet or not.</summary>
@@ -93,7 +99,8 @@ public sealed class WriteAheadLog : IDisposable
         {
             Invariant.Check(_lastNumber == 0);
             _lastNumber = segment - 1;
-            if (!WritesNothing) _committer.Begin(CreateSegment());
+            if (WritesNothing) _committer.Begin(segment);
+            else _committer.Begin(CreateSegment());
             _lastNumber = segment;
             _queue.Begin(segment);
         }
@@ -112,6 +119,7 @@ public sealed class WriteAheadLog : IDisposable
         {
             Invariant.Check(_queue.Segment == 0);
             _lastNumber = segment;
+            _committer.Begin(segment);
             _queue.Begin(segment);
             _queue.RefuseAsFull(full, segment);
         }

@@ -42,7 +42,7 @@ internal static class VerifyVerb
             cancel.Cancel();
         };
         Console.CancelKeyPress += interrupt;
-        var bar = new ProgressBar(progress, isTerminal, TimeProvider.System);
+        var bar = new ProgressBar(progress, isTerminal, TimeProvider.System, Columns);
         try
         {
             VerifyReport report = DirectoryVerifier.Verify(
@@ -66,6 +66,18 @@ internal static class VerifyVerb
         finally
         {
             Console.CancelKeyPress -= interrupt;
+        }
+    }
+
+    private static int Columns()
+    {
+        try
+        {
+            return Console.WindowWidth;
+        }
+        catch (IOException)
+        {
+            return 0; // no window
         }
     }
 }

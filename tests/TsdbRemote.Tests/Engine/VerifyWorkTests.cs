@@ -121,6 +121,55 @@ public sealed class VerifyWorkTests
     }
 
     [Fact]
+    public async Task A_segment_that_is_left_and_not_sealed_yet_is_not_looked_at()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = EngineHarness.OpenStepwise(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        Task flushed = engine.Engine.FlushAsync(CancellationToken.None);
+        using var held = new HeldOperation(disk, static operation => operation.Kind == FileOperationKind.SetLength && operation.Path.EndsWith(".log", StringComparison.Ordinal));
+        Task sealing = Task.Run(() =>
+        {
+            engine.Engine.Step(flush: false);
+            VerifiedDirectory.Write(engine, window: 0, from: 100);
+        });
+        held.Reach();
+        VerifyReport before = await CheckAsync(engine);
+        held.GoOn();
+        await sealing;
+        VerifyReport after = await CheckAsync(engine);
+        Assert.Equal((0, 1), (before.Counts.Segments, after.Counts.Segments));
+        Assert.True(before.IsSound && after.IsSound, $"{VerifiedDirectory.Text(before)}\n{VerifiedDirectory.Text(after)}");
+        Assert.Contains(before.NotChecked, static left => left.StartsWith("wal/", StringComparison.Ordinal));
+        engine.FlushByStep();
+        await flushed;
+    }
+
+    [Fact]
+    public async Task A_commit_whose_file_has_its_name_and_that_is_not_published_yet_is_waited_for()
+    {
+        var disk = new CrashFileSystem("/disk");
+        await using EngineHarness engine = EngineHarness.OpenStepwise(disk, Options, VerifiedDirectory.Clock());
+        VerifiedDirectory.Write(engine, window: 0, from: 0);
+        bool isNamed = false;
+        using var held = new HeldOperation(disk, operation =>
+        {
+            isNamed |= operation.Target?.EndsWith("/MANIFEST", StringComparison.Ordinal) ?? false;
+            return isNamed && operation.Kind == FileOperationKind.SyncDir;
+        });
+        Task flushing = Task.Run(engine.FlushByStep);
+        held.Reach();
+        Assert.True(engine.Engine.TryBeginVerify(Fast));
+        Task verified = engine.Engine.WhenVerified;
+        Assert.NotEqual(verified, await Task.WhenAny(verified, Task.Delay(200)));
+        held.GoOn();
+        await flushing;
+        await verified;
+        VerifyReport? report = engine.Engine.VerifyStatus.Report;
+        Assert.True(report is { IsSound: true }, report is null ? "cut off" : VerifiedDirectory.Text(report));
+    }
+
+    [Fact]
     public async Task One_runs_at_a_time_is_held_to_its_pace_and_can_be_ended()
     {
         var disk = new CrashFileSystem("/disk");
@@ -179,6 +228,27 @@ public sealed class VerifyWorkTests
         for (int look = 0; look < 3000 && (engine.Engine.ScrubStatus is { IsRunning: true } || engine.Engine.ScrubStatus.BeganMs == before); look++) await Task.Delay(10);
         Assert.NotEqual(before, engine.Engine.ScrubStatus.BeganMs);
         Assert.True(engine.Engine.ScrubStatus.Report is not null, engine.Engine.ScrubStatus.Failure);
+    }
+
+    /// <summary>Stops whoever is about to do the first operation of a kind, until it is let go.</summary>
+    private sealed class HeldOperation : IDisposable
+    {
+        private static readonly TimeSpan Patience = TimeSpan.FromMinutes(1);
+        private readonly ManualResetEventSlim _reached = new();
+        private readonly ManualResetEventSlim _goOn = new();
+
+        public HeldOperation(CrashFileSystem disk, Func<FileOperation, bool> isMeant) => disk.BeforeOperation = (_, operation) =>
+        {
+            if (_reached.IsSet || !isMeant(operation)) return;
+            _reached.Set();
+            _goOn.Wait(Patience);
+        };
+
+        public void Reach() => Assert.True(_reached.Wait(Patience));
+
+        public void GoOn() => _goOn.Set();
+
+        public void Dispose() => GoOn();
     }
 
     private static async Task<VerifyReport> CheckAsync(EngineHarness engine)

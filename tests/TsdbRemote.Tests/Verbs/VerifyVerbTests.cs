@@ -1,7 +1,9 @@
 using System.Text.Json;
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Storage.Options;
+using TsdbRemote.Storage.Verification;
 using TsdbRemote.Tests.Verification;
+using TsdbRemote.Tests.Wal;
 using TsdbRemote.TestSupport;
 using TsdbRemote.Verbs;
 
@@ -103,6 +105,38 @@ public sealed class VerifyVerbTests : IDisposable
         Assert.Equal(2, Run(args));
         Assert.NotEqual("", _progress.ToString());
         Assert.Equal("", _output.ToString());
+    }
+
+    [Fact]
+    public void An_empty_directory_gives_2()
+    {
+        Directory.CreateDirectory(Root);
+        Assert.Equal(2, Run(Root));
+        Assert.Equal("", _output.ToString());
+    }
+
+    [Theory]
+    [InlineData(80, "...")]
+    [InlineData(60, "...")]
+    [InlineData(0, "...")]
+    [InlineData(40, "[###")]
+    [InlineData(10, "[###")]
+    [InlineData(200, "blocks/01M87K85AJTSJCZBCX46AVGB98")]
+    public void No_line_reaches_the_end_of_the_window(int columns, string shown)
+    {
+        var time = new ManualTime();
+        int wide = 200;
+        var bar = new ProgressBar(_progress, isTerminal: true, time, () => wide);
+        var progress = new VerifyProgress(1023L << 30, 1024L << 30, "blocks/01M87K85AJTSJCZBCX46AVGB98/chunks");
+        bar.Show(progress);
+        wide = columns; // somebody draws the window smaller
+        _progress.GetStringBuilder().Clear();
+        time.Advance(TimeSpan.FromSeconds(1));
+        bar.Show(progress);
+        bar.Clear();
+        int room = (columns > 0 ? columns : 80) - 1;
+        Assert.All(_progress.ToString().Split('\r'), line => Assert.True(line.Length <= room, $"{line.Length} columns: {line}"));
+        Assert.Contains(shown, _progress.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

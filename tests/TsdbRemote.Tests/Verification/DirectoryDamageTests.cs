@@ -1,4 +1,7 @@
+using System.Text;
+using System.Text.RegularExpressions;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Verification;
 using TsdbRemote.TestSupport;
 using static TsdbRemote.Tests.Verification.VerifiedDirectory;
@@ -12,7 +15,10 @@ public sealed class DirectoryDamageTests
     private static readonly CrashFileSystem Whole = Killed();
     private readonly CrashFileSystem _disk = Whole.CrashClone(CrashPolicy.All, seed: 1);
 
-    /// <summary>Kinds of files, each by what its path begins and ends with.</summary>
+    /// <summary>
+    /// Kinds of files, each by what its path begins and ends with. <c>meta.json</c> of blocks is not among them: the format has no checksum, and of much of it
+    /// (the level, sources, parents, hints, Thanos' section) nothing else knows. What is known is tried field by field.
+    /// </summary>
     public static TheoryData<string, string> Kinds => new()
     {
         { "MANIFEST", "MANIFEST" },
@@ -95,6 +101,72 @@ public sealed class DirectoryDamageTests
         string block = _disk.List($"{Root}/blocks")[0].Name;
         _disk.Rename($"{Root}/blocks/{block}", "/disk/aside");
         AssertNamed($"blocks/{block}", "removed");
+    }
+
+    [Theory]
+    [InlineData("ulid", "\"01M87K85AJTSJCZBCX46AVGB98\"")]
+    [InlineData("minTime", "5")]
+    [InlineData("maxTime", "1999999999999")]
+    [InlineData("numSamples", "7")]
+    [InlineData("numSeries", "7")]
+    [InlineData("numChunks", "7")]
+    [InlineData("level", "0")]
+    [InlineData("version", "2")]
+    [InlineData("directory", "\"00000000-0000-0000-0000-000000000001\"")]
+    [InlineData("generation", "1000000")]
+    [InlineData("rank", "99")]
+    public void A_field_of_a_blocks_meta_that_something_else_knows_is_held_against_that(string field, string value)
+    {
+        string file = FileOf("blocks/", "/meta.json");
+        string json = Encoding.UTF8.GetString(_disk.ReadAll($"{Root}/{file}"));
+        string changed = new Regex($"(\"{field}\": )[^,\n]+").Replace(json, $"${{1}}{value}", count: 1);
+        Assert.NotEqual(json, changed);
+        _disk.Unlink($"{Root}/{file}");
+        _disk.WriteNew($"{Root}/{file}", Encoding.UTF8.GetBytes(changed));
+        AssertNamed(file, $"{field} changed");
+    }
+
+    [Fact]
+    public void A_damaged_filter_of_a_table_is_a_warning()
+    {
+        string file = FileOf("tables/", ".sst");
+        byte[] bytes = _disk.ReadAll($"{Root}/{file}");
+        Assert.Null(SSTableFooter.TryRead(bytes.AsSpan(bytes.Length - SSTableFormat.FooterBytes), bytes.Length, out SSTableFooter footer, out _));
+        Flip(_disk, file, footer.BloomOffset, 1);
+        VerifyReport report = Verify(_disk);
+        Assert.Equal(0, report.Errors);
+        VerifyFinding finding = Assert.Single(report.Findings, static finding => finding.Severity == VerifySeverity.Warning);
+        Assert.Equal((file, footer.BloomOffset), (finding.File, finding.Offset));
+        Assert.Contains("nothing is lost", finding.Meaning, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("notes.txt")]
+    [InlineData("chunks/notes.txt")]
+    [InlineData("index.old")]
+    [InlineData("wal/00000001")]
+    public void A_stray_in_a_block_is_found(string name)
+    {
+        string block = $"blocks/{_disk.List($"{Root}/blocks")[0].Name}";
+        if (name.StartsWith("wal/", StringComparison.Ordinal)) _disk.MakeDir($"{Root}/{block}/wal");
+        _disk.WriteNew($"{Root}/{block}/{name}", new byte[100]);
+        VerifyFinding finding = Assert.Single(Verify(_disk).Findings, static finding => finding.Severity != VerifySeverity.Note);
+        Assert.Equal((VerifySeverity.Warning, $"{block}/{name.Split("/0")[0]}"), (finding.Severity, finding.File));
+    }
+
+    [Theory]
+    [InlineData("blocks/thanos.shipper.json")]
+    [InlineData("blocks/*/no-compact-mark.json")]
+    [InlineData("blocks/*/deletion-mark.json")]
+    [InlineData("blocks/*/meta.json.tmp")]
+    [InlineData("blocks/*/chunks/000002.tmp")]
+    public void What_others_put_beside_blocks_and_what_writers_leave_in_them_are_notes(string file)
+    {
+        file = file.Replace("*", _disk.List($"{Root}/blocks")[0].Name, StringComparison.Ordinal);
+        _disk.WriteNew($"{Root}/{file}", new byte[100]);
+        VerifyReport report = Verify(_disk);
+        Assert.True(report.IsSound, Text(report));
+        Assert.Contains(report.Findings, finding => finding.File == file);
     }
 
     [Theory]

@@ -1,5 +1,6 @@
 using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Verification;
 using TsdbRemote.Tests.Wal;
@@ -105,11 +106,39 @@ public sealed class DirectoryVerifierTests
     }
 
     [Fact]
-    public async Task An_empty_directory_and_one_that_was_only_opened_are_sound()
+    public void An_empty_directory_is_no_data_directory()
     {
         var disk = new CrashFileSystem("/disk", Root);
+        CannotVerifyException refused = Assert.Throws<CannotVerifyException>(() => Verify(disk));
+        Assert.Contains("is its volume mounted?", refused.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_directory_whose_first_start_was_cut_off_is_sound()
+    {
+        var disk = new CrashFileSystem("/disk", Root);
+        new DataLayout(Root).MakeDirectories(disk);
+        disk.WriteNew($"{Root}/MANIFEST.tmp", [1]);
         VerifyReport report = Verify(disk);
-        Assert.True(report is { IsSound: true, Generation: null, Notes: 0 }, Text(report));
+        Assert.True(report is { IsSound: true, Generation: null, Notes: 1 }, Text(report));
+    }
+
+    [Fact]
+    public void What_is_left_of_a_store_without_its_manifest_is_told()
+    {
+        var disk = new CrashFileSystem("/disk", Root);
+        new DataLayout(Root).MakeDirectories(disk);
+        foreach (string file in (string[])["METADATA", "EXEMPLARS", "quarantine/table-7.sst", "letter.txt"]) disk.WriteNew($"{Root}/{file}", [1]);
+        disk.MakeDir($"{Root}/snapshots/20231114T221320Z-1");
+        VerifyReport report = Verify(disk);
+        Assert.All(report.Findings, static finding => Assert.Equal(VerifySeverity.Warning, finding.Severity));
+        Assert.Equal(["EXEMPLARS", "METADATA", "letter.txt", "quarantine", "snapshots"], report.Findings.Select(static finding => finding.File).Order(StringComparer.Ordinal));
+    }
+
+    [Fact]
+    public async Task A_directory_that_was_only_opened_is_sound()
+    {
+        var disk = new CrashFileSystem("/disk", Root);
         await EngineHarness.OpenStepwise(disk, Small).DisposeAsync();
         AssertSound(disk);
     }
@@ -195,6 +224,29 @@ public sealed class DirectoryVerifierTests
         EngineHarness.OpenStepwise(disk, time: Clock());
         Assert.DoesNotContain(rests, rest => disk.FileSize($"{Root}/{rest}") is not null);
         Assert.Equal(0, Verify(disk.CrashClone(CrashPolicy.All, 1)).Notes);
+    }
+
+    [Fact]
+    public void Damage_of_a_window_that_went_into_a_block_is_a_warning()
+    {
+        var disk = new CrashFileSystem("/disk");
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, Small, Clock());
+        Write(engine, window: -1, from: 0);
+        Write(engine, window: 0, from: 0);
+        engine.FlushByStep();
+        disk = disk.CrashClone(CrashPolicy.All, seed: 1);
+        ManifestState state = Manifest.TryLoad(disk, Root, out _)!;
+        TableEntry table = Assert.Single(state.Tables, static table => table.Windows.Length == 2);
+        string file = $"tables/{table.Id}.sst";
+        Flip(disk, file, 40, 2);
+        Assert.Contains(Verify(disk).Findings, finding => (finding.File, finding.Severity) == (file, VerifySeverity.Error));
+        disk.Unlink($"{Root}/MANIFEST");
+        disk.WriteNew($"{Root}/MANIFEST", ManifestText.Write(state with { Tables = state.Tables.Replace(table, table with { Windows = [table.Windows[1]] }) }));
+        VerifyReport report = Verify(disk);
+        Assert.Equal(0, report.Errors);
+        VerifyFinding finding = Assert.Single(report.Findings, static finding => finding.Severity == VerifySeverity.Warning);
+        Assert.Equal((file, 16L), (finding.File, finding.Offset));
+        Assert.Contains("nothing is lost", finding.Meaning, StringComparison.Ordinal);
     }
 
     private static void AssertSound(CrashFileSystem disk)

@@ -1,5 +1,6 @@
 using Microsoft.Extensions.Logging.Abstractions;
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Storage.Options;
 using TsdbRemote.Storage.Wal;
 using TsdbRemote.TestSupport;
 
@@ -40,6 +41,45 @@ public sealed class LogRotationTests
         Assert.Equal([3], records.Ids());
         Assert.Equal(SegmentOutcome.Sealed, disk.Replay(out records, segment: last).Outcome);
         Assert.Empty(records);
+    }
+
+    [Fact]
+    public void The_written_segment_goes_on_only_once_the_one_before_is_sealed_and_synced()
+    {
+        CrashFileSystem disk = LogFixture.NewDisk();
+        WriteAheadLog log = LogFixture.StartedLog(disk);
+        log.Add(1);
+        long second = log.SwitchSegment();
+        log.Add(2);
+        List<long> seen = [];
+        disk.BeforeOperation = (_, operation) =>
+        {
+            if (operation.Path == LogFixture.PathOf(LogFixture.FirstSegment)) seen.Add(log.WrittenSegment);
+        };
+        Assert.Equal((second, LogFixture.FirstSegment), (log.Segment, log.WrittenSegment));
+        log.DrainOnce();
+        Assert.Equal(LogFixture.FirstSegment, log.WrittenSegment);
+        log.DrainOnce();
+        Assert.Equal(second, log.WrittenSegment);
+        Assert.True(seen.Count >= 4, "the group, its sync, the seal, its sync");
+        Assert.All(seen, static segment => Assert.Equal(LogFixture.FirstSegment, segment));
+        Assert.Equal(SegmentOutcome.Sealed, disk.Replay(out _).Outcome);
+    }
+
+    [Fact]
+    public void The_written_segment_of_a_log_without_files_or_room_is_above_all_that_were_left()
+    {
+        WriteAheadLog none = LogFixture.NewLog(LogFixture.NewDisk(), LogFixture.Settings(WalDurability.None));
+        none.Start(LogFixture.FirstSegment);
+        none.SwitchSegment();
+        Assert.Equal(LogFixture.FirstSegment, none.WrittenSegment);
+        WriteAheadLog full = LogFixture.NewLog(LogFixture.NewDisk());
+        full.StartWithoutRoom(LogFixture.FirstSegment, new DiskException("write", LogFixture.WalDir, DiskException.NoSpace, "full"));
+        Assert.Equal(LogFixture.FirstSegment, full.WrittenSegment);
+        long first = full.SwitchSegment();
+        Assert.Equal(LogFixture.FirstSegment, full.WrittenSegment);
+        full.DrainAll();
+        Assert.Equal(first, full.WrittenSegment);
     }
 
     [Fact]
