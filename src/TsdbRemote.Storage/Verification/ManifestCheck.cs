@@ -35,7 +35,8 @@ internal sealed class ManifestCheck(VerifyRun run)
     /// <summary>Beside a server at work the file says what that has committed last, or is about to publish.</summary>
     private void HoldAgainst(ILiveStore live, ManifestState onDisk)
     {
-        const string Foreign = "somebody put it there: the next commit of the server replaces it; do not kill the server before, for a start would go by this file";
+        const string Foreign =
+            "somebody put it there: the next commit of the server replaces it; do not kill the server before, for a start would go by this file";
         ManifestState before = _atWork!;
 
         // A commit has its name on the disk before its state is published: where the file is ahead, one may be under way.
@@ -45,7 +46,11 @@ internal sealed class ManifestCheck(VerifyRun run)
         else if (onDisk.Generation < before.Generation)
             run.Error(_current, null, $"is of generation {onDisk.Generation}, the server at work has committed {before.Generation}", Foreign);
         else if (onDisk.Generation > atWork.Generation)
-            run.Error(_current, null, $"is of generation {onDisk.Generation}, the server at work has committed no more than {atWork.Generation}", $"{Foreign}. Or a commit failed half-way, and the server is read-only since");
+        {
+            run.Error(
+                _current, null, $"is of generation {onDisk.Generation}, the server at work has committed no more than {atWork.Generation}",
+                $"{Foreign}. Or a commit failed half-way, and the server is read-only since");
+        }
         else if (onDisk.Generation == atWork.Generation && !IsSame(onDisk, atWork))
             run.Error(_current, null, $"differs from what the server at work has committed as generation {onDisk.Generation}", Foreign);
     }

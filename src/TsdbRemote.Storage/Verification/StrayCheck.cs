@@ -58,7 +58,10 @@ internal sealed class StrayCheck(VerifyRun run, ManifestState? manifest)
             bool isRemains = entry.IsDirectory
                 ? (path == run.Paths.Quarantine || path == run.Paths.Snapshots) && run.Files.List(path).Count > 0
                 : path == run.Paths.Metadata || path == run.Paths.Exemplars;
-            if (isRemains) run.Warning(path, $"is there, and {Manifest.FileName} and all that it could name are not", "a store was here: a start would begin an empty one; restore the whole directory from a backup or a snapshot first");
+            if (!isRemains) continue;
+            run.Warning(
+                path, $"is there, and {Manifest.FileName} and all that it could name are not",
+                "a store was here: a start would begin an empty one; restore the whole directory from a backup or a snapshot first");
         }
     }
 

@@ -98,8 +98,9 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
             catch (CorruptFileException corrupt)
             {
                 isWhole = false;
-                string lost = string.Create(CultureInfo.InvariantCulture, $"reads of its series in window {window.StartMs} fail, and the window is not merged or converted; the others are served");
-                Tell(corrupt, isServed ? lost : null);
+                Tell(corrupt, isServed
+                    ? string.Create(CultureInfo.InvariantCulture, $"reads of its series in window {window.StartMs} fail, and the window is not merged or converted; the others are served")
+                    : null);
             }
         }
 
