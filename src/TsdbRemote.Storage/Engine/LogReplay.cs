@@ -133,7 +133,9 @@ internal sealed class LogReplay
 
             if (_replay._note.IsCareful) _replay._note.At(sequence);
             _pipeline.Add(kind, sequence, body);
-            if (_replay._note.IsCareful) _pipeline.Complete();
+            if (!_replay._note.IsCareful) return;
+            _pipeline.Complete();
+            _replay._note.Passed();
         }
 
         public void Complete() => _pipeline.Complete();

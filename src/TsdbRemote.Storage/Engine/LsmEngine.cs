@@ -233,8 +233,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
-        await _parts.Verification.CancelAsync().ConfigureAwait(false);
-        await _parts.Scrub.StopAsync().ConfigureAwait(false);
+        bool isCheckStuck = !await HaveEndedAsync(cancel, _parts.Verification.CancelAsync(), _parts.Scrub.StopAsync()).ConfigureAwait(false);
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _parts.Blocks.Stop();
@@ -245,7 +244,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         bool flushed = replayed && _threaded && (await TryFlushAsync(cancel).ConfigureAwait(false) || await TryRescueAsync(cancel).ConfigureAwait(false));
         _parts.Background.Stop();
         CloseLog();
-        if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)))
+        if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)) || isCheckStuck)
         {
             // A thread is stuck in the disk. What it uses must not be freed under it; the process ends as it would by a kill, which loses nothing.
             Log.StopStuck(_log);
@@ -345,7 +344,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         {
             work();
         }
-        catch (Exception told) when (told is OperationCanceledException or DataDirectoryException or IOException)
+        catch (Exception told) when (told is OperationCanceledException or DataDirectoryException or IOException or OutOfMemoryException)
         {
             ClearReplayNote();
             throw;
@@ -358,9 +357,20 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         ClearReplayNote();
         _openSeconds["ready"] = Elapsed();
-        if (_parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
+
+        // One record at a time is not the pace of the next start.
+        if (!_parts.ReplayNote.IsCareful && _parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
         _parts.Ready.TrySetResult();
         Log.Ready(_log, Elapsed());
+    }
+
+    /// <summary>Waits for the ends of checks; a read may hang in the disk, and what is acknowledged has to be flushed all the same.</summary>
+    /// <returns>False if they had not ended when the time was over.</returns>
+    private static async Task<bool> HaveEndedAsync(CancellationToken cancel, params Task[] checks)
+    {
+        Task all = Task.WhenAll(checks);
+        await all.WaitAsync(cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return all.IsCompleted;
     }
 
     private async Task<bool> TryFlushAsync(CancellationToken cancel)

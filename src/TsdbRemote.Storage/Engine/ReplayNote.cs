@@ -13,10 +13,10 @@ namespace TsdbRemote.Storage.Engine;
 /// <code>
 /// ┌ magic "TSDBREPL" 8 ┬ starts u32 ┬ repeats u32 ┬ sequence u64 ┬ crc32c u32 of salt and the 24 before ┐     little-endian
 /// </code>
-/// Use:     <see cref="Begin"/> before the replay, <see cref="At"/> before each record, <see cref="Clear"/> once it is over, or has ended for a reason that was told.
+/// Use:     <see cref="Begin"/> before the replay, <see cref="At"/> before each record and <see cref="Passed"/> behind it, <see cref="Clear"/> once it is over, or has ended for a reason that was told.
 /// How:     a replay decodes many records side by side, so the first start that ends in it leaves no place. The next goes record by record and notes each one first. Once two of those in
-///          a row ended at one record, that record is to blame: a process that is killed for another reason ends at another one each time.
-/// Costs:   a start without a log nothing, any other a write of 28 bytes, a careful one such a write for each record. Nothing is synced: what the kernel has outlives the process, and a power
+///          a row ended at one record, that record is to blame: a process that is killed for another reason ends at another one each time, or between two, or behind the last.
+/// Costs:   a start without a log nothing, any other a write of 28 bytes, a careful one two for each record. Nothing is synced: what the kernel has outlives the process, and a power
 ///          cut, which may take the note, is no record's fault.
 /// Changed in place, and no harm done: what does not verify counts as no note. Thread-safe.
 /// </remarks>
@@ -83,23 +83,10 @@ internal sealed class ReplayNote : IDisposable
     }
 
     /// <summary>A record is about to be decoded, and no other.</summary>
-    public void At(ulong sequence)
-    {
-        lock (_lock)
-        {
-            if (_file is null) return;
-            try
-            {
-                Write(_file, sequence == _blamed ? _blames + 1 : 1, sequence);
-            }
-            catch (DiskException)
-            {
-                // And therefore a start that ends here leaves the place before: nobody is blamed who should not be, for that one was passed.
-                _file.Dispose();
-                _file = null;
-            }
-        }
-    }
+    public void At(ulong sequence) => Note(sequence == _blamed ? _blames + 1 : 1, sequence);
+
+    /// <summary>That record is in its MemTable: what ends the process between here and the next one, or behind the last, is not its fault.</summary>
+    public void Passed() => Note(repeats: 0, sequence: 0);
 
     /// <summary>The replay is over: whatever ends this process from now on, it was not a record.</summary>
     /// <param name="failed">Told if the file could not be removed: the next start is careful for nothing.</param>
@@ -125,6 +112,24 @@ internal sealed class ReplayNote : IDisposable
     public void Dispose()
     {
         lock (_lock) _file?.Dispose();
+    }
+
+    private void Note(uint repeats, ulong sequence)
+    {
+        lock (_lock)
+        {
+            if (_file is null) return;
+            try
+            {
+                Write(_file, repeats, sequence);
+            }
+            catch (DiskException)
+            {
+                // And therefore a start that ends here leaves the place before: nobody is blamed who should not be, for that one was passed.
+                _file.Dispose();
+                _file = null;
+            }
+        }
     }
 
     private static (uint Starts, uint Repeats, ulong Sequence) Read(IFileSystem files, string path, uint salt)

@@ -184,7 +184,10 @@ internal sealed class ReadPace(long bytesPerSecond, TimeProvider time, Cancellat
     // Shorter sleeps would have the timer's own slack decide.
     private static readonly TimeSpan Least = TimeSpan.FromMilliseconds(10);
 
-    private readonly long _began = time.GetTimestamp();
+    // What a slow disk has kept it from reading it must not read all at once later.
+    private static readonly TimeSpan Credit = TimeSpan.FromSeconds(1);
+
+    private long _began = time.GetTimestamp();
     private long _bytes;
 
     /// <summary>Bytes were read.</summary>
@@ -192,6 +195,7 @@ internal sealed class ReadPace(long bytesPerSecond, TimeProvider time, Cancellat
     {
         _bytes += bytes;
         TimeSpan ahead = TimeSpan.FromSeconds(_bytes / (double)bytesPerSecond) - time.GetElapsedTime(_began);
+        if (ahead < -Credit) (_began, _bytes) = (time.GetTimestamp(), 0);
         if (ahead >= Least) Task.Delay(ahead, time, cancel).GetAwaiter().GetResult();
     }
 }

@@ -19,6 +19,9 @@ public sealed unsafe class StreamedChunks : IDisposable
     /// <summary>Samples below which a chunk is very small.</summary>
     private const int SmallSamples = 16;
 
+    /// <summary>Chunks joined at once: what is decoded of them counts in no budget.</summary>
+    private const int MaxRun = 1024;
+
     /// <summary>Chunks between the one looked at and the one fetched: each may lie in a file of its own.</summary>
     private const int Ahead = 16;
 
@@ -45,8 +48,7 @@ public sealed unsafe class StreamedChunks : IDisposable
                 passed = start + run;
             }
 
-            // What ended the run is not small.
-            start += run + 1;
+            start += Math.Max(run, 1);
         }
 
         if (!isChanged) return chunks;
@@ -65,13 +67,13 @@ public sealed unsafe class StreamedChunks : IDisposable
         _arena = new NativeArena(64 << 10);
     }
 
-    /// <summary>Decodes small chunks up to the first that is not small, if they are two or more.</summary>
+    /// <summary>Decodes small chunks up to the first that is not small, if they are two or more, and no more than <see cref="MaxRun"/>.</summary>
     /// <returns>How many they are.</returns>
     private int DecodeRun(ReadOnlySpan<SeriesChunk> chunks)
     {
         _samples.Clear();
         int run = 0;
-        for (; run < chunks.Length && IsSmall(chunks[run]); run++)
+        for (; run < chunks.Length && run < MaxRun && IsSmall(chunks[run]); run++)
         {
             if (run + Ahead < chunks.Length) Prefetch.Near(chunks[run + Ahead].Data.Pointer);
             if (run == 1) ChunkMerge.Decode(chunks[0], _samples);

@@ -147,7 +147,12 @@ internal ref struct IndexBlockReader
     {
         while (_first || SeriesId < id)
         {
-            if (!_first && _chunksLeft == 0 && !IsCorrupt) SkipBefore(id);
+            if (!_first)
+            {
+                PassChunks();
+                if (!IsCorrupt) SkipBefore(id);
+            }
+
             if (!MoveNextSeries()) return false;
         }
 
@@ -157,11 +162,7 @@ internal ref struct IndexBlockReader
     /// <summary>Steps to the next series.</summary>
     public bool MoveNextSeries()
     {
-        while (_chunksLeft > 0 && MoveNextChunk(out _))
-        {
-            // Only the lengths say where the next series' records begin.
-        }
-
+        PassChunks();
         if (IsCorrupt || _at == _bytes.Length) return false;
         if (!Varint.TryRead(_bytes, ref _at, out ulong delta) || !Varint.TryRead(_bytes, ref _at, out _chunksLeft)) return Fail();
         if (_first ? delta != 0 : delta == 0 || delta > ulong.MaxValue - SeriesId) return Fail();
@@ -242,6 +243,14 @@ internal ref struct IndexBlockReader
 
     /// <summary>A bit for each of the sixteen bytes from a place on that ends a number.</summary>
     private static uint EndsAt(ref byte start, int at) => ~Vector128.LoadUnsafe(ref start, (nuint)at).ExtractMostSignificantBits();
+
+    private void PassChunks()
+    {
+        while (_chunksLeft > 0 && MoveNextChunk(out _))
+        {
+            // Only the lengths say where the next series' records begin.
+        }
+    }
 
     private static bool TryAdvance(long from, ulong by, out long to)
     {

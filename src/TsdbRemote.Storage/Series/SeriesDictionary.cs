@@ -220,7 +220,7 @@ public sealed class SeriesDictionary : IDisposable
     /// <summary>Leaves the postings to <see cref="BuildPostings"/> from now on, as after a load: for a start that is about to add very many series. Before anything is added.</summary>
     internal void DeferPostings()
     {
-        Invariant.Check(_loading || !PostingsReady || _storage.Count == 0);
+        Invariant.Check(!PostingsReady || _storage.Count == 0);
         Volatile.Write(ref _postingsReady, false);
     }
 
@@ -241,25 +241,20 @@ public sealed class SeriesDictionary : IDisposable
         {
             Invariant.Check(!_loading);
             long missing = long.MaxValue;
+            while (isMoreComing?.Invoke() == true)
+            {
+                uint target = (uint)_storage.Count;
+                if (target - Postings.IndexedCount <= BuildSlice && cancel.WaitHandle.WaitOne(BuildPauseMs)) cancel.ThrowIfCancellationRequested();
+                IndexThrough(target, progress, cancel);
+            }
+
             while (!PostingsReady)
             {
                 uint target = (uint)_storage.Count;
                 long before = missing;
                 missing = target - Postings.IndexedCount;
-                if (isMoreComing?.Invoke() == true)
-                {
-                    if (missing <= BuildSlice && cancel.WaitHandle.WaitOne(BuildPauseMs)) cancel.ThrowIfCancellationRequested();
-                    IndexThrough(target, progress, cancel);
-                    missing = long.MaxValue;
-                }
-                else if (missing > BuildSlice && missing <= before / 2)
-                {
-                    IndexThrough(target, progress, cancel);
-                }
-                else
-                {
-                    CatchUp();
-                }
+                if (missing > BuildSlice && missing <= before / 2) IndexThrough(target, progress, cancel);
+                else CatchUp();
             }
 
             progress?.Invoke(Postings.IndexedCount);

@@ -159,7 +159,6 @@ internal ref struct WireReader
         return true;
     }
 
-    /// <summary>Not recursive: the sender chooses the depth, we choose the stack.</summary>
     private bool TryReadLongVarint(out ulong value)
     {
         value = 0;
@@ -174,6 +173,7 @@ internal ref struct WireReader
         return false;
     }
 
+    /// <summary>Not recursive: the sender chooses the depth, we choose the stack.</summary>
     private bool TrySkipGroup(uint field)
     {
         Span<uint> open = stackalloc uint[MaxGroupDepth];

@@ -58,6 +58,6 @@ internal sealed class WebAccess
     {
         if (_current.Credentials is not null && next.Credentials is null) return "users and tokens";
         if (_current.Credentials is { HasRights: true } && next.Credentials is { HasRights: false }) return "rights";
-        return _current.IsGuarded && !next.IsGuarded ? "rules for the certificates of clients" : null;
+        return _current.Tls is { VerifiesClients: true } && next.Tls is not { VerifiesClients: true } ? "rules for the certificates of clients" : null;
     }
 }

@@ -1,4 +1,5 @@
 using System.Net;
+using System.Net.NetworkInformation;
 using TsdbRemote.Access;
 using TsdbRemote.Options;
 using TsdbRemote.Telemetry;
@@ -47,7 +48,13 @@ internal static class AccessRules
     internal static bool IsOwnName(string host) =>
         host.Length == 0 || IPAddress.TryParse(host.Trim('[', ']'), out _)
         || host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
-        || host.Equals(Environment.MachineName, StringComparison.OrdinalIgnoreCase) || host.StartsWith(Environment.MachineName + ".", StringComparison.OrdinalIgnoreCase);
+        || OwnNames.Contains(host, StringComparer.OrdinalIgnoreCase);
+
+    // With its own domain only: a page may be called as this machine is, in any other.
+    private static readonly string[] OwnNames =
+    [
+        Environment.MachineName, $"{Environment.MachineName}.local", $"{Environment.MachineName}.{IPGlobalProperties.GetIPGlobalProperties().DomainName}",
+    ];
 
     /// <summary>True if the other end is on this machine. A proxy on it stands for whoever reaches the proxy.</summary>
     public static bool IsHere(ConnectionInfo connection)

@@ -1,5 +1,6 @@
 using System.IO.Pipelines;
 using Microsoft.AspNetCore.Connections;
+using Microsoft.AspNetCore.Connections.Features;
 
 namespace TsdbRemote.Verbs;
 
@@ -12,13 +13,15 @@ internal static class SilentConnections
     /// <param name="patience">How long to wait.</param>
     public static async Task RunAsync(ConnectionContext connection, ConnectionDelegate next, TimeSpan patience)
     {
-        if (await HasSpokenAsync(connection.Transport.Input, patience, connection.ConnectionClosed)) await next(connection);
+        // Who has not spoken when the server stops need not be waited for.
+        CancellationToken stopping = connection.Features.Get<IConnectionLifetimeNotificationFeature>()?.ConnectionClosedRequested ?? CancellationToken.None;
+        if (await HasSpokenAsync(connection.Transport.Input, patience, connection.ConnectionClosed, stopping)) await next(connection);
         else connection.Abort(new ConnectionAbortedException("nothing came in time (http.header_timeout)"));
     }
 
-    private static async Task<bool> HasSpokenAsync(PipeReader input, TimeSpan patience, CancellationToken closed)
+    private static async Task<bool> HasSpokenAsync(PipeReader input, TimeSpan patience, CancellationToken closed, CancellationToken stopping)
     {
-        using var late = CancellationTokenSource.CreateLinkedTokenSource(closed);
+        using var late = CancellationTokenSource.CreateLinkedTokenSource(closed, stopping);
         late.CancelAfter(patience);
         try
         {

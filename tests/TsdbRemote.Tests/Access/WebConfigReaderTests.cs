@@ -241,16 +241,19 @@ public sealed class WebConfigReaderTests
         Assert.Same(first, access.Current);
     }
 
-    [Fact]
-    public void Certificates_of_clients_that_are_no_longer_asked_for_need_a_restart()
+    [Theory]
+    [InlineData("")]
+    [InlineData("\nbasic_auth_users: { alice: '@' }")]
+    public void Certificates_of_clients_that_are_no_longer_asked_for_need_a_restart(string users)
     {
+        users = users.Replace("@", Hash, StringComparison.Ordinal);
         using var authority = new TestAuthority();
         const string Tls = "cert_file: server.crt, key_file: server.key";
-        using var files = new WebFiles($"tls_server_config: {{ {Tls}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt }}");
+        using var files = new WebFiles($"tls_server_config: {{ {Tls}, client_auth_type: RequireAndVerifyClientCert, client_ca_file: ca.crt }}" + users);
         files.Write(authority.Server());
         files.Write("ca.crt", authority.Pem);
         WebAccess access = files.Load();
-        files.Write("web.yml", $"tls_server_config: {{ {Tls} }}");
+        files.Write("web.yml", $"tls_server_config: {{ {Tls} }}" + users);
         Assert.Contains("needs a restart", Assert.Throws<OptionsException>(() => access.Refresh()).Message, StringComparison.Ordinal);
         Assert.True(access.Current.IsGuarded);
     }

@@ -45,6 +45,14 @@ public sealed partial class ReplayNoteTests
     }
 
     [Fact]
+    public void T46_starts_that_end_behind_the_last_record_are_no_records_fault()
+    {
+        CrashFileSystem disk = EndedSomewhere(Killed());
+        for (int start = 0; start < 4; start++) disk = Before(disk, static operation => operation is { Kind: FileOperationKind.Unlink, Path: Note });
+        AssertReadsAll(disk);
+    }
+
+    [Fact]
     public void T46_a_replay_that_says_why_it_ends_is_not_counted()
     {
         CrashFileSystem disk = EndedAt(EndedSomewhere(Killed()), record: 3);
@@ -98,7 +106,9 @@ public sealed partial class ReplayNoteTests
     private static CrashFileSystem EndedAt(CrashFileSystem disk, int record)
     {
         int writes = 0;
-        return Before(disk, operation => operation.Kind == FileOperationKind.Write && operation.Path == Note && ++writes == record + 2);
+
+        // One write at the begin, one before and one behind each record.
+        return Before(disk, operation => operation.Kind == FileOperationKind.Write && operation.Path == Note && ++writes == 2 * record + 1);
     }
 
     private static CrashFileSystem Before(CrashFileSystem disk, Func<FileOperation, bool> isLast)

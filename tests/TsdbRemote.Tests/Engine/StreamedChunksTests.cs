@@ -26,6 +26,18 @@ public sealed class StreamedChunksTests : IDisposable
     }
 
     [Theory]
+    [InlineData(1_024)]
+    [InlineData(1_025)]
+    [InlineData(2_500)]
+    public void However_many_follow_each_other_all_their_samples_come_out_in_order(int count)
+    {
+        SeriesChunk[] chunks = Chunks([.. Enumerable.Repeat(1, count), 120, 1, 1]);
+        SeriesChunk[] joined = _streamed.Join(chunks).ToArray();
+        Assert.Equal(Samples(chunks), Samples(joined));
+        Assert.InRange(joined.Length, (count / 120) + 2, (count / 100) + 4);
+    }
+
+    [Theory]
     [InlineData(new[] { 120, 120, 60 })]
     [InlineData(new[] { 1 })]
     [InlineData(new[] { 3, 120, 3, 120, 3 })]

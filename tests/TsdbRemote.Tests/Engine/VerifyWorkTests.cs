@@ -219,6 +219,15 @@ public sealed class VerifyWorkTests
         await reading;
         time.Advance(TimeSpan.FromSeconds(100));
         pace.Took(1000); // it is behind: no reason to wait
+
+        // What it was kept from for an hour it does not read at once.
+        time.Advance(TimeSpan.FromHours(1));
+        pace.Took(0);
+        Task catchingUp = Task.Run(() => pace.Took(3000));
+        while (!time.IsArmed && !catchingUp.IsCompleted) await Task.Yield();
+        Assert.False(catchingUp.IsCompleted);
+        time.Advance(TimeSpan.FromSeconds(30));
+        await catchingUp;
     }
 
     private static async Task ScrubbedAfterAsync(EngineHarness engine, ManualTime time, TimeSpan passed)

@@ -2,8 +2,8 @@ using TsdbRemote.Blocks.Chunks;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Blocks.Verification;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Mutations;
 

@@ -7,12 +7,12 @@ using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.SSTables;
 using TsdbRemote.Storage.Wal;
-using TsdbRemote.TestSupport;
 using TsdbRemote.Tests.Chunks;
 using TsdbRemote.Tests.Format;
 using TsdbRemote.Tests.Levels;
 using TsdbRemote.Tests.SSTables;
 using TsdbRemote.Tests.Wal;
+using TsdbRemote.TestSupport;
 
 namespace TsdbRemote.Tests.Mutations;
 

@@ -56,6 +56,10 @@ public sealed class OptionsChecksTests
     public void A_value_out_of_range_stops_the_start() =>
         AssertProblems(["storage.wal.max_size: 1KB given, 1MB to 1TB allowed"], ("storage:wal:max_size", "1KB"));
 
+    [Fact]
+    public void A_check_that_begins_by_itself_waits_no_longer_than_a_timer_can() =>
+        AssertProblems(["storage.scrub.interval: 60d given, 1m to 7w allowed"], ("storage:scrub:interval", "60d"));
+
     [Theory]
     [InlineData("storage:lsm:memtable_sizes", "storage.lsm.memtable_sizes: a value given, unknown; did you mean storage.lsm.memtable_size?")]
     [InlineData("storage:wall:async", "storage.wall: a section given, unknown; did you mean storage.wal?")]
