@@ -182,7 +182,7 @@ public sealed class ExemplarLifeTests
         await engine.DisposeAsync();
         TsdbRemote.Storage.Framing.SideFile.Write(disk, "/disk/data/EXEMPLARS", ExemplarFile.Kind with { Version = 2 }, directory, static _ => false);
         DataDirectoryException refused = Assert.Throws<DataDirectoryException>(() => EngineHarness.OpenStepwise(disk, Options));
-        Assert.Contains("EXEMPLARS: format 2; this build reads 1", refused.Message, StringComparison.Ordinal);
+        Assert.Contains("/disk/data/EXEMPLARS at 8: was written in format version 2; this program reads up to 1", refused.Message, StringComparison.Ordinal);
     }
 
     [Fact]
