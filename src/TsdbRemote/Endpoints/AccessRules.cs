@@ -33,13 +33,15 @@ internal static class AccessRules
         return group;
     }
 
-    /// <summary>No page in a browser may have it asked: a request with an <c>Origin</c> is refused. A write without a content type needs no leave of ours to be sent.</summary>
+    /// <summary>No page in a browser may write: a POST with an <c>Origin</c> is refused. One without a content type needs no leave of ours to be sent.</summary>
     public static RouteGroupBuilder NotFromPages(this RouteGroupBuilder group)
     {
         ((IEndpointConventionBuilder)group).Add(static endpoint =>
         {
             RequestDelegate answer = endpoint.RequestDelegate!;
-            endpoint.RequestDelegate = context => context.Request.Headers.Origin.Count == 0 ? answer(context) : HttpAnswers.SendAsync(context, HttpAnswers.NotFromPages);
+            endpoint.RequestDelegate = context => HttpMethods.IsPost(context.Request.Method) && context.Request.Headers.Origin.Count > 0
+                ? HttpAnswers.SendAsync(context, HttpAnswers.NotFromPages)
+                : answer(context);
         });
         return group;
     }
