@@ -96,9 +96,9 @@ public static class ChunkMerge
     public static void Decode(in SeriesChunk chunk, List<Sample> output)
     {
         if (chunk.Encoding != ChunkEncoding.Xor) CorruptChunkException.Throw(chunk, "its encoding is not that of floats");
-        if (XorChunkReader.TryReadOnly(chunk.Data.Span, out Sample only) && only.TimeMs == chunk.MinTimeMs && chunk.MinTimeMs == chunk.MaxTimeMs)
+        if (XorChunkReader.TryReadSingle(chunk.Data.Span, out Sample single) && single.TimeMs == chunk.MinTimeMs && chunk.MinTimeMs == chunk.MaxTimeMs)
         {
-            output.Add(only);
+            output.Add(single);
             return;
         }
 

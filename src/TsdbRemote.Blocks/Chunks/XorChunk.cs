@@ -216,15 +216,15 @@ public ref struct XorChunkReader
 
     /// <summary>Reads a chunk of one sample, of which there are very many where flushes are far more frequent than usual.</summary>
     /// <param name="chunk">The bytes.</param>
-    /// <param name="only">The sample.</param>
+    /// <param name="single">The sample.</param>
     /// <returns>False for every other chunk, and for what is none.</returns>
-    public static bool TryReadOnly(ReadOnlySpan<byte> chunk, out Sample only)
+    public static bool TryReadSingle(ReadOnlySpan<byte> chunk, out Sample single)
     {
-        only = default;
+        single = default;
         int at = HeaderBytes;
         if (chunk.Length < HeaderBytes || BinaryPrimitives.ReadUInt16BigEndian(chunk) != 1) return false;
         if (!Varint.TryReadZigZag(chunk, ref at, out long timeMs) || chunk.Length - at < sizeof(ulong)) return false;
-        only = new Sample(timeMs, BinaryPrimitives.ReadUInt64BigEndian(chunk[at..]));
+        single = new Sample(timeMs, BinaryPrimitives.ReadUInt64BigEndian(chunk[at..]));
         return true;
     }
 

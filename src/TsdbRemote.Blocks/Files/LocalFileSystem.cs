@@ -51,6 +51,25 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         return string.Create(CultureInfo.InvariantCulture, $"pid {process.Id}, started {started}");
     }
 
+    /// <summary>Where a path ends once symbolic links at its end are followed; what opens data files follows none. For files that a user names.</summary>
+    /// <param name="path">A path; there need be nothing.</param>
+    /// <exception cref="DiskException">The links go round.</exception>
+    public static string TargetOf(string path)
+    {
+        try
+        {
+            return new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path;
+        }
+        catch (Exception gone) when (gone is FileNotFoundException or DirectoryNotFoundException)
+        {
+            return path; // whoever opens it says so
+        }
+        catch (Exception failed) when (failed is IOException or UnauthorizedAccessException)
+        {
+            throw new DiskException("readlink", path, Errno.Invalid, failed.Message);
+        }
+    }
+
     /// <inheritdoc/>
     public IFile OpenRead(string path) => OpenFile(path, Libc.ReadOnly, writable: false);
 
@@ -319,25 +338,6 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (path.Contains('\0', StringComparison.Ordinal)) throw new ArgumentException("a path cannot contain NUL", nameof(path));
         return path;
-    }
-
-    /// <summary>Where a path ends once symbolic links at its end are followed; what opens data files follows none. For files that a user names.</summary>
-    /// <param name="path">A path; there need be nothing.</param>
-    /// <exception cref="DiskException">The links go round.</exception>
-    public static string TargetOf(string path)
-    {
-        try
-        {
-            return new FileInfo(path).ResolveLinkTarget(returnFinalTarget: true)?.FullName ?? path;
-        }
-        catch (Exception gone) when (gone is FileNotFoundException or DirectoryNotFoundException)
-        {
-            return path; // whoever opens it says so
-        }
-        catch (Exception failed) when (failed is IOException or UnauthorizedAccessException)
-        {
-            throw new DiskException("readlink", path, Errno.Invalid, failed.Message);
-        }
     }
 
     private static DiskException LastError(string operation, string path, string? target = null)

@@ -57,6 +57,8 @@ public readonly record struct LabelLimits(int MaxLabels, int MaxNameBytes, int M
 /// </remarks>
 public static class LabelNormalizer
 {
+    private static readonly LabelLimits NoLimits = new(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
+
     private const int MaxOnStack = 64;
     private const int MaxDetailChars = 128;
 
@@ -98,52 +100,38 @@ public static class LabelNormalizer
         }
     }
 
-    /// <summary>True for runs of ASCII that are in canonical form already and within the limits, which nearly all are: an eighth of the work of rewriting them.</summary>
+    /// <summary>True for runs of series that are accepted as they are, which nearly all are: an eighth of the work of rewriting them.</summary>
     /// <param name="run">Label messages in any spelling and order.</param>
     /// <param name="limits">What is still accepted.</param>
-    /// <returns>True only if rewriting would find no problem and give the same bytes.</returns>
-    public static bool IsUsual(ReadOnlySpan<byte> run, in LabelLimits limits)
+    /// <returns>True if rewriting would find no problem and give the same bytes.</returns>
+    public static bool IsCanonicalSeries(ReadOnlySpan<byte> run, in LabelLimits limits) =>
+        run.Length <= limits.MaxRunBytes && IsCanonical(run, limits, out bool isNamed) && isNamed;
+
+    /// <summary>True only for the exact canonical bytes; limits and <c>__name__</c> are not looked at.</summary>
+    public static bool IsCanonical(ReadOnlySpan<byte> run) => IsCanonical(run, NoLimits, out _);
+
+    private static bool IsCanonical(ReadOnlySpan<byte> run, in LabelLimits limits, out bool isNamed)
     {
-        // All bytes below 0x80: so are the lengths, and names and values are UTF-8.
-        if (run.Length > limits.MaxRunBytes || !Ascii.IsValid(run)) return false;
+        isNamed = false;
+        bool isAscii = Ascii.IsValid(run); // nearly always, and then no text need be looked at by itself
         var labels = new LabelRunReader(run);
         ReadOnlySpan<byte> lastName = default;
-        bool named = false;
         int count = 0;
         int start = 0;
         while (labels.MoveNext())
         {
             ReadOnlySpan<byte> name = labels.Name;
             ReadOnlySpan<byte> value = labels.Value;
+
+            // The first name is above none, unless it is empty.
             if (value.IsEmpty || name.SequenceCompareTo(lastName) <= 0 || ++count > limits.MaxLabels) return false;
             if (name.Length > limits.MaxNameBytes || value.Length > limits.MaxValueBytes) return false;
-
-            // Not a byte more than these two fields take, and the name is the first of them.
-            if (labels.BytesRead - start != Labels.SizeOf(name.Length, value.Length) || run[start + 2] != Labels.NameTag) return false;
-            named = named || name.SequenceEqual("__name__"u8);
-            lastName = name;
-            start = labels.BytesRead;
-        }
-
-        return named && !labels.IsMalformed;
-    }
-
-    /// <summary>True only for the exact canonical bytes; limits and <c>__name__</c> are not looked at.</summary>
-    public static bool IsCanonical(ReadOnlySpan<byte> run)
-    {
-        var labels = new LabelRunReader(run);
-        ReadOnlySpan<byte> lastName = default;
-        int start = 0;
-        while (labels.MoveNext())
-        {
-            ReadOnlySpan<byte> name = labels.Name;
-            ReadOnlySpan<byte> value = labels.Value;
-            if (name.IsEmpty || value.IsEmpty || name.SequenceCompareTo(lastName) <= 0) return false;
 
             // No spelling of these two fields is shorter than the canonical one, so equal length leaves only their order to check.
             if (labels.BytesRead - start != Labels.SizeOf(name.Length, value.Length)) return false;
             if (OffsetOf(run, name) > OffsetOf(run, value)) return false;
-            if (!Utf8.IsValid(name) || !Utf8.IsValid(value)) return false;
+            if (!isAscii && (!Utf8.IsValid(name) || !Utf8.IsValid(value))) return false;
+            isNamed = isNamed || name.SequenceEqual("__name__"u8);
             lastName = name;
             start = labels.BytesRead;
         }

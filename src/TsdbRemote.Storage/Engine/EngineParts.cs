@@ -82,7 +82,7 @@ internal sealed class EngineParts : IDisposable
         int maxWaiting = options.Lsm.MaxImmutableMemTables;
         var segments = new LogReplay(
             files, _paths, recovered.Manifest.DirectoryId, recovered.Segments, ingest, NewReplayMemTable, Counters, options.Wal.OnCorruption,
-            Damages.Found, Pace, ReplayNote.IsCareful ? null : ReadHelpers, ReplayNote, options.Wal.QuarantineRecord, log);
+            Damages.Found, Pace, ReplayNote.IsCareful ? null : ReadHelpers, ReplayNote, log);
         Replay = new ReplayWork(segments, recovered.Segments, recovered.NextSegment, maxWaiting, files, State, _ledger, Counters, Damages.Found, log);
         var ids = new TableIds(recovered.NextTableId);
         var commits = new StateCommits(files, _paths, ids, State, _ledger, Failure, log);

@@ -31,15 +31,13 @@ internal sealed class LogReplay
     private readonly ReplayPace _pace;
     private readonly ReadHelpers? _helpers;
     private readonly ReplayNote _note;
-    private readonly ulong? _quarantined;
     private int _next;
     private long _done;
     private long _bytesDone;
 
     public LogReplay(
         IFileSystem files, DataLayout paths, Guid directoryId, IEnumerable<InheritedSegment> segments, Ingest ingest, Func<long, MemTable> newMemTable,
-        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ReadHelpers? helpers, ReplayNote note, ulong? quarantined,
-        ILogger log)
+        EngineCounters counters, CorruptionPolicy onCorruption, ConcurrentQueue<string> damages, ReplayPace pace, ReadHelpers? helpers, ReplayNote note, ILogger log)
     {
         _files = files;
         _paths = paths;
@@ -52,7 +50,6 @@ internal sealed class LogReplay
         _pace = pace;
         _helpers = helpers;
         _note = note;
-        _quarantined = quarantined;
         _log = log;
         _segments = [.. segments];
     }
@@ -125,7 +122,7 @@ internal sealed class LogReplay
 
         public void Record(WalRecordKind kind, ulong sequence, long receiveTimeMs, ReadOnlySpan<byte> body)
         {
-            if (sequence == _replay._quarantined)
+            if (_replay._note.IsGivenUp(sequence))
             {
                 OwesCopy |= !_replay.TryPutAside(kind, sequence, body, "is left out, as storage.wal.quarantine_record asks");
                 return;

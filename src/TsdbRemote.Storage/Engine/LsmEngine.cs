@@ -315,55 +315,6 @@ public sealed partial class LsmEngine : IAsyncDisposable
         thread.Start();
     }
 
-    private void Replayer(Action work)
-    {
-        try
-        {
-            Noted(work);
-            if (Interlocked.Decrement(ref _replayersLeft) == 0) BecomeReady();
-        }
-        catch (OperationCanceledException)
-        {
-            _parts.Ready.TrySetCanceled();
-        }
-        catch (Exception failure)
-        {
-            Log.ReplayFailed(_log, failure);
-            _parts.Damages.Found.Enqueue(failure.Message);
-            _parts.Failure.Set(failure);
-            _parts.Ready.TrySetException(failure);
-        }
-    }
-
-    private bool IsReplaying() => Volatile.Read(ref _replayersLeft) > 1 && !_parts.Failure.IsSet;
-
-    /// <summary>A replay that was cut off, or refused, has said why: no record ended it. Anything else that does is a bug, and may do so at each start.</summary>
-    private void Noted(Action work)
-    {
-        try
-        {
-            work();
-        }
-        catch (Exception told) when (told is OperationCanceledException or DataDirectoryException or IOException or OutOfMemoryException)
-        {
-            ClearReplayNote();
-            throw;
-        }
-    }
-
-    private void ClearReplayNote() => _parts.ReplayNote.Clear((path, failure) => Log.DeleteFailed(_log, path, failure));
-
-    private void BecomeReady()
-    {
-        ClearReplayNote();
-        _openSeconds["ready"] = Elapsed();
-
-        // One record at a time is not the pace of the next start.
-        if (!_parts.ReplayNote.IsCareful && _parts.Pace.BytesPerSecond is { } pace) _parts.Background.HoldLogTo(EngineSettings.LogBytes(_options, pace));
-        _parts.Ready.TrySetResult();
-        Log.Ready(_log, Elapsed());
-    }
-
     /// <summary>Waits for the ends of checks; a read may hang in the disk, and what is acknowledged has to be flushed all the same.</summary>
     /// <returns>False if they had not ended when the time was over.</returns>
     private static async Task<bool> HaveEndedAsync(CancellationToken cancel, params Task[] checks)

@@ -48,6 +48,7 @@ internal sealed class Recovery
     private readonly CorruptionPolicy _onCorruption;
     private readonly AcceptedLosses _accepted;
     private readonly ILogger _log;
+    private readonly UnnamedFiles _unnamed;
     private readonly ImmutableArray<string>.Builder _damages = ImmutableArray.CreateBuilder<string>();
 
     public Recovery(IFileSystem files, DataLayout paths, FlushSettings settings, BlockStore store, CorruptionPolicy onCorruption, AcceptedLosses accepted, ILogger log)
@@ -59,6 +60,7 @@ internal sealed class Recovery
         _onCorruption = onCorruption;
         _accepted = accepted;
         _log = log;
+        _unnamed = new UnnamedFiles(files, paths, Damaged, log);
     }
 
     /// <summary>Creates the root directory, so that it can be locked.</summary>
@@ -129,23 +131,16 @@ internal sealed class Recovery
         // of tables also what was made of them.
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
-        RefuseNewerUnnamedTables(manifest);
+        _unnamed.RefuseNewerTables(manifest);
         bool isWhole = _damages.Count == 0 && !givesUp;
-        long nextTableId = RemoveUnnamedTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
-        if (tablesAreWhole)
-        {
-            RemoveTemporaries(_paths.Root);
-            foreach (string directory in TableDirectories()) RemoveTemporaries(directory);
-            foreach (long window in WindowDirectories.All(_files, _paths)) WindowDirectories.RemoveIfEmpty(_files, _paths, window);
-        }
-
+        long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
+        if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
-
-        if (isWhole) RemoveFlushedSegments(log);
+        if (isWhole) _unnamed.RemoveFlushedSegments(log);
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (_damages.Count == 0 && !givesUp) RemoveUnnamedDictionaries(manifest);
+        if (_damages.Count == 0 && !givesUp) _unnamed.RemoveDictionaries(manifest);
         manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
         foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
@@ -223,69 +218,6 @@ internal sealed class Recovery
         Manifest.Commit(_files, _paths.Root, first);
         Log.DirectoryCreated(_log, _paths.Root, first.DirectoryId);
         return first;
-    }
-
-    private void RemoveTemporaries(string directory)
-    {
-        foreach (DirectoryEntry entry in _files.List(directory))
-        {
-            if (entry.IsDirectory || !entry.Name.EndsWith(DataLayout.TemporarySuffix, StringComparison.Ordinal)) continue;
-            _files.Unlink(Path.Combine(directory, entry.Name));
-            Log.RestRemoved(_log, Path.Combine(directory, entry.Name));
-        }
-    }
-
-    private IEnumerable<string> TableDirectories() =>
-        WindowDirectories.All(_files, _paths).Select(window => _paths.TableDirectory(level: 1, window)).Prepend(_paths.Tables);
-
-    /// <summary>What a later program was about to commit is not for this one to judge.</summary>
-    private void RefuseNewerUnnamedTables(ManifestState manifest)
-    {
-        var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
-        foreach (string directory in TableDirectories())
-        {
-            foreach (DirectoryEntry entry in _files.List(directory))
-            {
-                if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
-                try
-                {
-                    SSTableReader.Open(_files, DataLayout.Join(directory, entry.Name), id, entry.Length, mmap: false, cacheMetadata: false).Dispose();
-                }
-                catch (CorruptFileException damaged) when (damaged is not NewerFormatException)
-                {
-                    // And therefore it is told below what becomes of it.
-                }
-            }
-        }
-    }
-
-    private long RemoveUnnamedTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
-    {
-        var named = manifest.Tables.Select(static table => table.Id).ToHashSet();
-        long next = manifest.NextTableId;
-        foreach (string directory in TableDirectories().ToArray())
-        {
-            foreach (DirectoryEntry entry in _files.List(directory))
-            {
-                if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.TableSuffix) is not { } id || named.Contains(id)) continue;
-                next = Math.Max(next, id + 1);
-                string path = DataLayout.Join(directory, entry.Name);
-
-                // Below the next id a commit dropped it, or one that came before its own. Above, it is the rest of a flush whose log is still there, or of a
-                // merge whose inputs are; if they are not, MANIFEST is older than the table, as after a restore in parts, and the table may be the only copy.
-                if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(_files, path, id, entry.Length, segments, manifest.Tables))
-                {
-                    QuarantineTable(directory, path, id);
-                }
-                else if (isWhole)
-                {
-                    _files.Unlink(path);
-                    Log.RestRemoved(_log, path);
-                }
-            }
-        }
-
-        return next;
     }
 
     private LogInventory FindSegments(ManifestState manifest)
@@ -367,24 +299,6 @@ internal sealed class Recovery
         }
     }
 
-    private void QuarantineTable(string directory, string path, long id)
-    {
-        string kept = TableQuarantine.PathOf(_paths, id);
-        _files.Rename(path, kept);
-        _files.SyncDir(_paths.Quarantine);
-        _files.SyncDir(directory);
-        Damaged($"{path} is not named by MANIFEST, and what it was made from is gone; kept as {kept}");
-    }
-
-    private void RemoveFlushedSegments(LogInventory log)
-    {
-        foreach (long number in log.Flushed)
-        {
-            _files.Unlink(_paths.Segment(number));
-            Log.RestRemoved(_log, _paths.Segment(number));
-        }
-    }
-
     private SeriesDictionary LoadDictionary(ManifestState manifest)
     {
         var dictionary = new SeriesDictionary(manifest.NextSeriesId);
@@ -413,21 +327,6 @@ internal sealed class Recovery
         foreach (DirectoryEntry entry in _files.List(_paths.Series))
             last = Math.Max(last, DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) ?? 0);
         return last + 1;
-    }
-
-    /// <summary>
-    /// Those that a collection replaced, and those of a collection, or a first flush, that was not committed: every series of it is in a file that is
-    /// named, or in a log segment.
-    /// </summary>
-    private void RemoveUnnamedDictionaries(ManifestState manifest)
-    {
-        foreach (DirectoryEntry entry in _files.List(_paths.Series))
-        {
-            if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) is not { } number) continue;
-            if (manifest.Dictionaries.Any(named => named.Number == number)) continue;
-            _files.Unlink(_paths.Dictionary(number));
-            Log.RestRemoved(_log, _paths.Dictionary(number));
-        }
     }
 
     private LevelSet OpenTables(ManifestState manifest)

@@ -36,13 +36,15 @@ internal sealed class ReplayNote : IDisposable
     private readonly ulong _blamed;
     private readonly uint _blames;
     private readonly uint _starts;
+    private readonly ulong? _givenUp;
 
     // Guards the file.
     private readonly Lock _lock = new();
     private IFile? _file;
 
-    private ReplayNote(IFileSystem files, string path, uint salt, (uint Starts, uint Repeats, ulong Sequence) before)
+    private ReplayNote(IFileSystem files, string path, uint salt, (uint Starts, uint Repeats, ulong Sequence) before, ulong? givenUp)
     {
+        _givenUp = givenUp;
         _files = files;
         _path = path;
         _salt = salt;
@@ -55,20 +57,23 @@ internal sealed class ReplayNote : IDisposable
     /// <summary>True if the start before this one ended in the replay: then one record after the other is to be decoded and appended.</summary>
     public bool IsCareful => _starts > 1;
 
+    /// <summary>True for the record that the operator gives up: it is neither decoded nor appended.</summary>
+    public bool IsGivenUp(ulong sequence) => sequence == _givenUp;
+
     /// <summary>Takes note that a replay begins.</summary>
     /// <param name="files">The disk.</param>
     /// <param name="paths">The data directory.</param>
     /// <param name="directoryId">Its random id.</param>
     /// <param name="hasLog">False if there is nothing to replay: then nothing is written.</param>
-    /// <param name="quarantined">Sequence of the record that the operator gives up; null for none.</param>
+    /// <param name="givenUp">Sequence of the record that the operator gives up; null for none.</param>
     /// <param name="log">Where events go.</param>
     /// <exception cref="DataDirectoryException">The starts before this one ended at one record, and nobody has given that up.</exception>
     /// <exception cref="DiskException">The disk refused, for another reason than that it is full.</exception>
-    public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ulong? quarantined, ILogger log)
+    public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ulong? givenUp, ILogger log)
     {
         uint salt = FrameFormat.Salt(directoryId, "REPLAY", number: 0);
         (uint Starts, uint Repeats, ulong Sequence) before = hasLog ? Read(files, paths.Replay, salt) : default;
-        if (before.Repeats >= BlamedAfter && before.Sequence != quarantined)
+        if (before.Repeats >= BlamedAfter && before.Sequence != givenUp)
         {
             throw new DataDirectoryException(FormattableString.Invariant(
                 $"the last {before.Starts} starts ended while the log was replayed, the last {before.Repeats} of them at record {before.Sequence} of {paths.Segment(WalFormat.SegmentOf(before.Sequence))}. ")
@@ -76,7 +81,7 @@ internal sealed class ReplayNote : IDisposable
                 + $"If the process was killed for another reason, remove {paths.Replay} and start again");
         }
 
-        var note = new ReplayNote(files, paths.Replay, salt, before);
+        var note = new ReplayNote(files, paths.Replay, salt, before, givenUp);
         if (hasLog) note.Open(log);
         else if (files.FileSize(paths.Replay) is not null) files.Unlink(paths.Replay);
         return note;

@@ -92,9 +92,8 @@ internal sealed partial class SeriesResolver
         ulong hash = Labels.Hash(run);
         if (dictionary.TryFind(run, hash, out uint ordinal)) return ordinal;
         var unlimited = new LabelLimits(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue);
-        if (LabelNormalizer.IsUsual(run, unlimited)) return Add(dictionary, run, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
-        if (LabelNormalizer.Normalize(run, unlimited, scratch.Canonical, out _) != LabelProblem.None) return ResolvedSeries.Skip;
-        return Add(dictionary, scratch.Canonical.Span, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
+        if (Normalize(scratch, run, unlimited, out ReadOnlySpan<byte> canonical, out _) != LabelProblem.None) return ResolvedSeries.Skip;
+        return Add(dictionary, canonical, run, hash, int.MaxValue, out ordinal) ? ordinal : ResolvedSeries.Skip;
     }
 
     /// <summary>Hashes the next runs and has the processor fetch their slots meanwhile: at 100,000 series each would be a cache miss of its own.</summary>
@@ -116,9 +115,7 @@ internal sealed partial class SeriesResolver
     private uint ResolveNew(WriteScratch scratch, SeriesDictionary dictionary, in SeriesEntry entry, ReadOnlySpan<byte> run, ulong hash)
     {
         int samples = entry.SampleCount + entry.HistogramCount;
-        bool isUsual = LabelNormalizer.IsUsual(run, _labelLimits);
-        string? detail = null;
-        LabelProblem problem = isUsual ? LabelProblem.None : LabelNormalizer.Normalize(run, _labelLimits, scratch.Canonical, out detail);
+        LabelProblem problem = Normalize(scratch, run, _labelLimits, out ReadOnlySpan<byte> canonical, out string? detail);
         if (problem != LabelProblem.None)
         {
             if (LabelErrors.LimitOf(problem) is { } limit) _counters.Count(limit);
@@ -127,11 +124,22 @@ internal sealed partial class SeriesResolver
             return ResolvedSeries.Skip;
         }
 
-        if (Add(dictionary, isUsual ? run : scratch.Canonical.Span, run, hash, _maxSeries, out uint ordinal)) return ordinal;
+        if (Add(dictionary, canonical, run, hash, _maxSeries, out uint ordinal)) return ordinal;
         _counters.Count(Limit.Series);
         if (scratch.Rejections.Add(RejectionReason.SeriesLimit, samples))
             scratch.Rejections.Explain($"series limit reached (storage.limits.series = {_maxSeries}) series={Labels.Print(run, 256)}", samples);
         return ResolvedSeries.Skip;
+    }
+
+    /// <summary>Nearly all runs are canonical already, which costs less to see than to write.</summary>
+    private static LabelProblem Normalize(WriteScratch scratch, ReadOnlySpan<byte> run, in LabelLimits limits, out ReadOnlySpan<byte> canonical, out string? detail)
+    {
+        canonical = run;
+        detail = null;
+        if (LabelNormalizer.IsCanonicalSeries(run, limits)) return LabelProblem.None;
+        LabelProblem problem = LabelNormalizer.Normalize(run, limits, scratch.Canonical, out detail);
+        canonical = scratch.Canonical.Span;
+        return problem;
     }
 
     private bool Add(SeriesDictionary dictionary, ReadOnlySpan<byte> canonical, ReadOnlySpan<byte> run, ulong hash, int maxSeries, out uint ordinal)

@@ -59,7 +59,7 @@ public sealed record ManifestState
     /// <summary>Names of blocks that are no longer served, until nothing of them is left on disk. None where the file, of an early build, does not say.</summary>
     public ImmutableArray<string> DeletedBlocks { get; init => field = value.IsDefault ? [] : value; } = [];
 
-    /// <summary>What an operator gave up, a sentence for each file, and what a rebuilt manifest could not bring back: told at every start from then on. Null where there is none.</summary>
+    /// <summary>What an operator gave up, a sentence for each file: told at every start from then on. Null where there is none.</summary>
     [JsonIgnore(Condition = JsonIgnoreCondition.WhenWritingNull)]
     public ImmutableArray<string>? Losses { get; init; }
 

@@ -63,12 +63,12 @@ internal sealed class GroupCommitter : IDisposable
     public void Begin(SegmentWriter first)
     {
         lock (_drain) _current = first;
-        Begin(first.Segment);
+        NoteSegment(first.Segment);
     }
 
-    /// <summary>Begins without a file.</summary>
-    /// <param name="segment">A number below which this log has no segment.</param>
-    public void Begin(long segment) => Volatile.Write(ref _segment, segment);
+    /// <summary>Notes that the segments below a number are at rest, or are none of this log.</summary>
+    /// <param name="segment">The number of the segment that is written next, with a file or, where nothing is written, without.</param>
+    public void NoteSegment(long segment) => Volatile.Write(ref _segment, segment);
 
     /// <summary>One group, or one step to the next segment, and what is due by time.</summary>
     /// <returns>False if there was nothing to do.</returns>
@@ -172,7 +172,7 @@ internal sealed class GroupCommitter : IDisposable
     {
         if (!_queue.TryPeek(out LogEntry entry) || entry.Next is not { } first) return false;
         _current = first;
-        Begin(first.Segment);
+        NoteSegment(first.Segment);
         _queue.Take();
         return true;
     }
@@ -296,7 +296,7 @@ internal sealed class GroupCommitter : IDisposable
         if (current.IsTorn) next.WritePreviousEnd(new SegmentEnd(current.Segment, current.Offset));
         current.Dispose();
         _current = next;
-        Begin(next.Segment); // only now: who reads the one before would find it cut to its seal meanwhile, or without the groups that were still queued
+        NoteSegment(next.Segment); // only now: who reads the one before would find it cut to its seal meanwhile, or without the groups that were still queued
     }
 
     private void FinishSegment(SegmentWriter current)

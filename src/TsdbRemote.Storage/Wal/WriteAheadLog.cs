@@ -99,7 +99,7 @@ public sealed class WriteAheadLog : IDisposable
         {
             Invariant.Check(_lastNumber == 0);
             _lastNumber = segment - 1;
-            if (WritesNothing) _committer.Begin(segment);
+            if (WritesNothing) _committer.NoteSegment(segment);
             else _committer.Begin(CreateSegment());
             _lastNumber = segment;
             _queue.Begin(segment);
@@ -119,7 +119,7 @@ public sealed class WriteAheadLog : IDisposable
         {
             Invariant.Check(_queue.Segment == 0);
             _lastNumber = segment;
-            _committer.Begin(segment);
+            _committer.NoteSegment(segment);
             _queue.Begin(segment);
             _queue.RefuseAsFull(full, segment);
         }

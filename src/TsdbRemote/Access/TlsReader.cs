@@ -75,7 +75,7 @@ internal sealed class TlsReader(string directory, WebConfigFiles files)
         string key = section.Has("client_ca") ? "client_ca" : "client_ca_file";
         X509Certificate2Collection? found = pem is null ? [] : Certificates(pem);
         if (found is null || (pem is not null && found.Count == 0)) section.Refuse(key, "no certificate in PEM found");
-        if (found?.Any(one => !one.IssuerName.RawData.AsSpan().SequenceEqual(one.SubjectName.RawData) && !IsIssued(one, found)) == true)
+        if (found?.Any(one => !IsIssued(one, found)) == true)
             section.Refuse(key, "an authority given that another one has signed; that one needed in the file too, up to the root");
         if (pem is not null && clients == ClientCertificates.None) section.Refuse(key, "given, none allowed without client_auth_type");
         if (pem is null && clients is ClientCertificates.VerifyIfGiven or ClientCertificates.RequireAndVerify)
@@ -83,7 +83,7 @@ internal sealed class TlsReader(string directory, WebConfigFiles files)
         return found ?? [];
     }
 
-    /// <summary>True if the one who signed it is there: without him no chain would come to its end, and every client be shut out without a word at the start.</summary>
+    /// <summary>True if the one who signed it, a root by itself, is there: without him no chain would come to its end, and every client be shut out without a word at the start.</summary>
     private static bool IsIssued(X509Certificate2 certificate, X509Certificate2Collection by) =>
         by.Any(issuer => issuer.SubjectName.RawData.AsSpan().SequenceEqual(certificate.IssuerName.RawData));
 

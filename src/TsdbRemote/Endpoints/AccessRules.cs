@@ -13,6 +13,12 @@ internal sealed record NeededRight(Right Right);
 /// <summary>Gives endpoints their rules.</summary>
 internal static class AccessRules
 {
+    // With its own domain only: a page may be called as this machine is, in any other.
+    private static readonly string[] OwnNames =
+    [
+        Environment.MachineName, $"{Environment.MachineName}.local", $"{Environment.MachineName}.{IPGlobalProperties.GetIPGlobalProperties().DomainName}",
+    ];
+
     /// <summary>A group of endpoints for which a right is needed.</summary>
     public static RouteGroupBuilder MapFor(this IEndpointRouteBuilder endpoints, Right right) => endpoints.MapGroup("").WithMetadata(new NeededRight(right));
 
@@ -51,12 +57,6 @@ internal static class AccessRules
         host.Length == 0 || IPAddress.TryParse(host.Trim('[', ']'), out _)
         || host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
         || OwnNames.Contains(host, StringComparer.OrdinalIgnoreCase);
-
-    // With its own domain only: a page may be called as this machine is, in any other.
-    private static readonly string[] OwnNames =
-    [
-        Environment.MachineName, $"{Environment.MachineName}.local", $"{Environment.MachineName}.{IPGlobalProperties.GetIPGlobalProperties().DomainName}",
-    ];
 
     /// <summary>True if the other end is on this machine. A proxy on it stands for whoever reaches the proxy.</summary>
     public static bool IsHere(ConnectionInfo connection)

@@ -13,10 +13,41 @@ internal static class Neighbours
     private static readonly TimeSpan PerPiece = TimeSpan.FromMilliseconds(500);
     private static readonly TimeSpan AfterRefusal = TimeSpan.FromSeconds(1);
 
+    /// <summary>Does work while the disk is kept busy with writes and syncs of others.</summary>
+    /// <param name="directory">On the disk.</param>
+    /// <param name="writers">How many others.</param>
+    /// <param name="work">The work.</param>
+    public static async Task<int> BesideDiskUseAsync(string directory, int writers, Func<Task<int>> work)
+    {
+        using var stop = new CancellationTokenSource();
+        Task[] disk = [.. Enumerable.Range(0, writers).Select(writer => Task.Factory.StartNew(
+            () => WearDisk(Directory.CreateDirectory(Path.Combine(directory, $"neighbour-{writer}")).FullName, stop.Token), TaskCreationOptions.LongRunning))];
+        int done = await work();
+        await stop.CancelAsync();
+        await Task.WhenAll(disk);
+        return done;
+    }
+
+    /// <summary>Does work beside slow readers of everything.</summary>
+    /// <param name="target">The server.</param>
+    /// <param name="readers">How many.</param>
+    /// <param name="work">The work.</param>
+    /// <returns>What it returns; answers that readers began to read, and refusals.</returns>
+    /// <exception cref="InvalidOperationException">An answer that no overload excuses.</exception>
+    public static async Task<(int Done, (long Begun, long Refused) Reads)> BesideReadersAsync(Target target, int readers, Func<Task<int>> work)
+    {
+        using var stop = new CancellationTokenSource();
+        Task<(long Begun, long Refused)>[] reading = [.. Enumerable.Range(0, readers).Select(_ => ReadSlowlyAsync(target, stop.Token))];
+        int done = await work();
+        await stop.CancelAsync();
+        (long Begun, long Refused)[] reads = await Task.WhenAll(reading);
+        return (done, (reads.Sum(static read => read.Begun), reads.Sum(static read => read.Refused)));
+    }
+
     /// <summary>Keeps the disk busy with writes and syncs, so that the server's have to wait for them.</summary>
     /// <param name="directory">On the disk.</param>
     /// <param name="stop">Ends it.</param>
-    public static void WearDisk(string directory, CancellationToken stop)
+    private static void WearDisk(string directory, CancellationToken stop)
     {
         string path = Path.Combine(directory, "neighbour");
         byte[] bytes = new byte[DiskBytes];
@@ -39,7 +70,7 @@ internal static class Neighbours
     /// <param name="stop">Ends it.</param>
     /// <returns>Answers that were begun, and refusals.</returns>
     /// <exception cref="InvalidOperationException">An answer that no overload excuses.</exception>
-    public static async Task<(long Begun, long Refused)> ReadSlowlyAsync(Target target, CancellationToken stop)
+    private static async Task<(long Begun, long Refused)> ReadSlowlyAsync(Target target, CancellationToken stop)
     {
         byte[] body = ReadBodies.Of(new TimeRange(0, 1L << 42), streamed: true, ReadBodies.Equal("job", ScrapeLoad.Job));
         byte[] piece = new byte[Piece];

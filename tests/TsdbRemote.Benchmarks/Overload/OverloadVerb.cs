@@ -86,36 +86,17 @@ internal static class OverloadVerb
         }
 
         Watched paced = await PhaseAsync("pace", Batch, async () => scrape = await ledger.SendAsync(load, scrape, phase, LoadRun.Connections, pace / 2));
-        await PhaseAsync("overload", Batch, async () =>
-        {
-            using var stop = new CancellationTokenSource();
-            Task[] disk = [.. Enumerable.Range(0, DiskWriters).Select(writer => Task.Factory.StartNew(
-                () => Neighbours.WearDisk(Directory.CreateDirectory(Path.Combine(place.Root, $"neighbour-{writer}")).FullName, stop.Token), TaskCreationOptions.LongRunning))];
-            scrape = await ledger.SendAsync(load, scrape, phase, Many);
-            await stop.CancelAsync();
-            await Task.WhenAll(disk);
-        });
+        await PhaseAsync("overload", Batch, async () => scrape = await Neighbours.BesideDiskUseAsync(place.Root, DiskWriters, () => ledger.SendAsync(load, scrape, phase, Many)));
         var churn = new ChurnLoad(Places, ChurnBatch, every: 1, LoadRun.StartOf(Scrapes, IntervalMs), IntervalMs, ChurnLabelsOf);
         int churned = 0;
         await PhaseAsync("churn", ChurnBatch, async () =>
             churned = await ledger.SendAsync(churn, 0, phase, LoadRun.Connections, ChurnScrapesPerSecond * churn.BatchesPerScrape));
-        long readsBegun = 0;
-        long readsRefused = 0;
+        (long Begun, long Refused) reads = default;
         await PhaseAsync("readers", Batch, async () =>
-        {
-            using var stop = new CancellationTokenSource();
-            Task<(long Begun, long Refused)>[] readers = [.. Enumerable.Range(0, Readers).Select(_ => Neighbours.ReadSlowlyAsync(target, stop.Token))];
-            scrape = await ledger.SendAsync(load, scrape, phase, LoadRun.Connections, pace / 2);
-            await stop.CancelAsync();
-            foreach (Task<(long Begun, long Refused)> reader in readers)
-            {
-                (long begun, long refused) = await reader;
-                (readsBegun, readsRefused) = (readsBegun + begun, readsRefused + refused);
-            }
-        });
+            (scrape, reads) = await Neighbours.BesideReadersAsync(target, Readers, () => ledger.SendAsync(load, scrape, phase, LoadRun.Connections, pace / 2)));
         Watched idle = await PhaseAsync("idle", Batch, () => Task.Delay(phase));
         Console.WriteLine();
-        Console.WriteLine($"slow readers: {readsBegun} answers begun, {readsRefused} refused with 503");
+        Console.WriteLine($"slow readers: {reads.Begun} answers begun, {reads.Refused} refused with 503");
 
         long churnSeries = churn.SeriesIn(churned);
         double budget = BudgetMiB(empty, SeriesCount + churnSeries);

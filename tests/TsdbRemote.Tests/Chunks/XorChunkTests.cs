@@ -53,7 +53,7 @@ public class XorChunkTests
             if (bytes.Length >= 20 && timeMs % 2 == 0) Varint.WriteZigZag(bytes.AsSpan(2), timeMs >> 8);
             var reader = new XorChunkReader(bytes);
             bool stepped = reader.MoveNext() && reader.Count == 1;
-            return XorChunkReader.TryReadOnly(bytes, out Sample only) == stepped && (!stepped || only == new Sample(reader.TimeMs, reader.ValueBits));
+            return XorChunkReader.TryReadSingle(bytes, out Sample only) == stepped && (!stepped || only == new Sample(reader.TimeMs, reader.ValueBits));
         }, iter: 20_000);
 
     [Fact]
