@@ -21,9 +21,19 @@ internal static class LoadRun
     // Prometheus refuses a sample an hour behind the newest of all series, so no connection may run far ahead of the others.
     private const int ScrapesInStep = 60;
 
+    // The widest range that six hours of windows of two hours are compacted into, and what the server waits for behind a window's end before it is closed (`block_delay`).
+    private const long RangeMs = 6 * 3_600_000;
+    private const long DelayMs = 30 * 60_000;
+
     /// <summary>Where so many scrapes begin if the last is now.</summary>
-    public static long StartOf(int scrapes, long intervalMs = IntervalMs) =>
-        (DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - scrapes * intervalMs) / intervalMs * intervalMs;
+    public static long StartOf(int scrapes, long intervalMs = IntervalMs) => StartBefore(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), scrapes, intervalMs);
+
+    /// <summary>Where so many scrapes begin if the last is at the end of a range that is closed: all of it is converted and compacted, whatever the hour.</summary>
+    /// <remarks>How many windows of a load that ends now are closed depends on the hour, and with it what the load costs: between none and all of conversion and compaction.</remarks>
+    public static long ClosedStartOf(int scrapes) =>
+        StartBefore((DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - DelayMs) / RangeMs * RangeMs, scrapes, IntervalMs);
+
+    private static long StartBefore(long endMs, int scrapes, long intervalMs) => (endMs - scrapes * intervalMs) / intervalMs * intervalMs;
 
     /// <summary>Sends scrapes and waits until the server has nothing more to do.</summary>
     public static async Task<LoadResult> MeasureAsync(Target target, ILoad load, int from, int to)

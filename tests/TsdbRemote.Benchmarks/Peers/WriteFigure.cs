@@ -15,10 +15,10 @@ internal static class WriteFigure
     private static readonly FigureRow Row2 = new("the same by remote write 2.0", "µs", "F3") { AtMost = 0.2, OfPrometheus = 0.09 };
 
     public static Figure Figure { get; } = new("write", [Row1], static run => RunAsync(
-        run, Row1, static (given, scrapes) => new ScrapeLoad(given.Series, given.Batch, LoadRun.StartOf(scrapes), LoadRun.IntervalMs)));
+        run, Row1, static (given, scrapes) => new ScrapeLoad(given.Series, given.Batch, LoadRun.ClosedStartOf(scrapes), LoadRun.IntervalMs)));
 
     public static Figure Version2 { get; } = new("write2", [Row2], static run => RunAsync(
-        run, Row2, static (given, scrapes) => new ScrapeLoad2(given.Series, given.Batch, LoadRun.StartOf(scrapes), LoadRun.IntervalMs)));
+        run, Row2, static (given, scrapes) => new ScrapeLoad2(given.Series, given.Batch, LoadRun.ClosedStartOf(scrapes), LoadRun.IntervalMs)));
 
     private static async Task RunAsync(FigureRun run, FigureRow row, Func<PeersArguments, int, ILoad> loadOf)
     {
