@@ -287,16 +287,22 @@ public sealed unsafe class Postings : IDisposable
     }
 
     /// <summary>Walks the values of one name, newest first, as they were when the walk began.</summary>
+    /// <remarks>A second place runs ahead along the chain and has the bytes of each value fetched: they lie in as many cache lines as there are values.</remarks>
     public ref struct ValueReader
     {
+        private const int Ahead = 16;
+
         private readonly Postings _postings;
         private uint _next;
+        private uint _fetched;
+        private int _lead;
         private ref ValueRecord _current;
 
         internal ValueReader(Postings postings, uint newest)
         {
             _postings = postings;
             _next = newest;
+            _fetched = newest;
         }
 
         /// <summary>The value.</summary>
@@ -312,10 +318,22 @@ public sealed unsafe class Postings : IDisposable
         public bool MoveNext()
         {
             if (_next == 0) return false;
+            if (_lead < Ahead) Fetch();
+            Fetch();
             Number = _next - 1;
             _current = ref _postings._values[Number];
             _next = _current.Older;
+            _lead--;
             return true;
+        }
+
+        private void Fetch()
+        {
+            if (_fetched == 0) return;
+            ref ValueRecord record = ref _postings._values[_fetched - 1];
+            Prefetch.Near(record.Value);
+            _fetched = record.Older;
+            _lead++;
         }
     }
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Text;
 using TsdbRemote.Blocks.Model;
 
@@ -148,6 +149,8 @@ public static class SeriesSelection
         }
     }
 
+    // Called once a query, and then walks a million values: nothing would call it often enough for the compiler to do its best before it matters.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void AddMatchingValues(Postings postings, Term term, IdSet union, CancellationToken cancel)
     {
         postings.Matched.Find(term.Matcher, out ReadOnlySpan<uint> known, out uint end);
