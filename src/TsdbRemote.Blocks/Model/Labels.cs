@@ -1,4 +1,5 @@
 using System.IO.Hashing;
+using System.Security.Cryptography;
 using System.Text;
 using TsdbRemote.Blocks.Encoding;
 
@@ -23,8 +24,11 @@ public static class Labels
     /// <summary>Wire tag of a label's value.</summary>
     public const byte ValueTag = 0x12;
 
-    /// <summary>Hash of a run, by which series are looked up: XXH3, 64 bits.</summary>
-    public static ulong Hash(ReadOnlySpan<byte> run) => XxHash3.HashToUInt64(run);
+    // Without it anybody could make up series of one hash, and have each compared with all before it.
+    private static readonly long HashSeed = BitConverter.ToInt64(RandomNumberGenerator.GetBytes(sizeof(long)));
+
+    /// <summary>Hash of a run, or of any text, by which it is looked up in memory: XXH3, 64 bits, another one in each process.</summary>
+    public static ulong Hash(ReadOnlySpan<byte> run) => XxHash3.HashToUInt64(run, HashSeed);
 
     /// <summary>
     /// Orders two runs as Prometheus orders label sets: label by label, name then value; the shorter set first if all common ones are

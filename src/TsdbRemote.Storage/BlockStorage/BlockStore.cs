@@ -251,10 +251,7 @@ public sealed class BlockStore
     /// <returns>Where it is now.</returns>
     public string Quarantine(string ulid)
     {
-        HashSet<string> taken = [.. _files.List(_paths.Quarantine).Select(static entry => entry.Name)];
-        string name = $"block-{ulid}";
-        for (int copy = 2; taken.Contains(name); copy++) name = $"block-{ulid}-{copy}";
-        string target = DataLayout.Join(_paths.Quarantine, name);
+        string target = QuarantineNames.Free(_files, _paths, _paths.Block(ulid));
         _files.Rename(_paths.Block(ulid), target);
         _files.SyncDir(_paths.Quarantine);
         _files.SyncDir(_paths.Blocks);

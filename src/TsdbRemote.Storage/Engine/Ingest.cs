@@ -73,7 +73,7 @@ internal sealed class Ingest
     {
         SenderCursor cursor = dictionary.NewCursor();
         scratch.KnownBy = dictionary;
-        DecodeStatus status = WalRecord.Decode(scratch.Batch, protocol, raw, _settings.Decode, ref cursor, out string? error);
+        DecodeStatus status = WalRecord.Decode(scratch.Batch, protocol, raw, _settings.Decode.For(raw.Length), ref cursor, out string? error);
         if (status == DecodeStatus.TooManySeries) _counters.Count(Limit.SeriesPerRequest);
         else if (status == DecodeStatus.TooManySamples) _counters.Count(Limit.SamplesPerRequest);
         return status switch

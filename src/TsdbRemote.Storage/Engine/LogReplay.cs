@@ -162,7 +162,7 @@ internal sealed class LogReplay
     {
         EngineCounters.Add(ref _counters.RecordsUndecodable, 1);
         string path = Path.Combine(_paths.Quarantine, $"wal-record-{sequence:D20}-{(byte)kind}");
-        bool isKept = _files.FileSize(path) is not null || TryKeep(path, body.ToArray());
+        bool isKept = _files.FileSize(path) == body.Length || TryKeep(path, body.ToArray());
         if (!isKept) path = _paths.Segment(WalFormat.SegmentOf(sequence));
         Log.RecordUndecodable(_log, sequence, why, path);
         _damages.Enqueue($"record {sequence} {why}; kept in {path}");

@@ -233,7 +233,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         bool replayed = _parts.Ready.Task.IsCompletedSuccessfully;
         await _parts.Stopping.CancelAsync().ConfigureAwait(false);
-        bool isCheckStuck = !await HaveEndedAsync(cancel, _parts.Verification.CancelAsync(), _parts.Scrub.StopAsync()).ConfigureAwait(false);
+        Task checks = Task.WhenAll(_parts.Verification.CancelAsync(), _parts.Scrub.StopAsync());
         while (_parts.Writes.InFlight > 0 && !cancel.IsCancellationRequested)
             await Task.Delay(TimeSpan.FromMilliseconds(5), _time, CancellationToken.None).ConfigureAwait(false);
         _parts.Blocks.Stop();
@@ -244,6 +244,9 @@ public sealed partial class LsmEngine : IAsyncDisposable
         bool flushed = replayed && _threaded && (await TryFlushAsync(cancel).ConfigureAwait(false) || await TryRescueAsync(cancel).ConfigureAwait(false));
         _parts.Background.Stop();
         CloseLog();
+
+        // Last: one that hangs in the disk must not take the patience from the flush.
+        bool isCheckStuck = !await HaveEndedAsync(checks, cancel).ConfigureAwait(false);
         if (!_threads.TrueForAll(static thread => thread.Join(JoinPatience)) || isCheckStuck)
         {
             // A thread is stuck in the disk. What it uses must not be freed under it; the process ends as it would by a kill, which loses nothing.
@@ -317,11 +320,10 @@ public sealed partial class LsmEngine : IAsyncDisposable
 
     /// <summary>Waits for the ends of checks; a read may hang in the disk, and what is acknowledged has to be flushed all the same.</summary>
     /// <returns>False if they had not ended when the time was over.</returns>
-    private static async Task<bool> HaveEndedAsync(CancellationToken cancel, params Task[] checks)
+    private static async Task<bool> HaveEndedAsync(Task checks, CancellationToken cancel)
     {
-        Task all = Task.WhenAll(checks);
-        await all.WaitAsync(cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
-        return all.IsCompleted;
+        await checks.WaitAsync(cancel).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        return checks.IsCompleted;
     }
 
     private async Task<bool> TryFlushAsync(CancellationToken cancel)

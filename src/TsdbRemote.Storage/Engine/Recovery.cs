@@ -128,19 +128,20 @@ internal sealed class Recovery
         LevelSet levels = OpenTables(manifest);
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
-        // of tables also what was made of them.
+        // of tables also what was made of them. The same while something is being given up; where something was, a rest may be what has come back, and is put aside.
+        bool gaveUp = manifest.Losses is { Length: > 0 };
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         _unnamed.RefuseNewerTables(manifest);
-        bool isWhole = _damages.Count == 0 && !givesUp;
-        long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
+        RestPolicy ofRests = _damages.Count > 0 || givesUp ? RestPolicy.Leave : gaveUp ? RestPolicy.PutAside : RestPolicy.Remove;
+        long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], ofRests);
         if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
-        if (isWhole) _unnamed.RemoveFlushedSegments(log);
-        ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
+        _unnamed.RemoveFlushedSegments(log, ofRests);
+        ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole && !gaveUp, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (_damages.Count == 0 && !givesUp) _unnamed.RemoveDictionaries(manifest);
+        if (ofRests != RestPolicy.Leave && (gaveUp || _damages.Count == 0)) _unnamed.RemoveDictionaries(manifest, ofRests);
         manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
         foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
@@ -238,7 +239,7 @@ internal sealed class Recovery
         ManifestState manifest, ImmutableArray<InheritedSegment> segments, long nextSegment, long nextTableId, bool givesUp, out DiskException? noRoom)
     {
         noRoom = null;
-        if (segments.IsEmpty && !givesUp) return manifest;
+        if (segments.IsEmpty && !givesUp && nextTableId == manifest.NextTableId) return manifest;
         ManifestState next = manifest with
         {
             Generation = manifest.Generation + 1,

@@ -5,6 +5,19 @@ using TsdbRemote.Storage.SSTables;
 
 namespace TsdbRemote.Storage.Engine;
 
+/// <summary>What becomes of files that no manifest names.</summary>
+internal enum RestPolicy
+{
+    /// <summary>They go: what is named holds all that they hold.</summary>
+    Remove,
+
+    /// <summary>They go to <c>quarantine/</c>: files were given up, and one of these may be what has come back.</summary>
+    PutAside,
+
+    /// <summary>They stay where they are: something that is named is damaged or gone.</summary>
+    Leave,
+}
+
 /// <summary>Tables, dictionaries, segments and temporary files that no manifest names: rests of crashes, of which none may be the last copy of anything. What of them goes is said by <see cref="Recovery"/>.</summary>
 /// <param name="files">The disk.</param>
 /// <param name="paths">The data directory.</param>
@@ -32,9 +45,9 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
     /// <summary>Removes tables, or puts them into <c>quarantine/</c> where they may be the only copy.</summary>
     /// <param name="manifest">The committed state.</param>
     /// <param name="segments">Log segments that are there.</param>
-    /// <param name="isWhole">False if something that is named turned out damaged: then none is removed.</param>
+    /// <param name="policy">What becomes of those that a commit dropped.</param>
     /// <returns>First id that no table ever had.</returns>
-    public long RemoveTables(ManifestState manifest, HashSet<long> segments, bool isWhole)
+    public long RemoveTables(ManifestState manifest, HashSet<long> segments, RestPolicy policy)
     {
         long next = manifest.NextTableId;
         foreach ((string directory, DirectoryEntry entry, long id) in Tables(manifest))
@@ -44,8 +57,10 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
 
             // Below the next id a commit dropped it, or one that came before its own. Above, it is the rest of a flush whose log is still there, or of a
             // merge whose inputs are; if they are not, MANIFEST is older than the table, as after a restore in parts, and the table may be the only copy.
-            if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(files, path, id, entry.Length, segments, manifest.Tables)) Quarantine(directory, path, id);
-            else if (isWhole) Remove(path);
+            if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(files, path, id, entry.Length, segments, manifest.Tables))
+                PutAside(path, "what it was made from is gone");
+            else
+                Settle(path, policy);
         }
 
         return next;
@@ -66,21 +81,21 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
     }
 
     /// <summary>Removes segments whose flush is committed.</summary>
-    public void RemoveFlushedSegments(LogInventory inventory)
+    public void RemoveFlushedSegments(LogInventory inventory, RestPolicy policy)
     {
-        foreach (long number in inventory.Flushed) Remove(paths.Segment(number));
+        foreach (long number in inventory.Flushed) Settle(paths.Segment(number), policy);
     }
 
     /// <summary>
     /// Removes dictionaries that a collection replaced, and those of a collection, or a first flush, that was not committed: every series of it is in a file that is
     /// named, or in a log segment.
     /// </summary>
-    public void RemoveDictionaries(ManifestState manifest)
+    public void RemoveDictionaries(ManifestState manifest, RestPolicy policy)
     {
         foreach (DirectoryEntry entry in files.List(paths.Series))
         {
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) is not { } number) continue;
-            if (manifest.Dictionaries.All(named => named.Number != number)) Remove(paths.Dictionary(number));
+            if (manifest.Dictionaries.All(named => named.Number != number)) Settle(paths.Dictionary(number), policy);
         }
     }
 
@@ -101,13 +116,19 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
 
     private IEnumerable<string> TableDirectories() => WindowDirectories.All(files, paths).Select(window => paths.TableDirectory(level: 1, window)).Prepend(paths.Tables);
 
-    private void Quarantine(string directory, string path, long id)
+    private void Settle(string path, RestPolicy policy)
     {
-        string kept = TableQuarantine.PathOf(paths, id);
+        if (policy == RestPolicy.Remove) Remove(path);
+        else if (policy == RestPolicy.PutAside) PutAside(path, "files were given up before (accept_data_loss)");
+    }
+
+    private void PutAside(string path, string why)
+    {
+        string kept = QuarantineNames.Free(files, paths, path);
         files.Rename(path, kept);
         files.SyncDir(paths.Quarantine);
-        files.SyncDir(directory);
-        damaged($"{path} is not named by MANIFEST, and what it was made from is gone; kept as {kept}");
+        files.SyncDir(Path.GetDirectoryName(path)!);
+        damaged($"{path} is not named by MANIFEST, and {why}; kept as {kept}");
     }
 
     private void Remove(string path)

@@ -10,6 +10,9 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>What one write request needs while it is decided and appended; reused from request to request.</summary>
 internal sealed class WriteScratch : IDisposable
 {
+    // Beyond this many elements a list is given up: a usual request needs a tenth.
+    private const int KeptElements = 1 << 16;
+
     private ResolvedSeries[] _resolved = [];
     private AppendOutcome[] _outcomes = [];
 
@@ -81,8 +84,13 @@ internal sealed class WriteScratch : IDisposable
         Exemplars.Clear();
         LeavesOutExemplars = RepeatsMetadata = false;
         News.Clear();
-        if (Kept.Capacity > 1 << 16) Kept.Capacity = 1 << 12;
-        if (Histograms.Capacity > 1 << 16) Histograms.Capacity = 1 << 12;
+        Trim(Kept);
+        Trim(Histograms);
+        Trim(Exemplars);
+        Trim(News);
+        if (Newest.Capacity > KeptElements) Newest.TrimExcess();
+        if (_resolved.Length > KeptElements) _resolved = [];
+        if (_outcomes.Length > KeptElements) _outcomes = [];
         Canonical.SetLength(0);
     }
 
@@ -94,6 +102,11 @@ internal sealed class WriteScratch : IDisposable
         ExemplarLabels.Dispose();
         SeriesLabels.Dispose();
     }
+
+    private static void Trim<T>(List<T> list)
+    {
+        if (list.Capacity > KeptElements) list.Capacity = 0;
+    }
 }
 
 /// <summary>Scratches at rest: as many as ever worked at once, up to a bound.</summary>
@@ -102,13 +115,27 @@ internal sealed class WriteScratchPool : IDisposable
     private const int MaxAtRest = 64;
     private readonly ConcurrentBag<WriteScratch> _atRest = [];
 
-    public WriteScratch Rent() => _atRest.TryTake(out WriteScratch? scratch) ? scratch : new WriteScratch();
+    // The bag's own count stops everybody who uses it.
+    private int _count;
+
+    public WriteScratch Rent()
+    {
+        if (!_atRest.TryTake(out WriteScratch? scratch)) return new WriteScratch();
+        Interlocked.Decrement(ref _count);
+        return scratch;
+    }
 
     public void Return(WriteScratch scratch)
     {
         scratch.Reset();
-        if (_atRest.Count < MaxAtRest) _atRest.Add(scratch);
-        else scratch.Dispose();
+        if (Interlocked.Increment(ref _count) <= MaxAtRest)
+        {
+            _atRest.Add(scratch);
+            return;
+        }
+
+        Interlocked.Decrement(ref _count);
+        scratch.Dispose();
     }
 
     public void Dispose()

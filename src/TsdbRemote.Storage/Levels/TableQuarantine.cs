@@ -5,12 +5,8 @@ namespace TsdbRemote.Storage.Levels;
 /// <summary>Keeps tables from which something could not be read: they may be its only copy.</summary>
 public static class TableQuarantine
 {
-    /// <summary>Where the table of a number is kept.</summary>
-    public static string PathOf(DataLayout paths, long tableId)
-    {
-        ArgumentNullException.ThrowIfNull(paths);
-        return DataLayout.Join(paths.Quarantine, $"table-{tableId}{DataLayout.TableSuffix}");
-    }
+    // A table ends with checksums of all that is in it.
+    private const int ComparedBytes = 4096;
 
     /// <summary>Gives a table a second, durable name before a commit takes its first. Doing it again changes nothing.</summary>
     /// <param name="files">Where it is.</param>
@@ -21,8 +17,30 @@ public static class TableQuarantine
         ArgumentNullException.ThrowIfNull(files);
         ArgumentNullException.ThrowIfNull(paths);
         ArgumentNullException.ThrowIfNull(table);
-        string kept = PathOf(paths, table.Entry.Id);
-        if (files.FileSize(kept) is null) files.Link(table.Reader.Path, kept);
-        files.SyncDir(paths.Quarantine); // also of a link that is there: an attempt that was cut off may not have come to it
+        foreach (string kept in QuarantineNames.All(Path.GetFileName(table.Reader.Path)).Select(name => DataLayout.Join(paths.Quarantine, name)))
+        {
+            long? length = files.FileSize(kept);
+
+            // Of that number, but of an earlier life of the directory, before a backup was restored over it.
+            if (length is not null && !IsCopy(files, kept, table.Reader.Path)) continue;
+            if (length is null) files.Link(table.Reader.Path, kept);
+            files.SyncDir(paths.Quarantine); // also of a link that is there: an attempt that was cut off may not have come to it
+            return;
+        }
+    }
+
+    private static bool IsCopy(IFileSystem files, string left, string right)
+    {
+        using IFile one = files.OpenRead(left);
+        using IFile other = files.OpenRead(right);
+        if (one.Length != other.Length) return false;
+        return EndOf(one).AsSpan().SequenceEqual(EndOf(other));
+    }
+
+    private static byte[] EndOf(IFile file)
+    {
+        byte[] end = new byte[Math.Min(file.Length, ComparedBytes)];
+        Array.Resize(ref end, file.Read(file.Length - end.Length, end));
+        return end;
     }
 }

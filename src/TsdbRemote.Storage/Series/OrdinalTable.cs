@@ -1,11 +1,12 @@
 using TsdbRemote.Blocks.Files;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Series;
 
 /// <summary>Open addressing from hash to small numbers: series ordinals, or the numbers of names, values and aliases.</summary>
 /// <remarks>
 /// <code>
-/// entry u64:   high 32 bits of the mixed hash │ number + 1            0 = free
+/// entry u64:   high 32 bits of the hash │ number + 1            0 = free
 /// </code>
 /// Use:       <see cref="Find"/> gives every number whose 32 hash bits are equal; the caller compares the keys themselves, which stand elsewhere.
 ///            <see cref="Add"/> does not look for equal keys.
@@ -14,13 +15,11 @@ namespace TsdbRemote.Storage.Series;
 /// Size:      load 0.5 to 0.75 once grown: 10.7 to 16 bytes an entry.
 /// Threads:   one writer at a time; readers take no lock. Growth publishes a new array; a reader in the old one may miss what was added since,
 ///            so a miss only counts under the writers' lock. Nothing is ever removed.
-/// Hostile:   the caller's hash is unkeyed, so its bits are mixed with a multiplier drawn at start: to fill one run of slots a sender needs keys that
-///            collide in all 64 bits, not in 32.
+/// Hostile:   the hash is <see cref="Labels.Hash"/>, another one in each process: nobody outside can tell which keys meet in one run of slots.
 /// </remarks>
 internal sealed class OrdinalTable
 {
     private const int MinCapacity = 16;
-    private static readonly ulong Mixer = ((ulong)Random.Shared.NextInt64() << 1) | 1;
 
     private ulong[] _entries;
 
@@ -35,7 +34,7 @@ internal sealed class OrdinalTable
     public long MemoryBytes => (long)Volatile.Read(ref _entries).Length * sizeof(ulong);
 
     /// <summary>The bits of a hash that the table works with.</summary>
-    public static uint BitsOf(ulong hash) => (uint)((hash * Mixer) >> 32);
+    public static uint BitsOf(ulong hash) => (uint)(hash >> 32);
 
     /// <summary>All numbers added under these bits, oldest first as a rule, possibly with strangers' keys.</summary>
     public Candidates Find(uint bits) => new(Volatile.Read(ref _entries), bits);

@@ -1,5 +1,4 @@
 using System.Buffers.Binary;
-using System.IO.Hashing;
 using System.Numerics;
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
@@ -137,10 +136,10 @@ public sealed unsafe class Postings : IDisposable
     /// <summary>The series that have the value of this number.</summary>
     internal PostingList ListOf(uint value) => new(ref _values[value]);
 
-    private static uint NameBits(ReadOnlySpan<byte> name) => OrdinalTable.BitsOf(XxHash3.HashToUInt64(name));
+    private static uint NameBits(ReadOnlySpan<byte> name) => OrdinalTable.BitsOf(Labels.Hash(name));
 
     private static uint ValueBits(uint name, ReadOnlySpan<byte> value) =>
-        OrdinalTable.BitsOf(XxHash3.HashToUInt64(value) ^ ((name + 1) * 0x9E3779B97F4A7C15));
+        OrdinalTable.BitsOf(Labels.Hash(value) ^ ((name + 1) * 0x9E3779B97F4A7C15));
 
     private static byte* AddressOf(ReadOnlySpan<byte> native) => (byte*)Unsafe.AsPointer(ref MemoryMarshal.GetReference(native));
 

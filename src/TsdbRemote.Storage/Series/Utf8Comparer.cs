@@ -1,4 +1,4 @@
-using System.IO.Hashing;
+using TsdbRemote.Blocks.Model;
 
 namespace TsdbRemote.Storage.Series;
 
@@ -18,7 +18,7 @@ internal sealed class Utf8Comparer : IEqualityComparer<byte[]>, IAlternateEquali
     public bool Equals(ReadOnlySpan<byte> alternate, byte[] other) => alternate.SequenceEqual(other);
 
     /// <inheritdoc/>
-    public int GetHashCode(ReadOnlySpan<byte> alternate) => (int)XxHash3.HashToUInt64(alternate);
+    public int GetHashCode(ReadOnlySpan<byte> alternate) => (int)Labels.Hash(alternate);
 
     /// <inheritdoc/>
     public byte[] Create(ReadOnlySpan<byte> alternate) => alternate.ToArray();

@@ -1,5 +1,7 @@
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
+using System.Net;
+using System.Net.Sockets;
 using System.Security.Cryptography;
 using System.Text;
 using TsdbRemote.Telemetry;
@@ -50,7 +52,7 @@ internal sealed class PasswordChecks(AccessMetrics metrics, int slots = 1024) : 
     /// <param name="hash">The bcrypt hash to check against; of a user who does not exist, any of the same cost.</param>
     /// <param name="exists">Whether he does.</param>
     /// <param name="password">What he sent; bcrypt looks at its first 72 bytes.</param>
-    /// <param name="from">His address.</param>
+    /// <param name="from">His address, as far as it tells one from another: <see cref="PlaceOf"/>.</param>
     /// <param name="cancel">Gives up waiting.</param>
     public async ValueTask<PasswordVerdict> CheckAsync(string user, string hash, bool exists, string password, string from, CancellationToken cancel)
     {
@@ -74,6 +76,14 @@ internal sealed class PasswordChecks(AccessMetrics metrics, int slots = 1024) : 
         // Not the first asker's to cancel: others may wait for it.
         if (mine is not null) _ = RunAsync(new Guess(user, hash, exists, password, from, digest), guess, mine);
         return await check.WaitAsync(cancel);
+    }
+
+    /// <summary>Where somebody sends from: the address, or of IPv6 its first 64 bits, for the others are his own to choose.</summary>
+    public static string PlaceOf(IPAddress? address)
+    {
+        if (address is null) return "";
+        if (address.IsIPv4MappedToIPv6) return address.MapToIPv4().ToString();
+        return address.AddressFamily == AddressFamily.InterNetworkV6 ? Convert.ToHexString(address.GetAddressBytes().AsSpan(0, 8)) : address.ToString();
     }
 
     /// <inheritdoc/>

@@ -58,7 +58,7 @@ internal sealed class TlsReader(string directory, WebConfigFiles files)
         string? file = section.Text(fileKey);
         if (file is null) return inline;
         if (inline is not null) section.Refuse(fileKey, $"given beside {key}, one of them allowed");
-        if (file.Contains('\0', StringComparison.Ordinal))
+        if (file.Any(char.IsControl) || file.StartsWith("-----", StringComparison.Ordinal))
         {
             section.Refuse(fileKey, "a value given, a file name allowed");
             return null;

@@ -43,6 +43,9 @@ internal sealed class TlsSettings(
     /// <summary>True if nobody gets in without a certificate.</summary>
     public bool NeedsClients => clients is ClientCertificates.RequireAny or ClientCertificates.RequireAndVerify;
 
+    /// <summary>True if only certificates of some names are let in.</summary>
+    public bool NamesClients => allowedNames.Count > 0;
+
     /// <summary>When our certificate ends.</summary>
     public DateTimeOffset NotAfter => new(own.TargetCertificate.NotAfter);
 

@@ -11,6 +11,7 @@ internal sealed class WebAccess
     private readonly Lock _lock = new(); // guards _tried and the order of replacements; nothing is taken inside
     private volatile WebConfig _current;
     private WebConfigFiles _tried;
+    private WebConfigFiles? _changing;
 
     private WebAccess(string path, IFileSystem files, WebConfig current, WebConfigFiles tried)
     {
@@ -27,12 +28,33 @@ internal sealed class WebAccess
     public string Path => _path;
 
     /// <summary>Loads the file for the first time.</summary>
-    /// <exception cref="OptionsException">It does not hold.</exception>
+    /// <exception cref="OptionsException">It does not hold, or guards nothing: one that a full disk emptied must not open the server at its next start.</exception>
     public static WebAccess Load(string path, IFileSystem files)
     {
         string full = System.IO.Path.GetFullPath(path);
         var tried = new WebConfigFiles(files);
-        return new WebAccess(full, files, WebConfigReader.Read(full, tried), tried);
+        WebConfig config = WebConfigReader.Read(full, tried);
+        return config.AsksForNothing
+            ? throw new OptionsException([$"{full}: nothing is asked for in it; leave http.web_config out to have no access control"])
+            : new WebAccess(full, files, config, tried);
+    }
+
+    /// <summary>True once the files have said twice in a row the same other thing than at the last attempt: one that is being written must not be taken for what it says so far.</summary>
+    public bool HaveSettled()
+    {
+        lock (_lock)
+        {
+            if (_tried.IsUnchanged())
+            {
+                _changing = null;
+                return false;
+            }
+
+            WebConfigFiles now = _tried.Again();
+            bool settled = _changing?.SaysTheSame(now) == true;
+            _changing = now;
+            return settled;
+        }
     }
 
     /// <summary>Loads the file again if it, or one that it names, says something else than at the last attempt.</summary>
@@ -58,6 +80,7 @@ internal sealed class WebAccess
     {
         if (_current.Credentials is not null && next.Credentials is null) return "users and tokens";
         if (_current.Credentials is { HasRights: true } && next.Credentials is { HasRights: false }) return "rights";
+        if (_current.Tls is { NamesClients: true } && next.Tls is { NamesClients: false }) return "names of clients that are let in";
         return _current.Tls is { VerifiesClients: true } && next.Tls is not { VerifiesClients: true } ? "rules for the certificates of clients" : null;
     }
 }

@@ -19,6 +19,9 @@ internal sealed class WebConfig(TlsSettings? tls, bool http2, IReadOnlyList<KeyV
     /// <summary>Users and tokens; null if there are none, and nobody is asked.</summary>
     public Credentials? Credentials { get; } = credentials;
 
+    /// <summary>True if the server would be no other without it.</summary>
+    public bool AsksForNothing => Tls is null && Credentials is null && Headers.Count == 0 && Http2;
+
     /// <summary>True if not everybody who reaches the port gets in.</summary>
     public bool IsGuarded => Credentials is not null || Tls is { VerifiesClients: true };
 }

@@ -41,10 +41,16 @@ internal sealed class WebConfigFiles(IFileSystem files)
     }
 
     /// <summary>True if the files say now what they said then.</summary>
-    public bool IsUnchanged()
+    public bool IsUnchanged() => SaysTheSame(Again());
+
+    /// <summary>The same files, read now.</summary>
+    public WebConfigFiles Again()
     {
         var now = new WebConfigFiles(files);
         foreach (string path in _paths) now.Read(path, out _);
-        return now._digests.Zip(_digests).All(static pair => pair.First.AsSpan().SequenceEqual(pair.Second));
+        return now;
     }
+
+    /// <summary>True if the other attempt at the same files read the same.</summary>
+    public bool SaysTheSame(WebConfigFiles other) => other._digests.Zip(_digests).All(static pair => pair.First.AsSpan().SequenceEqual(pair.Second));
 }

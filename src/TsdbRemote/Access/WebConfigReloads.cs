@@ -43,7 +43,10 @@ internal sealed class WebConfigReloads(WebAccess access, AccessMetrics metrics, 
         using var timer = new PeriodicTimer(Interval, time);
         try
         {
-            while (await timer.WaitForNextTickAsync(stoppingToken)) Look();
+            while (await timer.WaitForNextTickAsync(stoppingToken))
+            {
+                if (access.HaveSettled()) Look();
+            }
         }
         catch (OperationCanceledException)
         {

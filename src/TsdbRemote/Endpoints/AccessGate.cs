@@ -50,7 +50,7 @@ internal sealed class AccessGate(RequestDelegate next, WebAccess access, Passwor
     {
         // Two headers are joined here, and make no credential.
         string? header = context.Request.Headers.Authorization;
-        (AccessOutcome outcome, Right rights) = await credentials.CheckAsync(header, passwords, AddressOf(context), context.RequestAborted);
+        (AccessOutcome outcome, Right rights) = await credentials.CheckAsync(header, passwords, PasswordChecks.PlaceOf(context.Connection.RemoteIpAddress), context.RequestAborted);
         switch (outcome)
         {
             case AccessOutcome.Admitted when (rights & needed) == needed:

@@ -1,5 +1,5 @@
 using System.Net;
-using System.Net.NetworkInformation;
+using System.Net.Sockets;
 using TsdbRemote.Access;
 using TsdbRemote.Options;
 using TsdbRemote.Telemetry;
@@ -13,11 +13,11 @@ internal sealed record NeededRight(Right Right);
 /// <summary>Gives endpoints their rules.</summary>
 internal static class AccessRules
 {
-    // With its own domain only: a page may be called as this machine is, in any other.
-    private static readonly string[] OwnNames =
-    [
-        Environment.MachineName, $"{Environment.MachineName}.local", $"{Environment.MachineName}.{IPGlobalProperties.GetIPGlobalProperties().DomainName}",
-    ];
+    // With its own domain only: a page may be called as this machine is, in any other. A machine's own name may have its domain in it already.
+    private static readonly string[] OwnNames = [Dns.GetHostName(), $"{Environment.MachineName}.local", Environment.MachineName];
+
+    // Asked for once, and only for a name that is none of those: a resolver may take its time.
+    private static readonly Lazy<string> FullName = new(FindFullName);
 
     /// <summary>A group of endpoints for which a right is needed.</summary>
     public static RouteGroupBuilder MapFor(this IEndpointRouteBuilder endpoints, Right right) => endpoints.MapGroup("").WithMetadata(new NeededRight(right));
@@ -56,7 +56,7 @@ internal static class AccessRules
     internal static bool IsOwnName(string host) =>
         host.Length == 0 || IPAddress.TryParse(host.Trim('[', ']'), out _)
         || host.Equals("localhost", StringComparison.OrdinalIgnoreCase) || host.EndsWith(".localhost", StringComparison.OrdinalIgnoreCase)
-        || OwnNames.Contains(host, StringComparer.OrdinalIgnoreCase);
+        || OwnNames.Contains(host, StringComparer.OrdinalIgnoreCase) || FullName.Value.Equals(host, StringComparison.OrdinalIgnoreCase);
 
     /// <summary>True if the other end is on this machine. A proxy on it stands for whoever reaches the proxy.</summary>
     public static bool IsHere(ConnectionInfo connection)
@@ -64,6 +64,18 @@ internal static class AccessRules
         if (connection.RemoteIpAddress is not { } remote) return true; // no network between: a Unix socket, or in process
         if (remote.IsIPv4MappedToIPv6) remote = remote.MapToIPv4();
         return IPAddress.IsLoopback(remote) || connection.RemoteIpAddress.Equals(connection.LocalIpAddress);
+    }
+
+    private static string FindFullName()
+    {
+        try
+        {
+            return Dns.GetHostEntry(Dns.GetHostName()).HostName;
+        }
+        catch (SocketException)
+        {
+            return Environment.MachineName; // no resolver knows it
+        }
     }
 
     private static Task RefuseAsync(HttpContext context, AccessMetrics metrics)

@@ -59,7 +59,7 @@ internal static class HttpAnswers
     public static readonly HttpAnswer Unauthorized = new(StatusCodes.Status401Unauthorized, "Unauthorized");
     public static readonly HttpAnswer PasswordsBusy = new(StatusCodes.Status503ServiceUnavailable, "too many passwords wait to be checked", 5);
     public static readonly HttpAnswer OnlyHere = new(
-        StatusCodes.Status403Forbidden, "without access control (http.web_config) this is answered on the server's own machine only, unless http.allow_insecure is true");
+        StatusCodes.Status403Forbidden, "without access control (http.web_config) this is answered on the server's own machine only, and under a name of its own, unless http.allow_insecure is true");
 
     public static readonly HttpAnswer NotFromPages = new(StatusCodes.Status403Forbidden, "writes are not taken from pages in browsers (Origin header)");
     public static readonly HttpAnswer OldHandshake = new(

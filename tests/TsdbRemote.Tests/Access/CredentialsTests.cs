@@ -1,3 +1,4 @@
+using System.Net;
 using System.Text;
 using Prometheus;
 using TsdbRemote.Access;
@@ -140,6 +141,18 @@ public sealed class CredentialsTests : IDisposable
         int judged = (await Task.WhenAll(guesses)).Count(static outcome => outcome == AccessOutcome.Wrong);
         Assert.Equal(judged + 1, await RunsAsync());
     }
+
+    [Theory]
+    [InlineData("192.0.2.7", "::ffff:192.0.2.7")]
+    [InlineData("2001:db8:1:2::1", "2001:db8:1:2:ffff:ffff:ffff:ffff")]
+    public void Addresses_that_one_sender_may_choose_among_are_one_place(string one, string other) =>
+        Assert.Equal(PasswordChecks.PlaceOf(IPAddress.Parse(one)), PasswordChecks.PlaceOf(IPAddress.Parse(other)));
+
+    [Theory]
+    [InlineData("192.0.2.7", "192.0.2.8")]
+    [InlineData("2001:db8:1:2::1", "2001:db8:1:3::1")]
+    public void Addresses_of_two_senders_are_two_places(string one, string other) =>
+        Assert.NotEqual(PasswordChecks.PlaceOf(IPAddress.Parse(one)), PasswordChecks.PlaceOf(IPAddress.Parse(other)));
 
     [Fact]
     public async Task However_many_users_there_are_each_is_remembered()

@@ -48,11 +48,44 @@ public sealed class WebConfigReaderTests
     [InlineData("# nothing\n")]
     [InlineData("basic_auth_users:\ntls_server_config: {}\n")]
     [InlineData("tls_server_config: { min_version: TLS13 }\nbasic_auth_users: {}\n")]
-    public void A_file_that_asks_for_nothing_guards_nothing(string yaml)
+    public void A_file_that_asks_for_nothing_is_refused_for_it_would_guard_nothing(string yaml)
     {
         using var files = new WebFiles(yaml);
+        Assert.Contains("nothing is asked for", Assert.Throws<OptionsException>(() => files.Load()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_of_headers_alone_guards_nothing()
+    {
+        using var files = new WebFiles("http_server_config: { headers: { X-Frame-Options: deny } }");
         Assert.False(files.Load().Current.IsGuarded);
         Assert.Null(files.Load().Current.Tls);
+    }
+
+    [Theory]
+    [InlineData("key_file: |\n    -----BEGIN PRIVATE KEY-----\n    canary\n    -----END PRIVATE KEY-----")]
+    [InlineData("key_file: '-----BEGIN PRIVATE KEY----- canary'")]
+    public void A_key_in_the_place_of_a_file_name_is_not_said(string given)
+    {
+        using var files = new WebFiles($"tls_server_config:\n  cert_file: server.crt\n  {given}\n");
+        string message = Assert.Throws<OptionsException>(() => files.Load()).Message;
+        Assert.Contains("key_file: a value given, a file name allowed", message, StringComparison.Ordinal);
+        Assert.DoesNotContain("canary", message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_that_still_changes_is_not_taken_for_what_it_says_so_far()
+    {
+        using var files = new WebFiles("basic_auth_users: { alice: '@', bob: '@' }".Replace("@", Hash, StringComparison.Ordinal));
+        WebAccess access = files.Load();
+        Assert.False(access.HaveSettled());
+        files.Write("web.yml", "basic_auth_users: { alice: '@' }".Replace("@", Hash, StringComparison.Ordinal));
+        Assert.False(access.HaveSettled(), "seen once");
+        files.Write("web.yml", "basic_auth_users: { alice: '@', carol: '@' }".Replace("@", Hash, StringComparison.Ordinal));
+        Assert.False(access.HaveSettled(), "another one");
+        Assert.True(access.HaveSettled());
+        Assert.True(access.Refresh());
+        Assert.False(access.HaveSettled(), "taken");
     }
 
     [Theory]
@@ -256,6 +289,20 @@ public sealed class WebConfigReaderTests
         files.Write("web.yml", $"tls_server_config: {{ {Tls} }}" + users);
         Assert.Contains("needs a restart", Assert.Throws<OptionsException>(() => access.Refresh()).Message, StringComparison.Ordinal);
         Assert.True(access.Current.IsGuarded);
+    }
+
+    [Fact]
+    public void Names_of_clients_that_are_no_longer_asked_for_need_a_restart()
+    {
+        using var authority = new TestAuthority();
+        const string Tls = "tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n  client_ca_file: ca.crt\n  client_auth_type: RequireAndVerifyClientCert\n";
+        using var files = new WebFiles(Tls + "  client_allowed_sans: [admin.internal]\n");
+        files.Write(authority.Server());
+        files.Write("ca.crt", authority.Pem);
+        WebAccess access = files.Load();
+        files.Write("web.yml", Tls);
+        Assert.Contains("names of clients", Assert.Throws<OptionsException>(() => access.Refresh()).Message, StringComparison.Ordinal);
+        Assert.True(access.Current.Tls!.NamesClients);
     }
 
     [Fact]

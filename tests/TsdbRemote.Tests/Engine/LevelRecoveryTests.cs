@@ -86,9 +86,9 @@ public sealed class LevelRecoveryTests
         byte[] merged = _disk.ReadAll($"{Windows}/3.sst");
         EngineHarness engine = Open(_disk);
         Assert.Equal(
-            $"{Windows}/3.sst is not named by MANIFEST, and what it was made from is gone; kept as {TableQuarantine.PathOf(Paths, 3)}",
+            $"{Windows}/3.sst is not named by MANIFEST, and what it was made from is gone; kept as {Paths.Quarantine}/table-3.sst",
             Assert.Single(engine.Engine.Stats().Damages));
-        Assert.Equal(merged, _disk.ReadAll(TableQuarantine.PathOf(Paths, 3)));
+        Assert.Equal(merged, _disk.ReadAll($"{Paths.Quarantine}/table-3.sst"));
         Assert.Equal([Paths.Table(1)], TableFiles());
     }
 

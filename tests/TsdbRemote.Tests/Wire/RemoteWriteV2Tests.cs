@@ -112,6 +112,24 @@ public sealed class RemoteWriteV2Tests
     }
 
     [Fact]
+    public void Labels_of_a_small_body_are_bounded_by_its_size()
+    {
+        // One symbol named a thousand times: 60 MB of labels out of 60 KB.
+        var request = new Request { Symbols = { "", new string('v', 60_000) }, Timeseries = { new TimeSeries { Samples = { One() } } } };
+        for (int i = 0; i < 2_000; i++) request.Timeseries[0].LabelsRefs.Add(1);
+        byte[] body = request.ToByteArray();
+        using var batch = new WriteBatch();
+        Assert.Equal(DecodeStatus.TooLarge, RemoteWriteV2.Decode(body, batch, DecodeLimits.Default.For(body.Length), out string? error));
+        Assert.Contains($"{(16 << 20) + 32 * body.Length} bytes allowed", error, StringComparison.Ordinal);
+
+        // Two thousand series with 8 KiB of labels each that all share.
+        request = new Request { Symbols = { "", "n", new string('v', 4_000) } };
+        for (int i = 0; i < 2_000; i++) request.Timeseries.Add(new TimeSeries { LabelsRefs = { 1, 2, 1, 2 }, Samples = { One() } });
+        body = request.ToByteArray();
+        Assert.Equal(DecodeStatus.Ok, RemoteWriteV2.Decode(body, batch, DecodeLimits.Default.For(body.Length), out _));
+    }
+
+    [Fact]
     public void Symbols_series_and_samples_are_limited()
     {
         byte[] body = Convert.FromHexString(Vector);
