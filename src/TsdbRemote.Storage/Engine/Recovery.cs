@@ -132,7 +132,9 @@ internal sealed class Recovery
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         _unnamed.RefuseNewerTables(manifest);
-        bool isWhole = _damages.Count == 0 && !givesUp;
+
+        // Nobody knows yet what a block is like that there was no file handle for.
+        bool isWhole = _damages.Count == 0 && !givesUp && _store.WhyShut is null;
         long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], isWhole);
         if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
@@ -140,7 +142,7 @@ internal sealed class Recovery
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (_damages.Count == 0 && !givesUp) _unnamed.RemoveDictionaries(manifest);
+        if (_damages.Count == 0 && !givesUp && _store.WhyShut is null) _unnamed.RemoveDictionaries(manifest);
         manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
         foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());
