@@ -148,11 +148,11 @@ internal static partial class Log
     [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
     public static partial void BlockServedAgain(ILogger logger, string ulid);
 
-    [LoggerMessage(1271, LogLevel.Warning, "Retention: {What}")]
-    public static partial void RetentionExceeded(ILogger logger, string what);
-
     [LoggerMessage(1272, LogLevel.Error, "Block {Ulid} cannot be opened, for too many files are open; reads wait until it can be. Raise the limit of open files (ulimit -n): {Why}")]
     public static partial void BlockShut(ILogger logger, string ulid, string why);
+
+    [LoggerMessage(1271, LogLevel.Warning, "Retention: {What}")]
+    public static partial void RetentionExceeded(ILogger logger, string what);
 
     [LoggerMessage(1300, LogLevel.Critical, "Storage is read-only until a restart")]
     public static partial void Failed(ILogger logger, Exception failure);
