@@ -193,7 +193,8 @@ public sealed class FailureTests
         engine.FlushByStep();
         AssertWritten(Write(engine, Known, 2));
         FaultRule failing = _files.Add(new FaultRule(
-            new Fault.Error(TooManyOpenFiles), FileOperationKind.OpenRead, FileOperationKind.CreateNew, FileOperationKind.OpenAppendable, FileOperationKind.List) { Sticky = true });
+            new Fault.Error(TooManyOpenFiles), FileOperationKind.OpenRead, FileOperationKind.CreateNew, FileOperationKind.OpenAppendable, FileOperationKind.List)
+        { Sticky = true });
         Task flush = engine.Engine.FlushAsync(CancellationToken.None);
         for (int i = 0; i < 3; i++)
         {
