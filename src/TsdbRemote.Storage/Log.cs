@@ -44,7 +44,10 @@ internal static partial class Log
     [LoggerMessage(1102, LogLevel.Error, "Record {Sequence} {Why}; kept in {Path}")]
     public static partial void RecordUndecodable(ILogger logger, ulong sequence, string why, string path);
 
-    [LoggerMessage(1109, LogLevel.Warning, "There is no room for the file REPLAY: if the replay ends this process, the next start does not know")]
+    [LoggerMessage(1110, LogLevel.Warning, "storage.wal.quarantine_record = {Sequence} has no effect: the log holds no such record. Take the option out: it would leave out a record that no start has ended at")]
+    public static partial void QuarantineRecordInVain(ILogger logger, ulong sequence);
+
+    [LoggerMessage(1109, LogLevel.Warning, "The file REPLAY cannot be written: if the replay ends this process, the next start does not know")]
     public static partial void ReplayNotCounted(ILogger logger, Exception failure);
 
     [LoggerMessage(1103, LogLevel.Warning, "Segment {Segment} ends at {Offset}: {Bytes} bytes behind it do not verify; that is the batch being written when the process ended, unless the file was cut or damaged")]
@@ -144,6 +147,9 @@ internal static partial class Log
 
     [LoggerMessage(1270, LogLevel.Information, "Block {Ulid} can be opened again and is served")]
     public static partial void BlockServedAgain(ILogger logger, string ulid);
+
+    [LoggerMessage(1272, LogLevel.Error, "Block {Ulid} cannot be opened, for too many files are open; reads wait until it can be. Raise the limit of open files (ulimit -n): {Why}")]
+    public static partial void BlockShut(ILogger logger, string ulid, string why);
 
     [LoggerMessage(1271, LogLevel.Warning, "Retention: {What}")]
     public static partial void RetentionExceeded(ILogger logger, string what);

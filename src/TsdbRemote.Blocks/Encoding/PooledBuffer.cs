@@ -19,6 +19,12 @@ public sealed class PooledBuffer : IDisposable
     /// </summary>
     public static bool PoisonOnReturn { get; set; }
 
+    /// <summary>Tests set this: told of the length of each array before it is rented, it may throw what a process without memory throws.</summary>
+    public static Action<int>? Renting { get; set; }
+
+    /// <summary>Tests set this: told of each array that is given back.</summary>
+    public static Action? Returned { get; set; }
+
     /// <summary>Bytes in use; at most the capacity.</summary>
     public int Length { get; private set; }
 
@@ -37,7 +43,7 @@ public sealed class PooledBuffer : IDisposable
     public static PooledBuffer Rent(int capacity, int length = 0)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThan(length, capacity);
-        return new PooledBuffer(ArrayPool<byte>.Shared.Rent(capacity), length);
+        return new PooledBuffer(RentArray(capacity), length);
     }
 
     /// <summary>Sets the bytes in use.</summary>
@@ -64,7 +70,7 @@ public sealed class PooledBuffer : IDisposable
         if (array.Length - Length < count)
         {
             int doubled = (int)Math.Min(array.Length * 2L, System.Array.MaxLength);
-            byte[] larger = ArrayPool<byte>.Shared.Rent(Math.Max(checked(Length + count), doubled));
+            byte[] larger = RentArray(Math.Max(checked(Length + count), doubled));
             array.AsSpan(0, Length).CopyTo(larger);
             _array = larger;
             Return(array);
@@ -81,9 +87,16 @@ public sealed class PooledBuffer : IDisposable
         if (array is not null) Return(array);
     }
 
+    private static byte[] RentArray(int capacity)
+    {
+        Renting?.Invoke(capacity);
+        return ArrayPool<byte>.Shared.Rent(capacity);
+    }
+
     private static void Return(byte[] array)
     {
         if (PoisonOnReturn) array.AsSpan().Fill(0xDB);
         ArrayPool<byte>.Shared.Return(array);
+        Returned?.Invoke();
     }
 }

@@ -98,6 +98,15 @@ public interface IFile : IDisposable
     /// <summary>Makes contents and all metadata durable (fsync).</summary>
     void SyncAll();
 
+    /// <summary>
+    /// Lets the operating system drop what it has cached of the file's first bytes, if it likes: pages that some process maps and uses stay, and so do those not written yet.
+    /// Changes nothing that can be read.
+    /// </summary>
+    /// <param name="end">Bytes from the beginning.</param>
+    void DropCached(long end)
+    {
+    }
+
     /// <summary>Maps the whole file for reading, or returns null where mapping is not possible; the caller then reads.</summary>
     MappedFile? TryMap();
 }

@@ -23,6 +23,8 @@ internal static unsafe partial class Libc
     public const int ProtectRead = 1;
     public const int MapShared = 1;
 
+    public const int NotNeeded = 4; // POSIX_FADV_DONTNEED
+
     public const int AtWorkingDirectory = -100;
     public const int AtNoFollow = 0x100;
     public const int AtEmptyPath = 0x1000;
@@ -60,6 +62,9 @@ internal static unsafe partial class Libc
 
     [LibraryImport(Library, EntryPoint = "posix_fallocate")]
     public static partial int Allocate(FileHandle file, long offset, long length);
+
+    [LibraryImport(Library, EntryPoint = "posix_fadvise")]
+    public static partial int Advise(FileHandle file, long offset, long length, int advice);
 
     [LibraryImport(Library, EntryPoint = "ftruncate", SetLastError = true)]
     public static partial int Truncate(FileHandle file, long length);

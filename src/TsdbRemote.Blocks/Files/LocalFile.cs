@@ -141,6 +141,10 @@ internal sealed unsafe class LocalFile : IFile
     public void SyncAll() => Sync("fsync");
 
     /// <inheritdoc/>
+    /// <remarks>An advice: what the kernel makes of it is nobody's error.</remarks>
+    public void DropCached(long end) => _ = Libc.Advise(_handle, 0, end, Libc.NotNeeded);
+
+    /// <inheritdoc/>
     public MappedFile? TryMap()
     {
         long length = Length;

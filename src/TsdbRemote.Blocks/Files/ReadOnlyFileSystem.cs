@@ -7,10 +7,13 @@ namespace TsdbRemote.Blocks.Files;
 /// </remarks>
 /// <param name="inner">The disk.</param>
 /// <param name="read">Told the bytes of each read once it is done, on its thread: may wait, so as to bound the pace, or throw, so as to end it.</param>
-public sealed class ReadOnlyFileSystem(IFileSystem inner, Action<int> read) : IFileSystem
+/// <param name="keepsCache">False: what was read is dropped from the page cache, 8 MiB behind and at the end, so that one who reads everything once does not push out what others read again and again.</param>
+public sealed class ReadOnlyFileSystem(IFileSystem inner, Action<int> read, bool keepsCache = true) : IFileSystem
 {
+    private const long DropEvery = 8 << 20;
+
     /// <inheritdoc/>
-    public IFile OpenRead(string path) => new ReadOnlyFile(inner.OpenRead(path), read);
+    public IFile OpenRead(string path) => new ReadOnlyFile(inner.OpenRead(path), read, keepsCache);
 
     /// <inheritdoc/>
     public IFile CreateNew(string path) => throw Refused("create", path);
@@ -56,8 +59,11 @@ public sealed class ReadOnlyFileSystem(IFileSystem inner, Action<int> read) : IF
 
     private static InvalidOperationException Refused(string operation, string path) => new($"{operation} of {path}: nothing may be changed here");
 
-    private sealed class ReadOnlyFile(IFile inner, Action<int> read) : IFile
+    private sealed class ReadOnlyFile(IFile inner, Action<int> read, bool keepsCache) : IFile
     {
+        private long _sinceDrop;
+        private long _end;
+
         public string Path => inner.Path;
 
         public long Length => inner.Length;
@@ -65,6 +71,7 @@ public sealed class ReadOnlyFileSystem(IFileSystem inner, Action<int> read) : IF
         public int Read(long offset, Span<byte> destination)
         {
             int count = inner.Read(offset, destination);
+            if (!keepsCache) Drop(offset + count, count);
             read(count);
             return count;
         }
@@ -83,6 +90,21 @@ public sealed class ReadOnlyFileSystem(IFileSystem inner, Action<int> read) : IF
 
         public MappedFile? TryMap() => null;
 
-        public void Dispose() => inner.Dispose();
+        public void DropCached(long end) => inner.DropCached(end);
+
+        public void Dispose()
+        {
+            if (_sinceDrop > 0) inner.DropCached(_end);
+            inner.Dispose();
+        }
+
+        private void Drop(long end, int count)
+        {
+            _end = Math.Max(_end, end);
+            _sinceDrop += count;
+            if (_sinceDrop < DropEvery) return;
+            inner.DropCached(_end);
+            _sinceDrop = 0;
+        }
     }
 }

@@ -23,6 +23,8 @@ public sealed record ForeignBlock(BlockReader? Reader, string? Problem, bool IsN
 /// snapshot or made by Prometheus, is verified and adopted, or put into <c>quarantine/</c>.
 /// A block that is named and cannot be opened, for whatever reason, is out of service: it is named as damage, stays where it is and stays in the manifest, and
 /// is tried again, so that it serves as soon as it can be opened. Nothing that is wrong with a block keeps anything else from working.
+/// One that cannot be opened because the process has too many files open has nothing wrong with it, and would be missing from reads that call themselves whole:
+/// it is no damage, and reads wait for it (<see cref="WhyShut"/>).
 /// Not thread-safe: recovery uses it first, then one thread; but any may call <see cref="Reserve"/>, <see cref="OpenFinished"/>,
 /// <see cref="SyncNames"/>, <see cref="Remove"/> and <see cref="RemoveLater"/>.
 /// </remarks>
@@ -46,6 +48,10 @@ public sealed class BlockStore
     // Of blocks out of service: why, so that it is told once.
     private readonly Dictionary<string, string> _outOfService = [];
 
+    // Of blocks that there was no file handle for: what the disk said.
+    private readonly Dictionary<string, string> _shut = [];
+    private volatile string? _whyShut;
+
     /// <summary>The blocks of a data directory.</summary>
     /// <param name="files">The disk.</param>
     /// <param name="paths">The data directory.</param>
@@ -66,6 +72,9 @@ public sealed class BlockStore
 
     /// <summary>Bytes of what was found damaged, which counts against the size of the directory as everything else does.</summary>
     public long QuarantineBytes => BytesOf(_paths.Quarantine, static _ => true);
+
+    /// <summary>Why reads cannot be whole now: a block that is named could not be opened, for too many files are open; null if there is none such. Any thread.</summary>
+    public string? WhyShut => _whyShut;
 
     /// <summary>Opens what a writer has finished, ahead of its commit; the caller owns it.</summary>
     /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
@@ -126,21 +135,36 @@ public sealed class BlockStore
         {
             BlockReader reader = OpenBlock(entry.Ulid);
             _outOfService.Remove(entry.Ulid);
+            NoteShut(entry.Ulid, null);
             return new StoredBlock(BlockEntry.Of(reader.Meta, entry.Rank, entry.AppliedTo), reader);
         }
         catch (CorruptFileException corrupt) when (!refusesNewer || corrupt is not NewerFormatException)
         {
             problem = corrupt.Message;
         }
+        catch (DiskException refused) when (refused.Errno is Errno.TooManyFiles or Errno.TooManyFilesOfAll)
+        {
+            // And therefore nothing is known of the block: what was said of it before stands.
+            NoteShut(entry.Ulid, refused.Message);
+            return null;
+        }
         catch (DiskException refused)
         {
             problem = refused.Message;
         }
 
+        NoteShut(entry.Ulid, null);
         if (_outOfService.GetValueOrDefault(entry.Ulid) == problem) return null;
         _outOfService[entry.Ulid] = problem;
         damaged($"{problem}; block {entry.Ulid}{RangeOf(entry)} is out of service until it can be opened");
         return null;
+    }
+
+    /// <summary>Reads wait no longer for blocks that are out of service no more: they were deleted.</summary>
+    /// <param name="outOfService">Names of those that still are.</param>
+    public void ForgetShut(IReadOnlySet<string> outOfService)
+    {
+        foreach (string ulid in _shut.Keys.Where(ulid => !outOfService.Contains(ulid)).ToArray()) NoteShut(ulid, null);
     }
 
     /// <summary>
@@ -293,6 +317,21 @@ public sealed class BlockStore
         {
             return 0;
         }
+    }
+
+    private void NoteShut(string ulid, string? why)
+    {
+        if (why is null)
+        {
+            if (!_shut.Remove(ulid)) return;
+        }
+        else
+        {
+            if (!_shut.TryAdd(ulid, why)) return;
+            Log.BlockShut(_log, ulid, why);
+        }
+
+        _whyShut = _shut.Count == 0 ? null : $"{_shut.Count} blocks cannot be opened, for too many files are open: {_shut.Values.First()}; raise the limit of open files (ulimit -n)";
     }
 
     private static string RangeOf(BlockEntry entry) => entry.MaxTimeMs is null ? "" : $" of {entry.MinTimeMs} to {entry.MaxTimeMs} ms";

@@ -69,6 +69,9 @@ internal sealed class BlockUpkeep
         _log = log;
     }
 
+    /// <summary>Why reads cannot be whole now; null if they can. Any thread.</summary>
+    public string? WhyShut => _store.WhyShut;
+
     /// <summary>One round of all of it.</summary>
     /// <returns>True if something changed.</returns>
     public bool Work(CancellationToken cancel)
@@ -85,7 +88,9 @@ internal sealed class BlockUpkeep
     {
         EngineState state = _state.Peek;
         bool changed = false;
-        foreach (BlockEntry entry in OutOfService(state))
+        BlockEntry[] closed = [.. OutOfService(state)];
+        _store.ForgetShut(closed.Select(static entry => entry.Ulid).ToHashSet());
+        foreach (BlockEntry entry in closed)
         {
             cancel.ThrowIfCancellationRequested();
             if (_store.TryOpen(entry, _damaged) is not { } block) continue;

@@ -89,6 +89,9 @@ internal sealed class BlockWork : IDisposable
     /// <summary>The compaction of blocks under way, for people; null if there is none.</summary>
     public RunningBlockCompaction? RunningCompaction => _compaction.Running;
 
+    /// <summary>Why reads that look into blocks cannot be whole now; null if they can.</summary>
+    public string? WhyShut => _upkeep.WhyShut;
+
     /// <summary>Why work on blocks waits for room on the disk; null if none does.</summary>
     public string? NoRoom => _backoff.NoRoom ?? _compactionBackoff.NoRoom;
 

@@ -103,7 +103,7 @@ internal sealed class EngineParts : IDisposable
             EngineSettings.Rotation(options, Modes), Modes, maxWaiting, _gate, NewMemTable, HoldsClosedWindow, () => Replay.Below, Flushed, Dictionaries, Deletes,
             Failure, Counters, Stall, time, log);
         Snapshots = new SnapshotWork(files, _paths, State, time, log);
-        VerifyWork NewVerifyWork() => new(files, _paths, State, commits.Settled, () => Wal.WrittenSegment, Damages, time, log);
+        VerifyWork NewVerifyWork() => new(files, _paths, State, commits.Settled, () => Wal.WrittenSegment, Damages, time, log, keepsCache: !options.Read.Mmap);
         Verification = NewVerifyWork();
         var scrub = options.Scrub with { Interval = threaded ? options.Scrub.Interval : null };
         Scrub = new ScrubWork(NewVerifyWork(), scrub, () => Ready.Task.IsCompletedSuccessfully, time, Stopping.Token);

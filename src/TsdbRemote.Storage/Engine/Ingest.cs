@@ -94,14 +94,17 @@ internal sealed class Ingest
     public PendingWrite Write(WriteScratch scratch, WalRecordKind kind, PooledBuffer body, long nowMs, MemTableSet memTables, WriteAheadLog wal)
     {
         WriteBatch batch = scratch.Batch;
-        long latestMs = nowMs > long.MaxValue - _settings.MaxFutureMs ? long.MaxValue : nowMs + _settings.MaxFutureMs;
         SeriesDictionary dictionary = memTables.Active.Dictionary;
-        _resolver.Resolve(scratch, dictionary, latestMs);
-        ReadOnlySpan<Sample> samples = batch.Samples;
-        if (_filter.LooksAtHistory || batch.MaxTimeMs > latestMs) samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
-        if (_filter.LooksAtHistory) _filter.FilterHistograms(scratch, dictionary, memTables.NewestFirst);
-        if (batch.Exemplars.Length + batch.ExemplarsDropped > 0) _exemplars.Take(scratch, WalRecord.Of(kind).Protocol, dictionary, latestMs);
-        if (batch.Metadata.Length > 0) _metadata.FindNews(scratch);
+        ReadOnlySpan<Sample> samples;
+        try
+        {
+            samples = Decide(scratch, kind, nowMs, memTables);
+        }
+        catch
+        {
+            body.Dispose(); // the log does not have it, and nobody else will give it back
+            throw;
+        }
 
         var winners = new WinnerLog(dictionary, wal, nowMs, batch);
         WalTicket? ticket = _settings.RejectConflicts
@@ -110,6 +113,22 @@ internal sealed class Ingest
         if (_filter.LooksAtHistory) SampleFilter.Remember(scratch, dictionary);
         Count(scratch, counts);
         return new PendingWrite(Report(scratch, counts), winners.WithRecords(_metadata.Note(scratch, ticket)));
+    }
+
+    /// <summary>Which series, samples, exemplars and metadata of a request are taken; nothing is stored yet but new series.</summary>
+    /// <returns>The float samples that are taken, where no conflict takes more of them out.</returns>
+    private ReadOnlySpan<Sample> Decide(WriteScratch scratch, WalRecordKind kind, long nowMs, MemTableSet memTables)
+    {
+        WriteBatch batch = scratch.Batch;
+        long latestMs = nowMs > long.MaxValue - _settings.MaxFutureMs ? long.MaxValue : nowMs + _settings.MaxFutureMs;
+        SeriesDictionary dictionary = memTables.Active.Dictionary;
+        _resolver.Resolve(scratch, dictionary, latestMs);
+        ReadOnlySpan<Sample> samples = batch.Samples;
+        if (_filter.LooksAtHistory || batch.MaxTimeMs > latestMs) samples = _filter.Filter(scratch, dictionary, latestMs, memTables.NewestFirst);
+        if (_filter.LooksAtHistory) _filter.FilterHistograms(scratch, dictionary, memTables.NewestFirst);
+        if (batch.Exemplars.Length + batch.ExemplarsDropped > 0) _exemplars.Take(scratch, WalRecord.Of(kind).Protocol, dictionary, latestMs);
+        if (batch.Metadata.Length > 0) _metadata.FindNews(scratch);
+        return samples;
     }
 
     /// <summary>Replays one record of the log into the MemTable of its segment.</summary>

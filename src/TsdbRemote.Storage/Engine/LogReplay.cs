@@ -112,7 +112,7 @@ internal sealed class LogReplay
         {
             _replay = replay;
             _memTable = memTable;
-            _pipeline = new ReplayPipeline(replay._helpers, memTable.Dictionary, Append);
+            _pipeline = new ReplayPipeline(replay._helpers, memTable.Dictionary, Append, replay._note.IsCareful ? null : replay._note.Working);
         }
 
         public long Bytes { get; private set; }
@@ -135,7 +135,11 @@ internal sealed class LogReplay
             _replay._note.Passed();
         }
 
-        public void Complete() => _pipeline.Complete();
+        public void Complete()
+        {
+            _pipeline.Complete();
+            if (!_replay._note.IsCareful) _replay._note.Rested(_memTable.Segment);
+        }
 
         public void Dispose() => _pipeline.Dispose();
 

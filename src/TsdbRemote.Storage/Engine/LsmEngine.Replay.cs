@@ -44,6 +44,9 @@ public sealed partial class LsmEngine
     private void BecomeReady()
     {
         ClearReplayNote();
+
+        // No reason not to start: an option that was needed once is easily left behind, and the record that it names is gone with its segment.
+        if (_parts.ReplayNote.GivenUpInVain is { } stale) Log.QuarantineRecordInVain(_log, stale);
         _openSeconds["ready"] = Elapsed();
 
         // One record at a time is not the pace of the next start.

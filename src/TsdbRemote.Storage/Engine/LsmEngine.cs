@@ -130,7 +130,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
         _parts.Writes.WriteAsync(protocol, body, compression);
 
     /// <summary>Everything stored so far, for one reader, who disposes it.</summary>
-    /// <exception cref="EngineUnavailableException">The log is still being replayed, or the engine is stopping.</exception>
+    /// <exception cref="EngineUnavailableException">The log is still being replayed, a block could not be opened for want of a file handle, or the engine is stopping.</exception>
     public ReadSnapshot AcquireSnapshot()
     {
         RefuseReads();
@@ -270,6 +270,7 @@ public sealed partial class LsmEngine : IAsyncDisposable
     {
         if (Volatile.Read(ref _stopped) != 0) throw EngineUnavailableException.Stopping();
         if (!_parts.Ready.Task.IsCompletedSuccessfully) throw new EngineUnavailableException(ReplayMessage());
+        if (_parts.Modes.ReadsBlocks && _parts.Blocks.WhyShut is { } shut) throw new EngineUnavailableException(shut);
     }
 
     private void Done(EngineState state)

@@ -133,7 +133,10 @@ internal sealed class Recovery
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         _unnamed.RefuseNewerTables(manifest);
-        RestPolicy ofRests = _damages.Count > 0 || givesUp ? RestPolicy.Leave : gaveUp ? RestPolicy.PutAside : RestPolicy.Remove;
+
+        // Nobody knows yet what a block is like that there was no file handle for.
+        bool isDoubtful = _damages.Count > 0 || givesUp || _store.WhyShut is not null;
+        RestPolicy ofRests = isDoubtful ? RestPolicy.Leave : gaveUp ? RestPolicy.PutAside : RestPolicy.Remove;
         long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], ofRests);
         if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
@@ -141,7 +144,7 @@ internal sealed class Recovery
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole && !gaveUp, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
-        if (ofRests != RestPolicy.Leave && (gaveUp || _damages.Count == 0)) _unnamed.RemoveDictionaries(manifest, ofRests);
+        if (ofRests == RestPolicy.PutAside || (ofRests == RestPolicy.Remove && _damages.Count == 0)) _unnamed.RemoveDictionaries(manifest, ofRests);
         manifest = NameInherited(WithBlocks(manifest, blocks, rests), segments, nextSegment, nextTableId, givesUp, out DiskException? noRoom);
         foreach (string loss in manifest.Losses ?? []) Damaged(loss);
         return new RecoveredDirectory(manifest, levels, blocks, dictionary, segments, nextSegment, nextTableId, nextDictionary, isDictionaryDamaged, rests, noRoom, _damages.ToImmutable());

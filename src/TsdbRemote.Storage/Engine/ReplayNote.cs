@@ -11,54 +11,73 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>The file <c>REPLAY</c>: there while the log is replayed, so that a start can tell that the ones before it ended in the middle, and at which record.</summary>
 /// <remarks>
 /// <code>
-/// ┌ magic "TSDBREPL" 8 ┬ starts u32 ┬ repeats u32 ┬ sequence u64 ┬ crc32c u32 of salt and the 24 before ┐     little-endian
+/// ┌ magic "TSDBREP2" 8 ┬ starts u32 ┬ repeats u32 ┬ sequence u64 ┬ 8 × (first u64, last u64) ┬ crc32c u32 of salt and the 152 before ┐     little-endian
 /// </code>
-/// Use:     <see cref="Begin"/> before the replay, <see cref="At"/> before each record and <see cref="Passed"/> behind it, <see cref="Clear"/> once it is over, or has ended for a reason that was told.
-/// How:     a replay decodes many records side by side, so the first start that ends in it leaves no place. The next goes record by record and notes each one first. Once two of those in
-///          a row ended at one record, that record is to blame: a process that is killed for another reason ends at another one each time, or between two, or behind the last.
-/// Costs:   a start without a log nothing, any other a write of 28 bytes, a careful one two for each record. Nothing is synced: what the kernel has outlives the process, and a power
-///          cut, which may take the note, is no record's fault.
+/// Use:     <see cref="Begin"/> before the replay; <see cref="Working"/> before each group of records and <see cref="Rested"/> behind the last, or in a careful replay <see cref="At"/> before
+///          each record and <see cref="Passed"/> behind it; <see cref="Clear"/> once it is over, or has ended for a reason that was told.
+/// How:     a replay works on many records side by side, so the first start that ends in it leaves only which they were: of each segment in work those from a first to a last. The next goes
+///          record by record and notes each one first. If it ends at one of those that the first had in work, then two starts in a row ended with that record in work, and it is to blame; so
+///          it is once two careful ones in a row ended at it. The segment alone would be too little to ask of the first: where there is but one, any kill in the second would be held against
+///          a record. A process that is killed for another reason ends among other records each time, or between two, or behind the last. A log of a few records may be in work as a whole,
+///          and is through in milliseconds.
+/// Costs:   a start without a log nothing, any other a write of 156 bytes for each group of records, a careful one two for each record. Nothing is synced: what the kernel has outlives the
+///          process, and a power cut, which may take the note, is no record's fault.
 /// Changed in place, and no harm done: what does not verify counts as no note. Thread-safe.
 /// </remarks>
 internal sealed class ReplayNote : IDisposable
 {
-    // Careful starts in a row that end at one record before it is blamed.
+    // Starts in a row that end with one record in work before it is blamed.
     private const uint BlamedAfter = 2;
     private const int StartsAt = 8;
     private const int RepeatsAt = 12;
     private const int SequenceAt = 16;
-    private const int CrcAt = 24;
-    private const int Bytes = 28;
+    private const int WorkAt = 24;
+
+    // Segments that are replayed side by side, at most.
+    private const int Slots = 8;
+    private const int SlotBytes = 16;
+    private const int CrcAt = WorkAt + Slots * SlotBytes;
+    private const int Bytes = CrcAt + sizeof(uint);
 
     private readonly IFileSystem _files;
     private readonly string _path;
     private readonly uint _salt;
-    private readonly ulong _blamed;
-    private readonly uint _blames;
-    private readonly uint _starts;
+    private readonly Place _before;
+    private readonly ILogger _log;
     private readonly ulong? _givenUp;
+    private volatile bool _isGivenUpMet;
 
-    // Guards the file.
+    // Guards the two below.
     private readonly Lock _lock = new();
+    private readonly (ulong First, ulong Last)[] _work = new (ulong First, ulong Last)[Slots];
     private IFile? _file;
 
-    private ReplayNote(IFileSystem files, string path, uint salt, (uint Starts, uint Repeats, ulong Sequence) before, ulong? givenUp)
+    private ReplayNote(IFileSystem files, string path, uint salt, Place before, ulong? givenUp, ILogger log)
     {
+        _log = log;
         _givenUp = givenUp;
         _files = files;
         _path = path;
         _salt = salt;
-        _starts = before.Starts + 1;
-        (_blames, _blamed) = (before.Repeats, before.Sequence);
+        _before = before;
     }
 
-    private static ReadOnlySpan<byte> Magic => "TSDBREPL"u8;
+    private static ReadOnlySpan<byte> Magic => "TSDBREP2"u8;
 
     /// <summary>True if the start before this one ended in the replay: then one record after the other is to be decoded and appended.</summary>
-    public bool IsCareful => _starts > 1;
+    public bool IsCareful => _before.Starts > 0;
+
+    /// <summary>The record that the operator gives up, if the replay did not come across it: the option says nothing about this log any more.</summary>
+    public ulong? GivenUpInVain => _isGivenUpMet ? null : _givenUp;
+
 
     /// <summary>True for the record that the operator gives up: it is neither decoded nor appended.</summary>
-    public bool IsGivenUp(ulong sequence) => sequence == _givenUp;
+    public bool IsGivenUp(ulong sequence)
+    {
+        if (sequence != _givenUp) return false;
+        _isGivenUpMet = true;
+        return true;
+    }
 
     /// <summary>Takes note that a replay begins.</summary>
     /// <param name="files">The disk.</param>
@@ -72,23 +91,53 @@ internal sealed class ReplayNote : IDisposable
     public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ulong? givenUp, ILogger log)
     {
         uint salt = FrameFormat.Salt(directoryId, "REPLAY", number: 0);
-        (uint Starts, uint Repeats, ulong Sequence) before = hasLog ? Read(files, paths.Replay, salt) : default;
+        Place before = hasLog ? Read(files, paths.Replay, salt) : Place.None;
         if (before.Repeats >= BlamedAfter && before.Sequence != givenUp)
         {
             throw new DataDirectoryException(FormattableString.Invariant(
-                $"the last {before.Starts} starts ended while the log was replayed, the last {before.Repeats} of them at record {before.Sequence} of {paths.Segment(WalFormat.SegmentOf(before.Sequence))}. ")
+                $"the last {before.Starts} starts ended while the log was replayed, the last {before.Repeats} of them with record {before.Sequence} in work, of {paths.Segment(WalFormat.SegmentOf(before.Sequence))}. ")
                 + FormattableString.Invariant($"Give --storage:wal:quarantine_record={before.Sequence} to have this record put into quarantine/ and everything else served. ")
                 + $"If the process was killed for another reason, remove {paths.Replay} and start again");
         }
 
-        var note = new ReplayNote(files, paths.Replay, salt, before, givenUp);
-        if (hasLog) note.Open(log);
+        var note = new ReplayNote(files, paths.Replay, salt, before, givenUp, log);
+        if (hasLog) note.Open();
         else if (files.FileSize(paths.Replay) is not null) files.Unlink(paths.Replay);
         return note;
     }
 
+    /// <summary>These records of one segment, and others of other segments, are about to be decoded or appended.</summary>
+    public void Working(ulong first, ulong last)
+    {
+        lock (_lock)
+        {
+            int slot = SlotOf(WalFormat.SegmentOf(first));
+            if (slot < 0) return; // one too many at a time: less is known of it
+            _work[slot] = (first, last);
+            Note(repeats: 0, sequence: 0);
+        }
+    }
+
+    /// <summary>No record of this segment is in work any more: all are in its MemTable.</summary>
+    public void Rested(long segment)
+    {
+        lock (_lock)
+        {
+            int slot = SlotOf(segment);
+            if (slot < 0 || _work[slot] == default) return;
+            _work[slot] = default;
+            Note(repeats: 0, sequence: 0);
+        }
+    }
+
     /// <summary>A record is about to be decoded, and no other.</summary>
-    public void At(ulong sequence) => Note(sequence == _blamed ? _blames + 1 : 1, sequence);
+    public void At(ulong sequence)
+    {
+        uint repeats = 1;
+        if (sequence == _before.Sequence) repeats += _before.Repeats;
+        else if (_before.Work.Any(work => work.First <= sequence && sequence <= work.Last)) repeats++;
+        Note(repeats, sequence);
+    }
 
     /// <summary>That record is in its MemTable: what ends the process between here and the next one, or behind the last, is not its fault.</summary>
     public void Passed() => Note(repeats: 0, sequence: 0);
@@ -102,14 +151,7 @@ internal sealed class ReplayNote : IDisposable
             if (_file is null) return;
             _file.Dispose();
             _file = null;
-            try
-            {
-                _files.Unlink(_path);
-            }
-            catch (DiskException failure)
-            {
-                failed(_path, failure);
-            }
+            TryUnlink(failed);
         }
     }
 
@@ -117,6 +159,18 @@ internal sealed class ReplayNote : IDisposable
     public void Dispose()
     {
         lock (_lock) _file?.Dispose();
+    }
+
+    private void TryUnlink(Action<string, IOException> failed)
+    {
+        try
+        {
+            _files.Unlink(_path);
+        }
+        catch (DiskException failure)
+        {
+            failed(_path, failure);
+        }
     }
 
     private void Note(uint repeats, ulong sequence)
@@ -128,24 +182,33 @@ internal sealed class ReplayNote : IDisposable
             {
                 Write(_file, repeats, sequence);
             }
-            catch (DiskException)
+            catch (DiskException failure)
             {
-                // And therefore a start that ends here leaves the place before: nobody is blamed who should not be, for that one was passed.
+                // And therefore a start that ends from here on is not counted: what is noted is passed, and nobody must be blamed for it.
+                Log.ReplayNotCounted(_log, failure);
                 _file.Dispose();
                 _file = null;
+                TryUnlink(static (_, _) => { });
             }
         }
     }
 
-    private static (uint Starts, uint Repeats, ulong Sequence) Read(IFileSystem files, string path, uint salt)
+    private static Place Read(IFileSystem files, string path, uint salt)
     {
-        if (files.FileSize(path) is null) return default;
+        if (files.FileSize(path) is null) return Place.None;
         Span<byte> note = stackalloc byte[Bytes];
         using IFile file = files.OpenRead(path);
-        if (file.Read(0, note) < Bytes || !note.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(note[CrcAt..]) != Crc(note, salt)) return default;
-        return (
+        if (file.Read(0, note) < Bytes || !note.StartsWith(Magic) || BinaryPrimitives.ReadUInt32LittleEndian(note[CrcAt..]) != Crc(note, salt)) return Place.None;
+        var work = new (ulong First, ulong Last)[Slots];
+        for (int slot = 0; slot < Slots; slot++)
+        {
+            ReadOnlySpan<byte> at = note.Slice(WorkAt + slot * SlotBytes, SlotBytes);
+            work[slot] = (BinaryPrimitives.ReadUInt64LittleEndian(at), BinaryPrimitives.ReadUInt64LittleEndian(at[sizeof(ulong)..]));
+        }
+
+        return new Place(
             BinaryPrimitives.ReadUInt32LittleEndian(note[StartsAt..]), BinaryPrimitives.ReadUInt32LittleEndian(note[RepeatsAt..]),
-            BinaryPrimitives.ReadUInt64LittleEndian(note[SequenceAt..]));
+            BinaryPrimitives.ReadUInt64LittleEndian(note[SequenceAt..]), work);
     }
 
     private static uint Crc(ReadOnlySpan<byte> note, uint salt)
@@ -155,7 +218,14 @@ internal sealed class ReplayNote : IDisposable
         return Crc32C.Of(prefix, note[..CrcAt]);
     }
 
-    private void Open(ILogger log)
+    /// <summary>That of a segment, or one that is free; -1 if there is none. Under the lock.</summary>
+    private int SlotOf(long segment)
+    {
+        int slot = Array.FindIndex(_work, work => work != default && WalFormat.SegmentOf(work.First) == segment);
+        return slot >= 0 ? slot : Array.IndexOf(_work, default);
+    }
+
+    private void Open()
     {
         try
         {
@@ -165,7 +235,7 @@ internal sealed class ReplayNote : IDisposable
         catch (DiskException full) when (LogFullException.IsMeantBy(full))
         {
             // And therefore starts are not counted until there is room: no reason not to serve reads.
-            Log.ReplayNotCounted(log, full);
+            Log.ReplayNotCounted(_log, full);
             _file?.Dispose();
             _file = null;
         }
@@ -175,10 +245,27 @@ internal sealed class ReplayNote : IDisposable
     {
         Span<byte> note = stackalloc byte[Bytes];
         Magic.CopyTo(note);
-        BinaryPrimitives.WriteUInt32LittleEndian(note[StartsAt..], _starts);
+        BinaryPrimitives.WriteUInt32LittleEndian(note[StartsAt..], _before.Starts + 1);
         BinaryPrimitives.WriteUInt32LittleEndian(note[RepeatsAt..], repeats);
         BinaryPrimitives.WriteUInt64LittleEndian(note[SequenceAt..], sequence);
+        for (int slot = 0; slot < Slots; slot++)
+        {
+            Span<byte> at = note.Slice(WorkAt + slot * SlotBytes, SlotBytes);
+            BinaryPrimitives.WriteUInt64LittleEndian(at, _work[slot].First);
+            BinaryPrimitives.WriteUInt64LittleEndian(at[sizeof(ulong)..], _work[slot].Last);
+        }
+
         BinaryPrimitives.WriteUInt32LittleEndian(note[CrcAt..], Crc(note, _salt));
         file.Write(0, note);
+    }
+
+    /// <summary>Where the starts before this one ended.</summary>
+    /// <param name="Starts">Starts in a row that ended in the replay.</param>
+    /// <param name="Repeats">Of these, the last so many with one record in work.</param>
+    /// <param name="Sequence">That record; 0 while none is known.</param>
+    /// <param name="Work">What the last start had in work, if it was not careful; (0, 0) where there is nothing.</param>
+    private sealed record Place(uint Starts, uint Repeats, ulong Sequence, (ulong First, ulong Last)[] Work)
+    {
+        public static Place None { get; } = new(0, 0, 0, []);
     }
 }

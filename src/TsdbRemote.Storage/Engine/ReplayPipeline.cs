@@ -78,6 +78,7 @@ internal sealed class ReplayPipeline : IDisposable
     private readonly ReadHelpers? _helpers;
     private readonly SeriesDictionary _dictionary;
     private readonly Action<ReplayedRecord> _append;
+    private readonly Action<ulong, ulong>? _working;
     private List<ReplayedRecord> _added = [];
     private List<ReplayedRecord> _decoded = [];
     private int _addedCount;
@@ -88,8 +89,10 @@ internal sealed class ReplayPipeline : IDisposable
     /// <param name="helpers">Threads that nobody reads with while the log is replayed; null to have none.</param>
     /// <param name="dictionary">That of the MemTable which takes the samples.</param>
     /// <param name="append">Takes one record after the other, decoded or not, on any of the threads.</param>
-    public ReplayPipeline(ReadHelpers? helpers, SeriesDictionary dictionary, Action<ReplayedRecord> append)
+    /// <param name="working">Told the first and the last record of those that are decoded and appended next; null if nobody wants to know.</param>
+    public ReplayPipeline(ReadHelpers? helpers, SeriesDictionary dictionary, Action<ReplayedRecord> append, Action<ulong, ulong>? working = null)
     {
+        _working = working;
         _helpers = helpers;
         _dictionary = dictionary;
         _append = append;
@@ -127,6 +130,7 @@ internal sealed class ReplayPipeline : IDisposable
     private void Turn()
     {
         int steps = 1 + _addedCount;
+        _working?.Invoke((_decodedCount > 0 ? _decoded[0] : _added[0]).Sequence, (_addedCount > 0 ? _added[_addedCount - 1] : _decoded[_decodedCount - 1]).Sequence);
         if (_helpers is null)
         {
             for (int step = 0; step < steps; step++) Step(step);

@@ -5,7 +5,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>Begins a check of everything stored, again and again, so that rot in files that nobody reads is found while a good copy of them may still be somewhere.</summary>
 /// <remarks>
 /// It has a <see cref="VerifyWork"/> of its own: who asks for a check does not have to wait for this one, which may take days. A check that takes longer than the interval is followed by the
-/// next at once. What it finds goes where every damage goes. Nothing of it outlives the process, so one that is restarted each day begins one each day.
+/// next at once. What it finds goes where every damage goes. Nothing of it outlives the process, so one that is restarted each day begins one each day: each at another place, by chance, so that where a day is too short
+/// for all of it, what is at the end has its turn as well. How far it came is not noted: that would be one more file to write, to check and to distrust.
 /// Thread-safe.
 /// </remarks>
 internal sealed class ScrubWork : IDisposable
@@ -59,7 +60,7 @@ internal sealed class ScrubWork : IDisposable
 
     private void TryBegin(TimeSpan interval)
     {
-        bool began = _mayBegin() && _check.TryBegin(_options.Rate.Bytes, _stopping);
+        bool began = _mayBegin() && _check.TryBegin(_options.Rate.Bytes, _stopping, Random.Shared.NextDouble());
         _timer!.Change(began ? interval : AskAgain, Timeout.InfiniteTimeSpan);
     }
 }

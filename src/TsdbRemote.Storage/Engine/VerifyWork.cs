@@ -33,6 +33,10 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     private readonly TimeProvider _time;
     private readonly ILogger _log;
 
+    // What was read is dropped from the page cache behind it, which keeps what is mapped and used. Where tables are read and not mapped, the kernel cannot tell what
+    // queries use from what a check has read, and would drop both: there it is left to the kernel, which lets pages that were read once go first.
+    private readonly bool _keepsCache;
+
     // Guards the status and the running task; nothing is called outward while it is held.
     private readonly Lock _changes = new();
     private CancellationTokenSource? _stop;
@@ -40,8 +44,10 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     private VerifyStatus _status = new(false, null, null, default, null, null);
 
     public VerifyWork(
-        IFileSystem files, DataLayout paths, CurrentState state, Func<ManifestState> settle, Func<long> activeSegment, EngineDamages damages, TimeProvider time, ILogger log)
+        IFileSystem files, DataLayout paths, CurrentState state, Func<ManifestState> settle, Func<long> activeSegment, EngineDamages damages, TimeProvider time, ILogger log,
+        bool keepsCache)
     {
+        _keepsCache = keepsCache;
         _files = files;
         _paths = paths;
         _state = state;
@@ -80,7 +86,8 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
     /// <param name="bytesPerSecond">Pace of its reads.</param>
     /// <param name="stopping">Cancelled once the engine stops: from then on none begins.</param>
     /// <returns>False if one is running, or the engine stops.</returns>
-    public bool TryBegin(long bytesPerSecond, CancellationToken stopping)
+    /// <param name="startAt">Which part of the tables, and of the blocks, comes first: 0 the first, 0.5 the second half, and then the first.</param>
+    public bool TryBegin(long bytesPerSecond, CancellationToken stopping, double startAt = 0)
     {
         lock (_changes)
         {
@@ -88,7 +95,7 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
             _stop = new CancellationTokenSource(); // one that ended may still be about to be cancelled, and holds nothing
             _status = new VerifyStatus(true, NowMs, null, default, null, null);
             CancellationToken cancel = _stop.Token;
-            _running = Task.Factory.StartNew(() => Run(bytesPerSecond, cancel), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+            _running = Task.Factory.StartNew(() => Run(bytesPerSecond, startAt, cancel), CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
             return true;
         }
     }
@@ -135,7 +142,7 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
         }
     }
 
-    private void Run(long bytesPerSecond, CancellationToken cancel)
+    private void Run(long bytesPerSecond, double startAt, CancellationToken cancel)
     {
         Log.VerifyBegan(_log, bytesPerSecond);
         VerifyReport? report = null;
@@ -143,7 +150,7 @@ internal sealed class VerifyWork : ILiveStore, IDisposable
         try
         {
             var pace = new ReadPace(bytesPerSecond, _time, cancel);
-            report = DirectoryVerifier.Verify(new VerifyRun(new ReadOnlyFileSystem(_files, pace.Took), _paths, this, Note, cancel));
+            report = DirectoryVerifier.Verify(new VerifyRun(new ReadOnlyFileSystem(_files, pace.Took, _keepsCache), _paths, this, Note, cancel, startAt));
             foreach (VerifyFinding finding in report.Findings.Where(static finding => finding.Severity == VerifySeverity.Error))
                 _damages.AddOfFile(DataLayout.Join(_paths.Root, finding.File), $"{finding}; found by a check");
             Log.VerifyEnded(_log, report.Errors, report.Warnings, report.Counts.BytesRead);

@@ -166,6 +166,21 @@ internal sealed class WritePath
     /// <returns>Null, or a window to wait for: nothing has been done then.</returns>
     private CrowdedWindow? Apply(WriteProtocol protocol, PooledBuffer body, Compression compression, bool mayBeHeld, out PendingWrite pending)
     {
+        bool isTaken = false;
+        try
+        {
+            return Apply(protocol, body, compression, mayBeHeld, ref isTaken, out pending);
+        }
+        catch when (!isTaken)
+        {
+            // Whatever it was, such as no memory to unpack it: nobody else will give the body back. Once it is taken the log may be writing it.
+            body.Dispose();
+            throw;
+        }
+    }
+
+    private CrowdedWindow? Apply(WriteProtocol protocol, PooledBuffer body, Compression compression, bool mayBeHeld, ref bool isTaken, out PendingWrite pending)
+    {
         CompressionStatus status = PackedBody.TryUnpack(compression, body.Span, (int)_options.Limits.WriteDecoded.Bytes, out PooledBuffer? raw);
         if (status != CompressionStatus.Ok || raw is null)
         {
@@ -200,6 +215,7 @@ internal sealed class WritePath
                     // Held, because a decision may look into MemTables that a flush lets go meanwhile.
                     state = _state.Acquire();
                     WalRecordKind kind = WalRecord.KindOf(protocol, compression);
+                    isTaken = true;
                     pending = _ingest.Write(scratch, kind, body, _time.GetUtcNow().ToUnixTimeMilliseconds(), state.MemTables, _wal);
                     return null;
                 }

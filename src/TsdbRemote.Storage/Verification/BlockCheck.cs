@@ -34,7 +34,7 @@ internal sealed class BlockCheck(VerifyRun run, ManifestState manifest)
     /// <summary>Checks the blocks that the manifest names.</summary>
     public void Check()
     {
-        foreach (BlockEntry entry in manifest.Blocks)
+        foreach (BlockEntry entry in run.InTurn(manifest.Blocks))
         {
             string path = run.Paths.Block(entry.Ulid);
             run.Check(path, _bytes[entry.Ulid], OutOfService(entry), () => CheckNamed(entry, path), () => IsNamed(entry.Ulid));

@@ -26,7 +26,7 @@ internal sealed class TableCheck(VerifyRun run, ManifestState manifest, Dictiona
     /// <summary>Checks all of them.</summary>
     public void Check()
     {
-        foreach (TableEntry entry in manifest.Tables)
+        foreach (TableEntry entry in run.InTurn(manifest.Tables))
         {
             string path = run.Paths.Table(entry);
             run.Check(path, ExpectedOf(entry), OutOfService(entry), () => CheckNamed(entry, path), () => IsNamed(entry.Id));

@@ -41,6 +41,7 @@ internal sealed class VerifyRun
     private readonly List<VerifyFinding> _kept = [];
     private readonly long[] _found = new long[Severities];
     private readonly List<string> _notChecked = [];
+    private readonly double _startAt;
     private string _file = "";
     private long _done;
     private long _total;
@@ -53,8 +54,10 @@ internal sealed class VerifyRun
     /// <param name="live">The store at work in it; null if there is none.</param>
     /// <param name="progress">Told after each read.</param>
     /// <param name="cancel">Asked at each read.</param>
-    public VerifyRun(IFileSystem files, DataLayout paths, ILiveStore? live, Action<VerifyProgress>? progress, CancellationToken cancel)
+    /// <param name="startAt">Which part of the tables, and of the blocks, comes first, 0 or more and below 1.</param>
+    public VerifyRun(IFileSystem files, DataLayout paths, ILiveStore? live, Action<VerifyProgress>? progress, CancellationToken cancel, double startAt = 0)
     {
+        _startAt = startAt;
         Files = new ReadOnlyFileSystem(files, Read);
         Paths = paths;
         Live = live;
@@ -85,6 +88,9 @@ internal sealed class VerifyRun
 
     /// <summary>Says what is still to be read; before that there is no progress to tell.</summary>
     public void Expect(params IEnumerable<long> bytes) => _total = Total([_done, .. bytes]);
+
+    /// <summary>All of these, from where the run is to start to the end, and then those before.</summary>
+    public IEnumerable<T> InTurn<T>(IReadOnlyCollection<T> all) => all.Skip((int)(all.Count * _startAt)).Concat(all.Take((int)(all.Count * _startAt)));
 
     /// <summary>A sum of lengths that somebody may have made up.</summary>
     public static long Total(IEnumerable<long> bytes) => bytes.Aggregate(0L, static (sum, one) => Math.Min(MostBytes, sum + Math.Clamp(one, 0, MostBytes)));

@@ -73,7 +73,7 @@ public sealed class ReadSamples : IDisposable
     {
         get
         {
-            using PooledBuffer head = PooledBuffer.Rent(64);
+            PooledBuffer head = Head();
             WritePreamble(head);
             long length = head.Length + _compressedBytes;
             foreach (QueryResult result in _results)
@@ -83,6 +83,7 @@ public sealed class ReadSamples : IDisposable
                 length += head.Length;
             }
 
+            head.SetLength(0);
             return length;
         }
     }
@@ -131,8 +132,7 @@ public sealed class ReadSamples : IDisposable
     /// <summary>Sends the finished answer; stops without an error when nobody reads it any more.</summary>
     public async Task CopyToAsync(PipeWriter output, CancellationToken cancel)
     {
-        Invariant.Check(!_isInQuery, "all queries have ended");
-        using PooledBuffer head = PooledBuffer.Rent(64);
+        PooledBuffer head = Head();
         WritePreamble(head);
         FlushResult sent = await output.WriteAsync(head.Memory, cancel);
         foreach (QueryResult result in _results)
@@ -145,6 +145,8 @@ public sealed class ReadSamples : IDisposable
                 if (!sent.IsCompleted) sent = await output.WriteAsync(segment.Memory, cancel);
             }
         }
+
+        head.SetLength(0);
     }
 
     /// <inheritdoc/>
@@ -322,6 +324,13 @@ public sealed class ReadSamples : IDisposable
         long length = 0;
         foreach (QueryResult result in _results) length += result.FieldBytes;
         return length;
+    }
+
+    /// <summary>Room for what stands before the results: that of a part, which is empty between queries, so that nothing is rented any more once an answer is made.</summary>
+    private PooledBuffer Head()
+    {
+        Invariant.Check(!_isInQuery && _part.Length == 0, "all queries have ended");
+        return _part;
     }
 
     private void WritePreamble(PooledBuffer output)

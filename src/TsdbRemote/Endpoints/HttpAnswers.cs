@@ -55,6 +55,8 @@ internal static class HttpAnswers
     public static readonly HttpAnswer BodiesInFlight = new(
         StatusCodes.Status503ServiceUnavailable, "too many request bytes in flight (storage.lsm.write_buffer_size)", 5, Limit.WriteBufferSize);
 
+    public static readonly HttpAnswer NoMemory = new(StatusCodes.Status503ServiceUnavailable, "the server has no memory for this request now", 5);
+
     // Access.
     public static readonly HttpAnswer Unauthorized = new(StatusCodes.Status401Unauthorized, "Unauthorized");
     public static readonly HttpAnswer PasswordsBusy = new(StatusCodes.Status503ServiceUnavailable, "too many passwords wait to be checked", 5);

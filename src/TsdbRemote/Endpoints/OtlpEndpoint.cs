@@ -115,7 +115,7 @@ internal sealed class OtlpEndpoint(
         {
             report = await host.Engine.WriteAsync(WriteProtocol.V1, body!);
         }
-        catch (Exception failure)
+        catch (Exception failure) when (failure is not OutOfMemoryException)
         {
             // A bug of ours. Nothing is promised, and a retry is safe; the sender learns no more than where to look.
             string id = RequestId.Of(context);

@@ -98,6 +98,12 @@ internal sealed class ReadSlots(EngineHost host, TsdbRemoteOptions options, Time
         {
             return Damaged(damaged);
         }
+        catch (OutOfMemoryException failure)
+        {
+            // And therefore this read is given up, with all that it holds: it may be the one that took too much.
+            Log.ReadFailed(log, RequestId.Of(context), failure);
+            return HttpAnswers.NoMemory;
+        }
         catch (Exception failure)
         {
             // A bug of ours, or the connection broke while we wrote to it.

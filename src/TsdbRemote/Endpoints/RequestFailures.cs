@@ -10,7 +10,7 @@ internal static class RequestId
     public static string Of(HttpContext context) => Activity.Current?.TraceId.ToString() ?? context.TraceIdentifier;
 }
 
-/// <summary>The last catch: what no endpoint foresaw becomes a 500 that tells nothing but where to look.</summary>
+/// <summary>The last catch: what no endpoint foresaw becomes a 500 that tells nothing but where to look, and want of memory a 503, for it passes.</summary>
 internal sealed class RequestFailures(RequestDelegate next, ILogger<RequestFailures> log)
 {
     /// <summary>Runs the rest of the pipeline.</summary>
@@ -27,6 +27,11 @@ internal sealed class RequestFailures(RequestDelegate next, ILogger<RequestFailu
         catch (OperationCanceledException) when (context.RequestAborted.IsCancellationRequested)
         {
             // Nobody is left to answer.
+        }
+        catch (OutOfMemoryException failure) when (!context.Response.HasStarted)
+        {
+            Log.RequestFailed(log, context.Request.Method, context.Request.Path, RequestId.Of(context), failure);
+            await HttpAnswers.SendAsync(context, HttpAnswers.NoMemory);
         }
         catch (Exception failure) when (!context.Response.HasStarted)
         {

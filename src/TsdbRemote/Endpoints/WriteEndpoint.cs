@@ -40,7 +40,7 @@ internal sealed class WriteEndpoint(
         long started = time.GetTimestamp();
         HttpAnswer? refused = WriteNegotiation.Decide(
             context.Request.Headers.ContentType, context.Request.Headers.ContentEncoding, out WriteProtocol protocol, out Compression compression);
-        HttpAnswer? answer = refused ?? await AdmitAsync(context, protocol, compression);
+        HttpAnswer? answer = refused ?? await TryAdmitAsync(context, protocol, compression);
         if (answer is not { } known)
         {
             // Never let the framework answer 200 for a body that was cut off.
@@ -54,6 +54,20 @@ internal sealed class WriteEndpoint(
 
     /// <summary>An older VictoriaMetrics agent asks first whether zstd is understood.</summary>
     private static bool IsHandshake(HttpRequest request) => HttpMethods.IsGet(request.Method) && request.Query.ContainsKey("get_vm_proto_version");
+
+    /// <summary>As <see cref="AdmitAsync"/>; where there is no memory for the request, it is to come again.</summary>
+    private async ValueTask<HttpAnswer?> TryAdmitAsync(HttpContext context, WriteProtocol protocol, Compression compression)
+    {
+        try
+        {
+            return await AdmitAsync(context, protocol, compression);
+        }
+        catch (OutOfMemoryException failure)
+        {
+            Log.WriteFailed(log, RequestId.Of(context), failure);
+            return NothingWritten(context, protocol, HttpAnswers.NoMemory);
+        }
+    }
 
     /// <summary>Waits for room, reads and stores.</summary>
     /// <returns>The answer; null if there is nobody left to answer.</returns>
@@ -79,7 +93,7 @@ internal sealed class WriteEndpoint(
         {
             report = await host.Engine.WriteAsync(protocol, body, compression);
         }
-        catch (Exception failure)
+        catch (Exception failure) when (failure is not OutOfMemoryException)
         {
             // A bug of ours. Nothing is promised, and a retry is safe; the sender learns no more than where to look.
             string id = RequestId.Of(context);

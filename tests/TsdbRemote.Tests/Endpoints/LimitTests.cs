@@ -1,10 +1,14 @@
 using System.Net;
 using System.Text;
 using Microsoft.Extensions.DependencyInjection;
+using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Endpoints;
 using TsdbRemote.Protos.Prometheus;
 using TsdbRemote.Storage.Engine;
+using TsdbRemote.Storage.Wire;
 using static TsdbRemote.Tests.Endpoints.Requests;
+using Labels = TsdbRemote.Blocks.Model.Labels;
+using Sample = TsdbRemote.Blocks.Model.Sample;
 
 namespace TsdbRemote.Tests.Endpoints;
 
@@ -35,6 +39,35 @@ public sealed class LimitTests
         Answer answer = await server.WriteAsync(V2Of(("__name__=a", One), ($"__name__=b,another_label={Convert.ToHexString(noise)},third=x", One)));
         await AssertRefusedAsync(server, answer, limit, status, says);
         Assert.Equal(stored, (await server.EverythingAsync()).Count);
+    }
+
+    [Fact]
+    public async Task T66_of_a_million_new_series_as_many_are_taken_as_the_limit_allows_and_old_ones_are_written_on()
+    {
+        const int limit = 100_000;
+        const int old = 1_000;
+        const int requests = 10;
+        await using ServerUnderTest server = await ServerUnderTest.StartAsync(("storage:limits:series", $"{limit}"));
+        Assert.Equal(HttpStatusCode.NoContent, (await SendManyAsync(server, timeMs: 1, old)).Status);
+
+        // Each brings 99,999 new series and a sample of an old one, so none of them fits into what is left.
+        Answer[] answers = await Task.WhenAll(Enumerable.Range(0, requests).Select(request => Task.Run(() => SendManyAsync(server, 2 + request, old: 1, fresh: limit - 1, request))));
+        Assert.All(answers, static answer => Assert.True(answer.Status is HttpStatusCode.BadRequest or HttpStatusCode.ServiceUnavailable, $"{answer.Status} {answer.Text}"));
+        Answer[] refused = [.. answers.Where(static answer => answer.Status == HttpStatusCode.BadRequest)];
+        Assert.NotEmpty(refused);
+        Assert.All(refused, static answer => Assert.Contains($"{Limit.Series.Path()} = {limit}", answer.Text, StringComparison.Ordinal));
+        EngineStats stats = server.Engine.Stats();
+        Assert.Equal(limit, stats.Series);
+
+        // What a series is said to cost (limits.series), and the budget of MemTables.
+        Assert.InRange(stats.DictionaryBytes, 1, limit * 600L);
+        Assert.InRange(stats.MemTables.Sum(static table => table.Bytes), 1, 64L << 20);
+        Assert.Equal(HttpStatusCode.NoContent, (await SendManyAsync(server, timeMs: 100, old)).Status);
+        Assert.Equal(HttpStatusCode.BadRequest, (await SendManyAsync(server, timeMs: 101, old: 0, fresh: 1, request: requests)).Status);
+        Assert.Equal(limit, server.Engine.Stats().Series);
+        TimeSeries shared = Assert.Single(await server.SamplesAsync(Eq("__name__", "old"), Eq("i", "0")));
+        Assert.Equal(1 + refused.Length + 1, shared.Samples.Count);
+        Assert.Equal(old, (await server.SamplesAsync(Eq("__name__", "old"))).Count(static series => series.Samples[^1].Timestamp == 100));
     }
 
     [Theory]
@@ -151,6 +184,17 @@ public sealed class LimitTests
         string table = File.ReadAllText(Path.Combine(Repository.Root, "docs", "limits.md"));
         Assert.Contains($"| `{limit.Path()}` |", table, StringComparison.Ordinal);
         Assert.Contains(TsdbRemote.Options.OptionsText.Flags(new TsdbRemote.Options.TsdbRemoteOptions()).Keys, path => path == limit.Path());
+    }
+
+    /// <summary>One request with a sample each of some old series and of some that nobody else sends.</summary>
+    private static async Task<Answer> SendManyAsync(ServerUnderTest server, long timeMs, int old, int fresh = 0, int request = 0)
+    {
+        using PooledBuffer raw = PooledBuffer.Rent(8 << 20);
+        Sample[] sample = [Sample.Of(timeMs, 1)];
+        for (int i = 0; i < old; i++) RemoteWriteV1.EncodeSeries(raw, Labels.Encode(("__name__", "old"), ("i", $"{i}")), sample);
+        for (int i = 0; i < fresh; i++) RemoteWriteV1.EncodeSeries(raw, Labels.Encode(("__name__", "new"), ("i", $"{i}"), ("request", $"{request}")), sample);
+        using PooledBuffer body = SnappyBlock.Compress(raw.Span);
+        return await server.SendAsync(HttpMethod.Post, "/api/v1/write", body.Span.ToArray(), HeadersOf(new WriteRequest()));
     }
 
     private static async Task<ServerUnderTest> ThreeSeriesAsync(string key, string value)

@@ -123,6 +123,36 @@ public sealed class OperationsTests
     }
 
     [Fact]
+    public async Task T22_while_a_block_finds_too_many_open_files_reads_are_503_and_nothing_is_called_damaged_and_then_they_are_whole()
+    {
+        (string, string)[] options = [("storage:data_dir", "/disk/data"), ("admin:enabled", "true")];
+        var files = new FaultInjector(new CrashFileSystem("/disk"));
+        long timeMs = DateTimeOffset.UtcNow.AddHours(-12).ToUnixTimeMilliseconds();
+        await using (ServerUnderTest before = await ServerUnderTest.OnAsync(files, options))
+        {
+            Assert.Equal(HttpStatusCode.NoContent, (await before.WriteAsync(V1(SeriesOf("__name__=up", (timeMs, 1))))).Status);
+            Assert.Equal(HttpStatusCode.NoContent, (await before.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+            Assert.Single(before.Engine.Stats().Blocks);
+        }
+
+        FaultRule failing = files.Add(new FaultRule(new Fault.Error(Errno.TooManyFiles), FileOperationKind.OpenRead) { Path = "/blocks/*", Sticky = true });
+        await using ServerUnderTest server = await ServerUnderTest.OnAsync(files, options);
+        Answer[] refused =
+        [
+            await server.ReadAsync(Read(Query(0, long.MaxValue, Eq("__name__", "up")))), await server.ReadAsync(Read(Query(0, long.MaxValue, Eq("__name__", "up"))).Accepting(1)),
+            await server.SendAsync(HttpMethod.Get, "/api/v1/labels"), await server.SendAsync(HttpMethod.Get, "/api/v1/series?match[]=up"),
+        ];
+        Assert.All(refused, static answer => Assert.Equal((HttpStatusCode.ServiceUnavailable, true), (answer.Status, answer["Retry-After"] is not null)));
+        Assert.Contains("too many files are open", refused[0].Text, StringComparison.Ordinal);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.WriteAsync(V1(SeriesOf("__name__=up", (timeMs + 1, 2))))).Status);
+        Assert.Equal(0, (await DataAsync(server, "/api/v1/status/lsm")).GetProperty("damages").GetArrayLength());
+        files.Remove(failing);
+        Assert.Equal(HttpStatusCode.NoContent, (await server.SendAsync(HttpMethod.Post, "/api/v1/admin/compact")).Status);
+        Assert.Equal([$"__name__=up {timeMs}:1 {timeMs + 1}:2"], (await server.EverythingAsync()).Select(Print));
+        Assert.Empty(server.Engine.Stats().Damages);
+    }
+
+    [Fact]
     public async Task Status_pages_have_the_envelope_and_the_figures()
     {
         await using ServerUnderTest server = await ServerUnderTest.StartAsync(("admin:enabled", "true"));

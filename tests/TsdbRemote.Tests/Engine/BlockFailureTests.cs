@@ -128,6 +128,34 @@ public sealed class BlockFailureTests
         AssertConverted(engine);
     }
 
+    [Theory]
+    [InlineData(Errno.TooManyFiles, "index")]
+    [InlineData(Errno.TooManyFiles, "meta.json")]
+    [InlineData(Errno.TooManyFilesOfAll, "chunks/000001")]
+    public async Task T22_reads_wait_for_a_block_that_finds_too_many_open_files_and_it_is_no_damage(int errno, string file)
+    {
+        EngineHarness before = OpenWithClosedWindow();
+        before.CompactByStep();
+        AssertConverted(before);
+        await before.DisposeAsync();
+        FaultRule failing = _history.Files.Add(new FaultRule(new Fault.Error(errno), FileOperationKind.OpenRead) { Path = $"/blocks/*{file}", Sticky = true });
+        EngineHarness engine = _history.Open();
+        for (int look = 1; look <= 3; look++)
+        {
+            Assert.Contains("too many files are open", Assert.Throws<EngineUnavailableException>(() => engine.ReadAll()).Message, StringComparison.Ordinal);
+            Assert.Equal((look, EnginePhase.Ready), (failing.Injections, engine.Engine.Phase));
+            Assert.Empty(engine.Engine.Stats().Damages);
+            _history.Write(engine, 0, look);
+            _history.Later(engine);
+        }
+
+        _history.Files.Remove(failing);
+        _history.Later(engine);
+        Assert.Equal(_history.Expected, FailureHistory.Found(engine));
+        Assert.Empty(engine.Engine.Stats().Damages);
+        Assert.Empty(_history.Disk.List("/disk/data/quarantine"));
+    }
+
     [Fact]
     public void Who_asked_for_a_compaction_is_not_told_that_it_is_done_while_the_work_it_began_with_has_failed()
     {

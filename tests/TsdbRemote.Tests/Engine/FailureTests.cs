@@ -185,6 +185,58 @@ public sealed class FailureTests
         AssertOnlyNamedFiles(engine);
     }
 
+    [Fact]
+    public void T22_reads_open_no_file_so_they_are_whole_while_there_is_no_handle_left()
+    {
+        EngineHarness engine = Open();
+        AssertWritten(Write(engine, Known, 1));
+        engine.FlushByStep();
+        AssertWritten(Write(engine, Known, 2));
+        FaultRule failing = _files.Add(new FaultRule(
+            new Fault.Error(TooManyOpenFiles), FileOperationKind.OpenRead, FileOperationKind.CreateNew, FileOperationKind.OpenAppendable, FileOperationKind.List)
+        { Sticky = true });
+        Task flush = engine.Engine.FlushAsync(CancellationToken.None);
+        for (int i = 0; i < 3; i++)
+        {
+            Later(engine);
+            Assert.Equal([Sample.Of(1, 1), Sample.Of(2, 2)], engine.ReadAll()[Labels.Print(Known)]);
+        }
+
+        Assert.True(failing.Injections >= 3);
+        Assert.Equal((EnginePhase.Ready, false), (engine.Engine.Phase, flush.IsCompleted));
+        Assert.Empty(engine.Engine.Stats().Damages);
+        _files.Remove(failing);
+        Later(engine);
+        Assert.True(flush.IsCompletedSuccessfully);
+        Assert.Equal([Sample.Of(1, 1), Sample.Of(2, 2)], engine.ReadAll()[Labels.Print(Known)]);
+    }
+
+    [Theory]
+    [InlineData("*.sst")]
+    [InlineData("series/*.dict")]
+    [InlineData("wal/*.log")]
+    [InlineData("data/MANIFEST")]
+    public async Task T22_a_start_that_finds_too_many_open_files_says_so_changes_nothing_and_the_next_one_has_all(string path)
+    {
+        EngineHarness engine = Open();
+        AssertWritten(Write(engine, Known, 1));
+        engine.FlushByStep();
+        AssertWritten(Write(engine, Known, 2));
+        await engine.DisposeAsync();
+        FaultRule failing = _files.Add(new FaultRule(new Fault.Error(TooManyOpenFiles), FileOperationKind.OpenRead) { Path = path, Sticky = true });
+        List<FileOperation> changes = [];
+        _disk.BeforeOperation = (_, operation) => changes.Add(operation);
+        Exception told = Assert.ThrowsAny<Exception>(() => Open());
+        Assert.Contains("errno 24", told.Message, StringComparison.Ordinal);
+        Assert.True(failing.Injections > 0);
+        Assert.DoesNotContain(changes, static change => change.Kind is FileOperationKind.Unlink or FileOperationKind.Rename);
+        _files.Remove(failing);
+        EngineHarness again = Open();
+        Assert.Equal([Sample.Of(1, 1), Sample.Of(2, 2)], again.ReadAll()[Labels.Print(Known)]);
+        Assert.Empty(again.Engine.Stats().Damages);
+        Assert.Empty(_disk.List("/disk/data/quarantine"));
+    }
+
     [Theory]
     [InlineData("tables", FileOperationKind.SyncDir)]
     [InlineData("series", FileOperationKind.SyncDir)]
