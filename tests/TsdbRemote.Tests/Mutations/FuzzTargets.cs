@@ -45,6 +45,7 @@ internal static class FuzzTargets
         new("chunk-segment", FileSeeds.ChunkSegments, static () => new ChunkSegmentParser()) { Seal = Seals.ChunkSegment, Count = Fewer },
         new("xor-chunk", FileSeeds.XorChunks, static () => new XorChunkParser()),
         new("histogram-chunk", FileSeeds.HistogramChunks, static () => new HistogramChunkParser()) { BytesPerByte = 512 },
+        new("yaml", static () => [.. FileSeeds.OptionFiles(), .. FileSeeds.WebConfigs()], static () => new YamlKeysParser()) { BytesPerByte = 1024 },
         new("web-config", FileSeeds.WebConfigs, static () => new WebConfigParser()) { BytesPerByte = 1024, Count = Slow },
         new("options-file", FileSeeds.OptionFiles, static () => new OptionsFileParser()) { FixedBytes = 256 << 10, BytesPerByte = 1024, Count = Slowest },
     ];
