@@ -21,6 +21,7 @@ internal sealed class OptionProperty
         _nullWord = property.GetCustomAttribute<NullWordAttribute>()?.Word;
         Key = property.GetCustomAttribute<OptionKeyAttribute>()?.Key ?? SnakeCase(property.Name);
         Type = Nullable.GetUnderlyingType(property.PropertyType) ?? property.PropertyType;
+        IsSection = typeof(IOptionsSection).IsAssignableFrom(Type);
     }
 
     /// <summary>The key, without its section.</summary>
@@ -30,7 +31,7 @@ internal sealed class OptionProperty
     public Type Type { get; }
 
     /// <summary>True for a record of further options.</summary>
-    public bool IsSection => typeof(IOptionsSection).IsAssignableFrom(Type);
+    public bool IsSection { get; }
 
     /// <summary>What a text may be, for people.</summary>
     public string Allowed => AllowedOf(Type) + (_nullWord is null ? "" : $" or {_nullWord}");

@@ -20,14 +20,17 @@ internal static class OptionsChecks
     private static readonly string[] FrameworkKeys =
         ["logging", "urls", "http_ports", "https_ports", "config", "environment", "contentroot", "applicationname", "hostbuilder"];
 
+    /// <summary>Paths of all options and sections, in the order in which the records declare them.</summary>
+    private static readonly string[] Known = [.. Paths(typeof(TsdbRemoteOptions), "")];
+
+    private static readonly HashSet<string> KnownSet = new(Known, StringComparer.OrdinalIgnoreCase);
+
     /// <summary>Reads the options.</summary>
     /// <exception cref="OptionsException">A key is unknown, a value is no value of its kind or out of range.</exception>
     public static TsdbRemoteOptions Read(IConfiguration configuration)
     {
         var problems = new List<string>();
-        var known = new List<string>();
-        CollectKeys(typeof(TsdbRemoteOptions), "", known);
-        foreach (IConfigurationSection child in configuration.GetChildren()) CheckKeys(child, known, problems);
+        foreach (IConfigurationSection child in configuration.GetChildren()) CheckKeys(child, problems);
         var options = (TsdbRemoteOptions)Bind(typeof(TsdbRemoteOptions), configuration, "", problems);
         problems.AddRange(options.Problems(""));
         return problems.Count == 0 ? options : throw new OptionsException(problems);
@@ -73,46 +76,71 @@ internal static class OptionsChecks
         return options;
     }
 
-    private static void CollectKeys(Type record, string path, List<string> keys)
+    private static IEnumerable<string> Paths(Type record, string path)
     {
         foreach (OptionProperty property in OptionProperty.Of(record))
         {
             string at = Join(path, property.Key);
-            keys.Add(at);
-            if (property.IsSection) CollectKeys(property.Type, at, keys);
+            yield return at;
+            if (!property.IsSection) continue;
+            foreach (string below in Paths(property.Type, at)) yield return below;
         }
     }
 
-    private static void CheckKeys(IConfigurationSection section, List<string> known, List<string> problems)
+    private static void CheckKeys(IConfigurationSection section, List<string> problems)
     {
         string path = section.Path.Replace(ConfigurationPath.KeyDelimiter, ".", StringComparison.Ordinal);
         if (FrameworkKeys.Contains(path, StringComparer.OrdinalIgnoreCase)) return;
-        if (!known.Contains(path, StringComparer.OrdinalIgnoreCase))
+        if (!KnownSet.Contains(path))
         {
             // Never the value: it may be a secret that was meant for something else.
-            problems.Add($"{path}: {(section.Value is null ? "a section" : "a value")} given, unknown; did you mean {Nearest(path, known)}?");
+            problems.Add($"{path}: {(section.Value is null ? "a section" : "a value")} given, unknown; did you mean {Nearest(path)}?");
             return;
         }
 
-        foreach (IConfigurationSection child in section.GetChildren()) CheckKeys(child, known, problems);
+        foreach (IConfigurationSection child in section.GetChildren()) CheckKeys(child, problems);
     }
 
-    private static string Nearest(string path, List<string> known) => known.MinBy(key => Distance(path.ToLowerInvariant(), key))!;
+    /// <summary>The known path that the fewest edits lead to; of several, the first.</summary>
+    private static string Nearest(string path)
+    {
+        string given = path.ToLowerInvariant();
+        var row = new int[Known.Max(static key => key.Length) + 1];
+        string nearest = Known[0];
+        int fewest = int.MaxValue;
+        foreach (string key in Known)
+        {
+            int edits = Distance(given, key, row, fewest);
+            if (edits < fewest) (nearest, fewest) = (key, edits);
+        }
+
+        return nearest;
+    }
 
     /// <summary>Edits between two texts: insertions, deletions, replacements (Levenshtein 1965).</summary>
-    private static int Distance(string left, string right)
+    /// <param name="left">One text.</param>
+    /// <param name="right">The other.</param>
+    /// <param name="row">Space for one more number than <paramref name="right"/> has characters.</param>
+    /// <param name="enough">Where there are that many or more, their number does not matter: most keys are told to be far off by their first characters.</param>
+    private static int Distance(string left, string right, Span<int> row, int enough)
     {
-        int[] row = [.. Enumerable.Range(0, right.Length + 1)];
+        // Each character that one has more than the other is an edit.
+        if (Math.Abs(left.Length - right.Length) >= enough) return enough;
+        for (int j = 0; j <= right.Length; j++) row[j] = j;
         for (int i = 1; i <= left.Length; i++)
         {
             int diagonal = row[0];
-            row[0] = i;
+            int fewestOfRow = row[0] = i;
             for (int j = 1; j <= right.Length; j++)
             {
                 int replaced = diagonal + (left[i - 1] == right[j - 1] ? 0 : 1);
                 diagonal = row[j];
                 row[j] = Math.Min(replaced, 1 + Math.Min(row[j], row[j - 1]));
+                fewestOfRow = Math.Min(fewestOfRow, row[j]);
             }
+
+            // No number of a later row is less than all of this one.
+            if (fewestOfRow >= enough) return enough;
         }
 
         return row[right.Length];

@@ -19,7 +19,7 @@ internal sealed class BrokenYamlException(long line, long column, string message
 
 /// <summary>Loads YAML of any bytes. Stateless.</summary>
 /// <remarks>
-/// YamlDotNet builds its nodes by recursion, so that a text of brackets alone would end the process by a stack overflow; the depth is counted first, event by event. For some broken texts it throws
+/// YamlDotNet builds its nodes by recursion, so that a text of brackets alone would end the process by a stack overflow; the depth is counted, event by event, before a node is made of one. For some broken texts it throws
 /// exceptions of other kinds than its own; whatever comes out of it is said to be broken text here, by its place.
 /// </remarks>
 internal static class YamlText
@@ -35,29 +35,11 @@ internal static class YamlText
     /// <exception cref="BrokenYamlException">It cannot be loaded.</exception>
     public static IList<YamlDocument> Load(string text)
     {
-        CheckDepth(text);
+        var parser = new ShallowParser(new Parser(new StringReader(text)));
         var yaml = new YamlStream();
-        Read(text, yaml.Load);
-        return yaml.Documents;
-    }
-
-    private static void CheckDepth(string text) => Read(text, static parser =>
-    {
-        int depth = 0;
-        while (parser.MoveNext())
-        {
-            depth += parser.Current!.NestingIncrease;
-            if (depth > MaxDepth + OuterLevels && parser.Current is MappingStart or SequenceStart)
-                throw new BrokenYamlException(parser.Current.Start.Line, parser.Current.Start.Column, $"nested too deeply, {MaxDepth} levels allowed");
-        }
-    });
-
-    private static void Read(string text, Action<IParser> read)
-    {
-        var parser = new Parser(new StringReader(text));
         try
         {
-            read(parser);
+            yaml.Load(parser);
         }
         catch (YamlException broken)
         {
@@ -68,6 +50,25 @@ internal static class YamlText
             // And therefore the place is that of what was read last.
             Mark last = parser.Current?.End ?? Mark.Empty;
             throw new BrokenYamlException(last.Line, last.Column, "no YAML", broken);
+        }
+
+        return yaml.Documents;
+    }
+
+    /// <summary>Hands out events as long as they do not nest too deeply.</summary>
+    private sealed class ShallowParser(Parser events) : IParser
+    {
+        private int _depth;
+
+        public ParsingEvent? Current => events.Current;
+
+        public bool MoveNext()
+        {
+            if (!events.MoveNext()) return false;
+            _depth += Current!.NestingIncrease;
+            if (_depth > MaxDepth + OuterLevels && Current is MappingStart or SequenceStart)
+                throw new BrokenYamlException(Current.Start.Line, Current.Start.Column, $"nested too deeply, {MaxDepth} levels allowed");
+            return true;
         }
     }
 }

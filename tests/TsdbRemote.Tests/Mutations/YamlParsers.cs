@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.FileProviders;
 using Microsoft.Extensions.Primitives;
@@ -22,6 +23,60 @@ internal sealed class WebConfigParser : FuzzParser
         {
             return false;
         }
+    }
+}
+
+/// <summary>YAML as a layer of the configuration; the same keys and values, written flat, are read again.</summary>
+internal sealed class YamlKeysParser : FuzzParser
+{
+    private YamlProvider? _keys;
+
+    public override bool Parse(ReadOnlySpan<byte> input)
+    {
+        try
+        {
+            _keys = Load(input.ToArray());
+            return _keys.GetChildKeys([], null).Any();
+        }
+        catch (FormatException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Of one in eight: to write and to read again costs several times what reading did.</summary>
+    public override void Check(ReadOnlySpan<byte> input)
+    {
+        if (!XorChunkParser.IsChosen(input)) return;
+        SortedDictionary<string, string?> keys = Read(_keys!);
+
+        // A JSON string is a YAML string.
+        string flat = string.Join('\n', keys.Select(static pair => $"{JsonSerializer.Serialize(pair.Key)}: {(pair.Value is null ? "~" : JsonSerializer.Serialize(pair.Value))}"));
+        Assert.Equal(keys, Read(Load(System.Text.Encoding.UTF8.GetBytes(flat))));
+    }
+
+    private static YamlProvider Load(byte[] yaml)
+    {
+        var provider = new YamlProvider(new YamlSource { Path = "options.yaml" });
+        provider.Load(new MemoryStream(yaml, writable: false));
+        return provider;
+    }
+
+    private static SortedDictionary<string, string?> Read(YamlProvider provider)
+    {
+        var keys = new SortedDictionary<string, string?>(StringComparer.Ordinal);
+        void Note(string? path)
+        {
+            foreach (string key in provider.GetChildKeys([], path).Distinct(StringComparer.OrdinalIgnoreCase))
+            {
+                string at = path is null ? key : ConfigurationPath.Combine(path, key);
+                if (provider.TryGet(at, out string? value)) keys.Add(at, value);
+                Note(at);
+            }
+        }
+
+        Note(null);
+        return keys;
     }
 }
 
