@@ -59,7 +59,7 @@ internal sealed class EngineParts : IDisposable
         var store = new BlockStore(files, _paths, options.Read.Mmap, EngineSettings.MatcherCacheBytes, log);
         RecoveredDirectory recovered =
             new Recovery(files, _paths, EngineSettings.Flush(options), store, options.Wal.OnCorruption, AcceptedLosses.Parse(options.AcceptDataLoss), log).Open();
-        ReplayNote = ReplayNote.Begin(files, _paths, recovered.Manifest.DirectoryId, !recovered.Segments.IsEmpty, options.Wal.QuarantineRecord, log);
+        ReplayNote = ReplayNote.Begin(files, _paths, recovered.Manifest.DirectoryId, !recovered.Segments.IsEmpty, WalOptions.RecordsOf(options.Wal.QuarantineRecord) ?? [], log);
         foreach (string damage in recovered.Damages) Damages.Found.Enqueue(damage);
         Exemplars = new ExemplarRing(options.Exemplars.Memory.Bytes);
         Metadata.TrustFrom((ulong)recovered.NextSegment << SourceRank.IndexBits);

@@ -46,7 +46,7 @@ public sealed partial class LsmEngine
         ClearReplayNote();
 
         // No reason not to start: an option that was needed once is easily left behind, and the record that it names is gone with its segment.
-        if (_parts.ReplayNote.GivenUpInVain is { } stale) Log.QuarantineRecordInVain(_log, stale);
+        foreach (ulong stale in _parts.ReplayNote.GivenUpInVain) Log.QuarantineRecordInVain(_log, stale);
         _openSeconds["ready"] = Elapsed();
 
         // One record at a time is not the pace of the next start.

@@ -1,4 +1,6 @@
 using System.Buffers.Binary;
+using System.Collections.Concurrent;
+using System.Collections.Immutable;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
@@ -44,15 +46,15 @@ internal sealed class ReplayNote : IDisposable
     private readonly uint _salt;
     private readonly Place _before;
     private readonly ILogger _log;
-    private readonly ulong? _givenUp;
-    private volatile bool _isGivenUpMet;
+    private readonly ImmutableHashSet<ulong> _givenUp;
+    private readonly ConcurrentDictionary<ulong, bool> _met = [];
 
     // Guards the two below.
     private readonly Lock _lock = new();
     private readonly (ulong First, ulong Last)[] _work = new (ulong First, ulong Last)[Slots];
     private IFile? _file;
 
-    private ReplayNote(IFileSystem files, string path, uint salt, Place before, ulong? givenUp, ILogger log)
+    private ReplayNote(IFileSystem files, string path, uint salt, Place before, ImmutableHashSet<ulong> givenUp, ILogger log)
     {
         _log = log;
         _givenUp = givenUp;
@@ -67,36 +69,30 @@ internal sealed class ReplayNote : IDisposable
     /// <summary>True if the start before this one ended in the replay: then one record after the other is to be decoded and appended.</summary>
     public bool IsCareful => _before.Starts > 0;
 
-    /// <summary>The record that the operator gives up, if the replay did not come across it: the option says nothing about this log any more.</summary>
-    public ulong? GivenUpInVain => _isGivenUpMet ? null : _givenUp;
+    /// <summary>The records that the operator gives up and the replay did not come across: of those the option says nothing about this log any more.</summary>
+    public IEnumerable<ulong> GivenUpInVain => _givenUp.Where(sequence => !_met.ContainsKey(sequence)).Order();
 
-
-    /// <summary>True for the record that the operator gives up: it is neither decoded nor appended.</summary>
-    public bool IsGivenUp(ulong sequence)
-    {
-        if (sequence != _givenUp) return false;
-        _isGivenUpMet = true;
-        return true;
-    }
+    /// <summary>True for a record that the operator gives up: it is neither decoded nor appended.</summary>
+    public bool IsGivenUp(ulong sequence) => _givenUp.Contains(sequence) && (_met[sequence] = true);
 
     /// <summary>Takes note that a replay begins.</summary>
     /// <param name="files">The disk.</param>
     /// <param name="paths">The data directory.</param>
     /// <param name="directoryId">Its random id.</param>
     /// <param name="hasLog">False if there is nothing to replay: then nothing is written.</param>
-    /// <param name="givenUp">Sequence of the record that the operator gives up; null for none.</param>
+    /// <param name="givenUp">Sequences of the records that the operator gives up.</param>
     /// <param name="log">Where events go.</param>
     /// <exception cref="DataDirectoryException">The starts before this one ended at one record, and nobody has given that up.</exception>
     /// <exception cref="DiskException">The disk refused, for another reason than that it is full.</exception>
-    public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ulong? givenUp, ILogger log)
+    public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ImmutableHashSet<ulong> givenUp, ILogger log)
     {
         uint salt = FrameFormat.Salt(directoryId, "REPLAY", number: 0);
         Place before = hasLog ? Read(files, paths.Replay, salt) : Place.None;
-        if (before.Repeats >= BlamedAfter && before.Sequence != givenUp)
+        if (before.Repeats >= BlamedAfter && !givenUp.Contains(before.Sequence))
         {
             throw new DataDirectoryException(FormattableString.Invariant(
                 $"the last {before.Starts} starts ended while the log was replayed, the last {before.Repeats} of them with record {before.Sequence} in work, of {paths.Segment(WalFormat.SegmentOf(before.Sequence))}. ")
-                + FormattableString.Invariant($"Give --storage:wal:quarantine_record={before.Sequence} to have this record put into quarantine/ and everything else served. ")
+                + $"Give --storage:wal:quarantine_record={string.Join(',', givenUp.Add(before.Sequence).Order())} to have this record put into quarantine/ and everything else served. "
                 + $"If the process was killed for another reason, remove {paths.Replay} and start again");
         }
 
@@ -234,10 +230,11 @@ internal sealed class ReplayNote : IDisposable
         }
         catch (DiskException full) when (LogFullException.IsMeantBy(full))
         {
-            // And therefore starts are not counted until there is room: no reason not to serve reads.
+            // And therefore starts are not counted until there is room: no reason not to serve reads. What an earlier one noted says nothing about this one.
             Log.ReplayNotCounted(_log, full);
             _file?.Dispose();
             _file = null;
+            TryUnlink(static (_, _) => { });
         }
     }
 

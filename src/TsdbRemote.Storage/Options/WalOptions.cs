@@ -1,3 +1,6 @@
+using System.Collections.Immutable;
+using System.Globalization;
+
 namespace TsdbRemote.Storage.Options;
 
 /// <summary>What an acknowledgement promises.</summary>
@@ -48,10 +51,26 @@ public sealed record WalOptions : IOptionsSection
     public CorruptionPolicy OnCorruption { get; init; } = CorruptionPolicy.Salvage;
 
     /// <summary>
-    /// Sequence of a record of the log that the replay leaves out and puts into <c>quarantine/</c>: one at which starts ended again and again, as the start that gave up says. Null: none.
+    /// Sequence of a record of the log that the replay leaves out and puts into <c>quarantine/</c>: one at which starts ended again and again, as the start that gave up says.
+    /// Several are separated by commas: a sender that got no answer sends the same again, and makes a second such record. Null: none.
     /// </summary>
     [NullWord("none")]
-    public ulong? QuarantineRecord { get; init; }
+    public string? QuarantineRecord { get; init; }
+
+    /// <summary>The records that <see cref="QuarantineRecord"/> names.</summary>
+    /// <param name="text">The option.</param>
+    /// <returns>Null if it is not made of sequences.</returns>
+    public static ImmutableHashSet<ulong>? RecordsOf(string? text)
+    {
+        ImmutableHashSet<ulong>.Builder records = ImmutableHashSet.CreateBuilder<ulong>();
+        foreach (string one in (text ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries))
+        {
+            if (!ulong.TryParse(one, NumberStyles.None, CultureInfo.InvariantCulture, out ulong sequence)) return null;
+            records.Add(sequence);
+        }
+
+        return records.ToImmutable();
+    }
 
     /// <inheritdoc/>
     public IEnumerable<string> Problems(string path) =>
@@ -60,5 +79,6 @@ public sealed record WalOptions : IOptionsSection
         .. OptionProblem.Range(path, "write_batch_size", WriteBatchSize, 1, 100_000),
         .. OptionProblem.Range(path, "max_size", MaxSize, ByteSize.Mebibytes(1), ByteSize.Gibibytes(1024)),
         .. OptionProblem.Range(path, "max_replay_time", MaxReplayTime, Duration.Seconds(1), Duration.Hours(24)),
+        .. RecordsOf(QuarantineRecord) is null ? [$"{path}.quarantine_record: {QuarantineRecord} given, none or sequences of records separated by commas allowed"] : Array.Empty<string>(),
     ];
 }

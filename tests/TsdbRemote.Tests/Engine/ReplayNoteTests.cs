@@ -33,6 +33,22 @@ public sealed partial class ReplayNoteTests
         Assert.Null(disk.FileSize(Note));
     }
 
+    [Fact]
+    public void T46_of_two_such_records_both_can_be_put_aside()
+    {
+        CrashFileSystem disk = EndedAt(EndedInWork(Killed(), turn: 1), record: 3);
+        ulong first = ulong.Parse(Told().Match(Assert.Throws<DataDirectoryException>(() => EngineHarness.OpenStepwise(disk)).Message).Groups[1].Value, CultureInfo.InvariantCulture);
+
+        // The one that is given up is not noted: the fourth is the third that is.
+        for (int start = 0; start < 2; start++) disk = EndedAt(disk, record: 3, With(first));
+        string told = Assert.Throws<DataDirectoryException>(() => EngineHarness.OpenStepwise(disk, With(first))).Message;
+        Assert.Contains($"Give --storage:wal:quarantine_record={first},{first + 1} ", told, StringComparison.Ordinal);
+
+        EngineHarness engine = EngineHarness.OpenStepwise(disk, With(first, first + 1));
+        Assert.Equal(Enumerable.Range(1, Records).Where(static record => record is not (3 or 4)).Select(static record => Sample.Of(record, record)), engine.ReadAll().Values.Single());
+        Assert.Equal(2, engine.Engine.Stats().Damages.Length);
+    }
+
     [Theory]
     [InlineData(3, false)]
     [InlineData(8, false)]
@@ -117,7 +133,7 @@ public sealed partial class ReplayNoteTests
         Assert.Null(disk.FileSize(Note));
     }
 
-    private static StorageOptions With(ulong record) => EngineHarness.SmallOptions with { Wal = EngineHarness.SmallOptions.Wal with { QuarantineRecord = record } };
+    private static StorageOptions With(params ulong[] records) => EngineHarness.SmallOptions with { Wal = EngineHarness.SmallOptions.Wal with { QuarantineRecord = string.Join(',', records) } };
 
     /// <summary>A disk with some records in the log.</summary>
     private static CrashFileSystem Killed(int records = Records)
@@ -149,22 +165,22 @@ public sealed partial class ReplayNoteTests
     private static CrashFileSystem EndedSomewhere(CrashFileSystem disk) => Before(disk, static operation => operation is { Kind: FileOperationKind.SyncAll, Path: "/disk/data/wal/00000001.log" });
 
     /// <summary>The disk after a start whose process ended at a record: the next one was not noted any more.</summary>
-    private static CrashFileSystem EndedAt(CrashFileSystem disk, int record)
+    private static CrashFileSystem EndedAt(CrashFileSystem disk, int record, StorageOptions? options = null)
     {
         int writes = 0;
 
         // One write at the begin, one before and one behind each record.
-        return Before(disk, operation => operation.Kind == FileOperationKind.Write && operation.Path == Note && ++writes == 2 * record + 1);
+        return Before(disk, operation => operation.Kind == FileOperationKind.Write && operation.Path == Note && ++writes == 2 * record + 1, options);
     }
 
-    private static CrashFileSystem Before(CrashFileSystem disk, Func<FileOperation, bool> isLast)
+    private static CrashFileSystem Before(CrashFileSystem disk, Func<FileOperation, bool> isLast, StorageOptions? options = null)
     {
         CrashFileSystem? left = null;
         disk.BeforeOperation = (_, operation) =>
         {
             if (left is null && isLast(operation)) left = disk.CrashClone(CrashPolicy.All, seed: 1);
         };
-        EngineHarness.OpenStepwise(disk);
+        EngineHarness.OpenStepwise(disk, options);
         Assert.NotNull(left);
         return left;
     }
