@@ -22,7 +22,7 @@ internal static class RepairVerb
     internal static int Run(string[] args, TextWriter output, TextWriter errors)
     {
         string[] durations = [.. args.Where(static arg => arg.StartsWith(BlockDuration, StringComparison.Ordinal))];
-        string[] words = [.. args.Except(durations).Where(static arg => arg != Rebuild)];
+        string[] words = [.. args.Where(arg => arg != Rebuild && !durations.Contains(arg))];
         Duration window = default;
         bool isRight = args.Contains(Rebuild) && words is [{ Length: > 0 } given] && !given.StartsWith('-')
             && durations.Length <= 1 && (durations.Length == 0 || (Duration.TryParse(durations[0][BlockDuration.Length..], out window) && window.Milliseconds > 0));
