@@ -8,8 +8,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>Which blocks a rebuilt manifest names.</summary>
 /// <remarks>
 /// A block is whole from the moment it has its name, so nothing is missing where one takes the place of what it was made of, whether that was committed or not.
-/// With a manifest before: the blocks that it names, but for those that went into a taken one; of others that this directory made since, those whose inputs are not all there any more: these were
-/// committed. The rest is of a step that was cut off.
+/// With a manifest before: the blocks that it names, but for those that went into a taken one; of others that this directory made since, those whose inputs are not all there any more.
+/// The rest is of a step that was cut off.
 /// Without:  all that this directory made, but for those of which another holds everything.
 /// Others are foreign: they stay where they are, and are verified and adopted by the next start, unless a taken one holds everything of them already.
 /// </remarks>
@@ -72,22 +72,21 @@ internal sealed class RebuildBlocks
         if (!isUnknown || block.Meta!.Mark!.Generation < _previous!.Generation) return false;
         if (block.Meta.Compaction.Parents.Count > 0) return !block.Meta.Compaction.Parents.All(parent => _whole.ContainsKey(parent.Ulid.ToString()));
         return block.Windows.Count > 0
-            ? block.Windows.Any(IsGone)
-            : IsGone(new BlockMarkWindow { StartMs = block.Meta.MinTimeMs, FromSegment = 0, ToSegment = long.MaxValue });
+            ? block.Windows.Any(MayBeAlone)
+            : MayBeAlone(new BlockMarkWindow { StartMs = block.Meta.MinTimeMs, FromSegment = 0, ToSegment = long.MaxValue });
     }
 
-    /// <summary>True if something that the manifest before knows of a window, and of these segments, is not there any more, or is damaged.</summary>
-    private bool IsGone(BlockMarkWindow held)
+    /// <summary>True if something of a window and of these segments may be nowhere but in the block that holds them: a table that the manifest before knows is gone or damaged, or it came later.</summary>
+    private bool MayBeAlone(BlockMarkWindow held)
     {
         bool IsIn(long segment) => held.FromSegment <= segment && segment <= held.ToSegment;
         if (_previous!.Tables.Any(table => table.Windows.Contains(held.StartMs) && IsIn(WalFormat.SegmentOf(table.LastSequence)) && !IsWhole(table))) return true;
 
-        // A segment of later than that state, and the last one that went in, if the block says which: what lies between is known by the files that are left.
-        long newest = _found.Segments.Concat(_found.Tables.Where(static table => table.Info is not null).Select(static table => table.To)).DefaultIfEmpty(-1).Max();
-        List<long> live = [.. _previous.Segments.Select(static segment => segment.Number)];
-        for (long number = _previous.NextSegment; number <= newest; number++) live.Add(number);
-        if (held.ToSegment is >= 0 and < long.MaxValue && held.ToSegment >= _previous.NextSegment) live.Add(held.ToSegment);
-        return live.Exists(segment => IsIn(segment) && !_found.Segments.Contains(segment) && !IsFlushed(segment));
+        // What was in the log by then, or came later, may be in tables that are gone, and in segments that are there and were flushed: the block is as whole as they are.
+        if (held.ToSegment < long.MaxValue) return held.ToSegment >= _previous.NextSegment || _previous.Segments.Any(segment => IsIn(segment.Number));
+
+        // An early build's does not say. Its segments are there, or in a table of theirs; or it is the only one that has them.
+        return _previous.Segments.Any(segment => !_found.Segments.Contains(segment.Number) && !IsFlushed(segment.Number));
     }
 
     private bool IsWhole(TableEntry table) => _found.Tables.Exists(there => there.Id == table.Id && there.Info is not null);

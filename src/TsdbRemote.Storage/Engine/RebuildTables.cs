@@ -71,10 +71,10 @@ internal sealed class RebuildTables
 
     private IEnumerable<FoundTable> Whole => _found.Tables.Where(static table => table.Info is not null);
 
-    private bool HasDamaged => _found.Tables.Exists(static table => table.Info is null);
+    private bool HasDamaged => _found.Tables.Exists(static table => table.Info is null) || _found.Blocks.Exists(static block => block.Meta is null);
 
     /// <summary>True if everything of a log segment that is there is in tables and blocks that are there, too.</summary>
-    /// <remarks>Flushes are committed in the order of segments, and nothing is made of a table before its flush is committed. Where a table is damaged it may be that of this segment.</remarks>
+    /// <remarks>Flushes are committed in the order of segments, and nothing is made of a table before its flush is committed. Where a table or a block is damaged it may be that of this segment.</remarks>
     public bool IsFlushed(long segment)
     {
         if (_previous is not null && segment < _previous.NextSegment && !_liveSegments.Contains(segment)) return true;
