@@ -217,6 +217,9 @@ public sealed record BlockMetaParent
 /// <summary>Our mark in a block: which data directory wrote it, and when. Tells the rest of a crash from a foreign block.</summary>
 public sealed record BlockMark
 {
+    // As many as sequences can count.
+    private const long MaxSegments = 1 << 24;
+
     /// <summary>Id of the data directory.</summary>
     public required Guid Directory { get; init; }
 
@@ -235,10 +238,10 @@ public sealed record BlockMark
     internal string? Problem()
     {
         if (Generation < 0) return $"tsdb_remote.generation: is {Generation}";
-        if (DeletesTo < 0) return $"tsdb_remote.deletesTo: is {DeletesTo}";
+        if (DeletesTo is < 0 or >= MaxSegments) return $"tsdb_remote.deletesTo: is {DeletesTo}";
         for (int i = 0; i < Windows.Count; i++)
         {
-            if (Windows[i] is not { } window || window.FromSegment < 0 || window.ToSegment < window.FromSegment) return $"tsdb_remote.windows[{i}]: is no range of log segments";
+            if (Windows[i] is not { } window || window.FromSegment < 0 || window.ToSegment < window.FromSegment || window.ToSegment >= MaxSegments) return $"tsdb_remote.windows[{i}]: is no range of log segments";
         }
 
         return Rank < 0 ? $"tsdb_remote.rank: is {Rank}" : null;

@@ -109,7 +109,11 @@ internal sealed class NewBlocks : IDisposable
             long rank = block.Rank ?? Math.Max(FirstRank, manifest.ConversionCounter + 1);
             BlockMeta meta = block.MetaOf(new BlockMark
             {
-                Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank, DeletesTo = WalFormat.SegmentOf(block.AppliedTo), Windows = block.Windows,
+                Directory = manifest.DirectoryId,
+                Generation = manifest.Generation,
+                Rank = rank,
+                DeletesTo = WalFormat.SegmentOf(block.AppliedTo),
+                Windows = block.Windows,
             });
             block.Writer.WriteMeta(meta);
             block.Stored = new StoredBlock(BlockEntry.Of(meta, rank, block.AppliedTo), block.Finished!.Serve(meta));

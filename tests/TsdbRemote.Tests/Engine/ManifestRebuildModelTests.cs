@@ -10,7 +10,7 @@ namespace TsdbRemote.Tests.Engine;
 /// </remarks>
 public sealed class ManifestRebuildModelTests
 {
-    private const int SeedsOfEveryRun = 120;
+    private const int SeedsOfEveryRun = 60;
 
     [Fact]
     public void T41_any_history_reads_the_same_after_its_manifest_was_rebuilt_with_the_one_before_an_older_one_or_none()
