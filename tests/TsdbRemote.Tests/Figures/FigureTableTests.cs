@@ -25,12 +25,12 @@ public sealed class FigureTableTests
     }
 
     [Theory]
-    [InlineData(1, 4, 20, "reached")]
-    [InlineData(1, 4, null, "not compared: Prometheus")]
-    [InlineData(1, null, null, "not compared: VictoriaMetrics, Prometheus")]
-    [InlineData(3, 4, null, "**missed**: 1.5 × the part of VictoriaMetrics; not compared: Prometheus")]
-    [InlineData(20, 100, 1000, "**missed**: 2 × the figure")]
-    [InlineData(1, 4, 5, "**missed**: 2 × the part of Prometheus")]
+    [InlineData(1.0, 4.0, 20.0, "reached")]
+    [InlineData(1.0, 4.0, null, "not compared: Prometheus")]
+    [InlineData(1.0, null, null, "not compared: VictoriaMetrics, Prometheus")]
+    [InlineData(3.0, 4.0, null, "**missed**: 1.5 × the part of VictoriaMetrics; not compared: Prometheus")]
+    [InlineData(20.0, 100.0, 1000.0, "**missed**: 2 × the figure")]
+    [InlineData(1.0, 4.0, 5.0, "**missed**: 2 × the part of Prometheus")]
     public void Reached_is_only_what_was_compared_with_every_part_of_its_goal(double ours, double? victoriaMetrics, double? prometheus, string verdict)
     {
         var table = new FigureTable();
