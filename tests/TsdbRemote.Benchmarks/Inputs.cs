@@ -2,6 +2,7 @@ using Google.Protobuf;
 using TsdbRemote.Benchmarks.Peers;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Model;
+using TsdbRemote.Storage.Engine;
 using TsdbRemote.Storage.MemTables;
 using TsdbRemote.Storage.Series;
 using TsdbRemote.Storage.Wire;
@@ -48,6 +49,7 @@ internal static class Inputs
     public const long StartMs = 1_735_689_600_000;
 
     private const int WorstLabels = 30;
+    private const int MaxDecoded = 32 << 20;
 
     /// <summary>The sample of a series at a scrape.</summary>
     public static Sample SampleOf(int series, int scrape) =>
@@ -97,6 +99,27 @@ internal static class Inputs
         }
 
         return dictionary;
+    }
+
+    /// <summary>A dictionary as it is after these bodies of 1.0 came once: it knows their series and in which order they come.</summary>
+    public static SeriesDictionary DictionaryThatKnows(byte[][] bodies)
+    {
+        var dictionary = new SeriesDictionary();
+        var resolver = new SeriesResolver(new LabelLimits(int.MaxValue, int.MaxValue, int.MaxValue, int.MaxValue), int.MaxValue, new EngineCounters());
+        using var scratch = new WriteScratch();
+        foreach (byte[] body in bodies)
+        {
+            if (SnappyBlock.TryDecompress(body, MaxDecoded, out PooledBuffer? raw) != CompressionStatus.Ok) throw new InvalidOperationException("snappy");
+            using (raw)
+            {
+                SenderCursor cursor = dictionary.NewCursor();
+                scratch.KnownBy = dictionary;
+                if (RemoteWriteV1.Decode(raw!.Memory, scratch.Batch, DecodeLimits.Default, ref cursor, out string? error) != DecodeStatus.Ok) throw new InvalidOperationException(error);
+                resolver.Resolve(scratch, dictionary, long.MaxValue);
+            }
+        }
+
+        return dictionary.Count == SamplesPerRequest ? dictionary : throw new InvalidOperationException($"{dictionary.Count} series are known");
     }
 
     /// <summary>Remote write 1.0 bodies in snappy, together <see cref="SamplesPerRequest"/> series of one sample.</summary>

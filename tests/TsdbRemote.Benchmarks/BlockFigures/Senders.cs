@@ -16,7 +16,7 @@ internal static class Senders
     /// <param name="target">Where to.</param>
     /// <param name="requests">How many.</param>
     /// <param name="body">The body of each.</param>
-    /// <param name="perSecond">Requests a second; infinite for as many as are answered. One that goes out late, since all connections wait, counts from when it was due.</param>
+    /// <param name="perSecond">Requests a second; infinite for as many as are answered. Each counts from when it was due, however late it goes out: since all connections wait, or a timer overslept.</param>
     /// <param name="connections">Requests under way at one time.</param>
     /// <returns>Times to their answers in ms, sorted.</returns>
     public static async Task<double[]> SendAsync(Target target, int requests, Func<int, byte[]> body, double perSecond = double.PositiveInfinity, int connections = Connections)
@@ -29,24 +29,22 @@ internal static class Senders
             for (int request = Interlocked.Increment(ref next); request < requests; request = Interlocked.Increment(ref next))
             {
                 byte[] bytes = body(request);
-                long sent = await WhenDueAsync(began, request / perSecond);
+                long from = double.IsInfinity(perSecond) ? Stopwatch.GetTimestamp() : await WhenDueAsync(began, request / perSecond);
                 await target.WriteAsync(bytes);
-                latencies.Add(Stopwatch.GetElapsedTime(sent).TotalMilliseconds);
+                latencies.Add(Stopwatch.GetElapsedTime(from).TotalMilliseconds);
             }
         })));
         return [.. latencies.Order()];
     }
 
     /// <summary>Waits until a request is due.</summary>
-    /// <returns>From when its time to the answer counts.</returns>
+    /// <returns>When it was due: from then on its time to the answer counts.</returns>
     private static async Task<long> WhenDueAsync(long began, double dueSeconds)
     {
         long due = began + (long)(dueSeconds * Stopwatch.Frequency);
         long now = Stopwatch.GetTimestamp();
-        if (dueSeconds == 0) return now;
-        if (now >= due) return due;
-        await Task.Delay(Stopwatch.GetElapsedTime(now, due));
-        return Stopwatch.GetTimestamp();
+        if (now < due) await Task.Delay(Stopwatch.GetElapsedTime(now, due));
+        return due;
     }
 
     /// <summary>A body of remote write 1.0.</summary>

@@ -11,7 +11,7 @@ internal static class ChurnFigure
     {
         PeersArguments given = run.Given;
         int scrapes = (int)Math.Max(1, given.Samples / given.Series);
-        var load = new ChurnLoad(given.Series, given.Batch, Every, LoadRun.StartOf(scrapes), LoadRun.IntervalMs);
+        var load = new ChurnLoad(given.Series, given.Batch, Every, LoadRun.ClosedStartOf(scrapes), LoadRun.IntervalMs);
         await LoadTable.MeasureAsync(run, Row, load, load.SeriesIn(scrapes), scrapes, (long)scrapes * given.Series);
     });
 }

@@ -1,24 +1,5 @@
 namespace TsdbRemote.Benchmarks.Peers;
 
-/// <summary>One row of the table: what is measured, and what it has to reach.</summary>
-/// <param name="Name">What it is.</param>
-/// <param name="Unit">Its unit.</param>
-/// <param name="Format">How its values are printed.</param>
-internal sealed record FigureRow(string Name, string Unit, string Format = "F2")
-{
-    /// <summary>Our figure is at most this.</summary>
-    public double? AtMost { get; init; }
-
-    /// <summary>Our figure is at least this.</summary>
-    public double? AtLeast { get; init; }
-
-    /// <summary>Our figure is at most so many times that of VictoriaMetrics.</summary>
-    public double? OfVictoriaMetrics { get; init; }
-
-    /// <summary>Our figure is at most so many times that of Prometheus.</summary>
-    public double? OfPrometheus { get; init; }
-}
-
 /// <summary>A figure of the verb <c>peers</c>: its name, its rows, and how it is taken once.</summary>
 internal sealed record Figure(string Name, FigureRow[] Rows, Func<FigureRun, Task> RunAsync)
 {
@@ -55,8 +36,8 @@ internal sealed class FigureRun(PeersArguments given, FigureTable table)
             string root = Path.Combine(given.Root, $"{_targets++}");
             Target? target = server switch
             {
-                PeersArguments.Ours => new TsdbRemoteTarget(root, given.Assembly) { Options = ours ?? [] },
-                PeersArguments.VictoriaMetrics => victoriaMetrics ? new VictoriaMetricsTarget(root) : null,
+                ServerNames.Ours => new TsdbRemoteTarget(root, given.Assembly) { Options = ours ?? [] },
+                ServerNames.VictoriaMetrics => victoriaMetrics ? new VictoriaMetricsTarget(root) : null,
                 _ => prometheus is null ? null : new PrometheusTarget(root, prometheus),
             };
             if (target is null) continue;

@@ -11,7 +11,7 @@ internal static class HistogramFigure
     public static Figure Figure { get; } = new("histograms", [Row], static async run =>
     {
         int scrapes = run.Size(1_200, 80);
-        var load = new HistogramLoad(SeriesCount, Batch, LoadRun.StartOf(scrapes), LoadRun.IntervalMs);
+        var load = new HistogramLoad(SeriesCount, Batch, LoadRun.ClosedStartOf(scrapes), LoadRun.IntervalMs);
         await LoadTable.MeasureAsync(run, Row, load, SeriesCount, scrapes, (long)SeriesCount * scrapes, "--enable-feature=native-histograms");
     });
 }

@@ -17,12 +17,12 @@ internal static class InProcessFigure
 
     public static Figure Figure { get; } = new("in-process", [Acknowledged, Flushed], static async run =>
     {
-        if (!run.Has(PeersArguments.Ours)) return;
+        if (!run.Has(ServerNames.Ours)) return;
         var load = new EngineLoad(SeriesCount, run.Size(300, 60));
         await RoundAsync(load);
         (double acknowledged, double flushed) = await RoundAsync(load);
-        run.Record(Acknowledged, PeersArguments.Ours, load.Samples / acknowledged / 1e6);
-        run.Record(Flushed, PeersArguments.Ours, load.Samples / flushed / 1e6);
+        run.Record(Acknowledged, ServerNames.Ours, load.Samples / acknowledged / 1e6);
+        run.Record(Flushed, ServerNames.Ours, load.Samples / flushed / 1e6);
     });
 
     private static async Task<(double Acknowledged, double Flushed)> RoundAsync(EngineLoad load)

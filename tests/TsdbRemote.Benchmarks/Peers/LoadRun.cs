@@ -21,28 +21,33 @@ internal static class LoadRun
     // Prometheus refuses a sample an hour behind the newest of all series, so no connection may run far ahead of the others.
     private const int ScrapesInStep = 60;
 
-    // The widest range that six hours of windows of two hours are compacted into, and what the server waits for behind a window's end before it is closed (`block_delay`).
-    private const long RangeMs = 6 * 3_600_000;
+    // Both a range that blocks are compacted into (18 h, into which any load here goes) and a day in UTC, by which VictoriaMetrics indexes, end at each multiple of it;
+    // and what the server waits for behind a window's end before it is closed (`block_delay`).
+    private const long RangeMs = 72 * 3_600_000;
     private const long DelayMs = 30 * 60_000;
 
     /// <summary>Where so many scrapes begin if the last is now.</summary>
     public static long StartOf(int scrapes, long intervalMs = IntervalMs) => StartBefore(DateTimeOffset.UtcNow.ToUnixTimeMilliseconds(), scrapes, intervalMs);
 
     /// <summary>Where so many scrapes begin if the last is at the end of a range that is closed: all of it is converted and compacted, whatever the hour.</summary>
-    /// <remarks>How many windows of a load that ends now are closed depends on the hour, and with it what the load costs: between none and all of conversion and compaction.</remarks>
+    /// <remarks>
+    /// How many windows of a load that ends now are closed depends on the hour, and with it what the load costs: between none and all of conversion and compaction. So
+    /// does what is joined if only a range of six hours has ended, since the next one of 18 h has in one of three of them. Prometheus, whose bounds are relative
+    /// to the newest sample it has, takes such times on an empty directory.
+    /// </remarks>
     public static long ClosedStartOf(int scrapes) =>
         StartBefore((DateTimeOffset.UtcNow.ToUnixTimeMilliseconds() - DelayMs) / RangeMs * RangeMs, scrapes, IntervalMs);
 
     private static long StartBefore(long endMs, int scrapes, long intervalMs) => (endMs - scrapes * intervalMs) / intervalMs * intervalMs;
 
-    /// <summary>Sends scrapes and waits until the server has nothing more to do.</summary>
+    /// <summary>Sends scrapes of a load that lies in closed windows, and waits until all is done to them that ever will be.</summary>
     public static async Task<LoadResult> MeasureAsync(Target target, ILoad load, int from, int to)
     {
         double cpu = target.CpuSeconds;
         long started = Stopwatch.GetTimestamp();
         double[] acks = await SendAsync(target, load, from, to);
         double seconds = Stopwatch.GetElapsedTime(started).TotalSeconds;
-        await target.SettleAsync();
+        await target.SettleClosedAsync();
         return new LoadResult(target.CpuSeconds - cpu, seconds, acks);
     }
 

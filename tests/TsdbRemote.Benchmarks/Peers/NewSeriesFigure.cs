@@ -11,7 +11,7 @@ internal static class NewSeriesFigure
     public static Figure Figure { get; } = new("new-series", [Row], static async run =>
     {
         int series = run.Size(500_000, 50_000);
-        var load = new ScrapeLoad(series, Batch, LoadRun.StartOf(Scrapes), LoadRun.IntervalMs);
+        var load = new ScrapeLoad(series, Batch, LoadRun.ClosedStartOf(Scrapes), LoadRun.IntervalMs);
         await LoadTable.MeasureAsync(run, Row, load, series, Scrapes, (long)series * Scrapes);
     });
 }

@@ -3,11 +3,7 @@ namespace TsdbRemote.Benchmarks.Peers;
 /// <summary>What the verb <c>peers</c> was asked for.</summary>
 internal sealed class PeersArguments : IDisposable
 {
-    public const string Ours = "TsdbRemote";
-    public const string VictoriaMetrics = "VictoriaMetrics";
-    public const string Prometheus = "Prometheus";
-
-    private static readonly string[] All = [Ours, VictoriaMetrics, Prometheus];
+    private static readonly string[] All = [ServerNames.Ours, ServerNames.VictoriaMetrics, ServerNames.Prometheus];
 
     /// <exception cref="ArgumentException">Something is not known.</exception>
     public PeersArguments(string[] arguments)

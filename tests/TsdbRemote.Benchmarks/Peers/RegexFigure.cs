@@ -35,12 +35,15 @@ internal static class RegexFigure
         int last = series / Matching - 1;
         for (int i = 0; i < WarmUp; i++) await NewReadAsync(target, last - i);
         double before = target.CpuSeconds;
+        RepeatedRead[] reads = [.. Enumerable.Range(0, ColdReads).Select(group => ReadOf(target, group))];
         double[] cold = new double[ColdReads];
-        for (int i = 0; i < ColdReads; i++) cold[i] = await ReadOf(target, i).ReadAsync();
+        for (int i = 0; i < ColdReads; i++) cold[i] = await reads[i].ReadAsync();
         run.Record(Cold, target.Name, Senders.At([.. cold.Order()], 0.5));
         run.Record(ColdCpu, target.Name, (target.CpuSeconds - before) / ColdReads * 1000);
 
-        RepeatedRead read = await NewReadAsync(target, 0);
+        // Counted only now, since counting them before would have made them warm; that the bytes are those of the cold answer is looked at, too.
+        foreach (RepeatedRead one in reads) await one.CheckAsync(streamed: true, Matching, Matching);
+        RepeatedRead read = reads[0];
         before = target.CpuSeconds;
         double[] warm = new double[WarmReads];
         for (int i = 0; i < WarmReads; i++) warm[i] = await read.ReadAsync();

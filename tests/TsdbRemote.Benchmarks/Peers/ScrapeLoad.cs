@@ -34,6 +34,9 @@ public sealed class ScrapeLoad : ILoad
         _labels = [.. Enumerable.Range(0, seriesCount).AsParallel().AsOrdered().Select(labelsOf ?? LabelsOf)];
     }
 
+    /// <summary>How much earlier the first scrape is than its place, ms.</summary>
+    public long LeadMs { get; init; }
+
     public int BatchesPerScrape => (_labels.Length + _batchSize - 1) / _batchSize;
 
     public bool IsVersion2 => false;
@@ -42,7 +45,7 @@ public sealed class ScrapeLoad : ILoad
     public byte[] Body(int scrape, int batch)
     {
         using PooledBuffer raw = PooledBuffer.Rent(1 << 19);
-        long time = _startMs + scrape * _intervalMs;
+        long time = _startMs + scrape * _intervalMs - (scrape == 0 ? LeadMs : 0);
         Span<Sample> sample = stackalloc Sample[1];
         int end = Math.Min((batch + 1) * _batchSize, _labels.Length);
         for (int series = batch * _batchSize; series < end; series++)

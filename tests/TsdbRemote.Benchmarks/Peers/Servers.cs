@@ -34,6 +34,14 @@ public sealed class TsdbRemoteTarget(string root, string assembly) : Target("Tsd
 
     protected override Task FlushAsync() => AdminAsync("flush");
 
+    protected override Task FinishAsync() => CompactAsync();
+
+    protected override async Task CheckFinishedAsync()
+    {
+        int tables = (await StatusAsync())["tables"]!.AsArray().Count;
+        if (tables > 0) throw new InvalidOperationException($"{tables} tables are left to be converted, though all windows are closed");
+    }
+
     private async Task AdminAsync(string what)
     {
         using var patient = new HttpClient { BaseAddress = Client.BaseAddress, Timeout = Timeout.InfiniteTimeSpan };

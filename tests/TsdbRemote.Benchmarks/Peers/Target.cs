@@ -15,6 +15,9 @@ public abstract class Target : IDisposable
     private const string TypeOf1 = "application/x-protobuf";
     private const string TypeOf2 = "application/x-protobuf;proto=io.prometheus.write.v2.Request";
     private const long Unlimited = 1L << 40;
+    private const int CalmSeconds = 12;
+    private const double CalmPart = 0.02;
+    private static readonly TimeSpan CalmPatience = TimeSpan.FromMinutes(10);
     private static readonly TimeRange Everything = new(0, 1L << 42);
     private Process? _process;
 
@@ -171,16 +174,31 @@ public abstract class Target : IDisposable
         await CalmAsync();
     }
 
-    /// <summary>Waits until the process has used next to no processor time for six seconds, or two minutes.</summary>
+    /// <summary>As <see cref="SettleAsync"/>, behind a load that lies in closed windows only: all that will ever be done to it is done.</summary>
+    /// <exception cref="InvalidOperationException">Something is left to do.</exception>
+    public async Task SettleClosedAsync()
+    {
+        await FinishAsync();
+        await CalmAsync();
+        await CheckFinishedAsync();
+    }
+
+    /// <summary>Waits until the process has used next to no processor time for twelve seconds, which is longer than the timers that begin background work.</summary>
+    /// <remarks>In all of them together: a timer that finds nothing to do may take a little.</remarks>
+    /// <exception cref="TimeoutException">It works on and on.</exception>
     public async Task CalmAsync()
     {
-        int calm = 0;
-        for (int second = 0; second < 120 && calm < 6; second++)
+        var seen = new Queue<double>();
+        long began = Stopwatch.GetTimestamp();
+        while (Stopwatch.GetElapsedTime(began) < CalmPatience)
         {
-            double before = CpuSeconds;
+            double now = CpuSeconds;
+            seen.Enqueue(now);
+            if (seen.Count > CalmSeconds && now - seen.Dequeue() <= CalmSeconds * CalmPart) return;
             await Task.Delay(1000);
-            calm = CpuSeconds - before <= 0.02 ? calm + 1 : 0;
         }
+
+        throw new TimeoutException($"{Name} is not at rest after {CalmPatience}");
     }
 
     /// <summary>SIGTERM, and the wait for its end; it may be started again.</summary>
@@ -228,6 +246,12 @@ public abstract class Target : IDisposable
     protected abstract (string Program, string[] Arguments) Command();
 
     protected virtual Task FlushAsync() => Task.CompletedTask;
+
+    /// <summary>Has everything done that can be done to data in closed windows, if the server can be asked for it.</summary>
+    protected virtual Task FinishAsync() => FlushAsync();
+
+    /// <summary>Throws if data in closed windows is not in its last form.</summary>
+    protected virtual Task CheckFinishedAsync() => Task.CompletedTask;
 
     private static int FreePort()
     {
