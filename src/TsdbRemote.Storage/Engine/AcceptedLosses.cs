@@ -7,6 +7,8 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>Files that an operator gives up (<c>storage.accept_data_loss</c>): of the log and of tables, for without labels nothing could be served, and blocks keep no start from its work.</summary>
 internal sealed class AcceptedLosses
 {
+    private const string Lost = " was lost and given up";
+
     private readonly HashSet<string> _files;
 
     private AcceptedLosses(HashSet<string> files) => _files = files;
@@ -21,6 +23,10 @@ internal sealed class AcceptedLosses
         "Put the file back, or restore the whole directory from a backup; or do without it, and lose what it held for good: "
         + $"--storage:accept_data_loss={Relative(paths, path)}";
 
+    /// <summary>True if a start told the loss of a file before.</summary>
+    public static bool WasGivenUp(ManifestState manifest, DataLayout paths, string path) =>
+        manifest.Losses is { } losses && losses.Any(loss => loss.Contains($"/{Relative(paths, path)}{Lost}", StringComparison.Ordinal));
+
     /// <summary>A state without the files that are gone and given up, in which their loss is told. One that is there is kept, whatever was said.</summary>
     /// <returns>The same state if there is none.</returns>
     public ManifestState Apply(IFileSystem files, DataLayout paths, ManifestState manifest)
@@ -31,9 +37,9 @@ internal sealed class AcceptedLosses
         ImmutableArray<TableEntry> tables = [.. manifest.Tables.Where(table => IsLost(paths.Table(table)))];
         if (segments.IsEmpty && tables.IsEmpty) return manifest;
         IEnumerable<string> losses = segments
-            .Select(segment => $"{paths.Segment(segment.Number)} was lost and given up: what was acknowledged into it and not flushed is gone")
+            .Select(segment => $"{paths.Segment(segment.Number)}{Lost}: what was acknowledged into it and not flushed is gone")
             .Concat(tables.Select(table => FormattableString.Invariant(
-                $"{paths.Table(table)} was lost and given up: {table.Samples} samples of {table.Series} series, {table.MinTimeMs} to {table.MaxTimeMs} ms, are gone")));
+                $"{paths.Table(table)}{Lost}: {table.Samples} samples of {table.Series} series, {table.MinTimeMs} to {table.MaxTimeMs} ms, are gone")));
         return manifest with
         {
             Segments = manifest.Segments.RemoveRange(segments),

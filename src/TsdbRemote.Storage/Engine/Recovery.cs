@@ -128,19 +128,19 @@ internal sealed class Recovery
         LevelSet levels = OpenTables(manifest);
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
-        // of tables also what was made of them. The same while something is being given up; where something was, a rest may be what has come back, and is put aside.
+        // of tables also what was made of them. Where something is given up, rests are put aside at once; where something was, what bears its name has come back, and is.
         bool gaveUp = manifest.Losses is { Length: > 0 };
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         _unnamed.RefuseNewerTables(manifest);
 
         // Nobody knows yet what a block is like that there was no file handle for.
-        bool isDoubtful = _damages.Count > 0 || givesUp || _store.WhyShut is not null;
-        RestPolicy ofRests = isDoubtful ? RestPolicy.Leave : gaveUp ? RestPolicy.PutAside : RestPolicy.Remove;
+        bool isDoubtful = _damages.Count > 0 || _store.WhyShut is not null;
+        RestPolicy ofRests = givesUp ? RestPolicy.PutAside : isDoubtful ? RestPolicy.Leave : RestPolicy.Remove;
         long nextTableId = _unnamed.RemoveTables(manifest, [.. log.Found.Select(static segment => segment.Number)], ofRests);
         if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
-        _unnamed.RemoveFlushedSegments(log, ofRests);
+        _unnamed.RemoveFlushedSegments(manifest, log, ofRests);
         ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole && !gaveUp, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.

@@ -8,10 +8,10 @@ namespace TsdbRemote.Storage.Engine;
 /// <summary>What becomes of files that no manifest names.</summary>
 internal enum RestPolicy
 {
-    /// <summary>They go: what is named holds all that they hold.</summary>
+    /// <summary>They go: what is named holds all that they hold. Not so what was given up once, and has come back: that goes to <c>quarantine/</c>.</summary>
     Remove,
 
-    /// <summary>They go to <c>quarantine/</c>: files were given up, and one of these may be what has come back.</summary>
+    /// <summary>They go to <c>quarantine/</c>: files are being given up, and one of these may hold the same.</summary>
     PutAside,
 
     /// <summary>They stay where they are: something that is named is damaged or gone.</summary>
@@ -60,7 +60,7 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
             if (id >= manifest.NextTableId && !ManifestCompleteness.IsCovered(files, path, id, entry.Length, segments, manifest.Tables))
                 PutAside(path, "what it was made from is gone");
             else
-                Settle(path, policy);
+                Settle(manifest, path, policy);
         }
 
         return next;
@@ -81,9 +81,9 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
     }
 
     /// <summary>Removes segments whose flush is committed.</summary>
-    public void RemoveFlushedSegments(LogInventory inventory, RestPolicy policy)
+    public void RemoveFlushedSegments(ManifestState manifest, LogInventory inventory, RestPolicy policy)
     {
-        foreach (long number in inventory.Flushed) Settle(paths.Segment(number), policy);
+        foreach (long number in inventory.Flushed) Settle(manifest, paths.Segment(number), policy);
     }
 
     /// <summary>
@@ -95,7 +95,7 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
         foreach (DirectoryEntry entry in files.List(paths.Series))
         {
             if (entry.IsDirectory || DataLayout.NumberOf(entry.Name, DataLayout.DictionarySuffix) is not { } number) continue;
-            if (manifest.Dictionaries.All(named => named.Number != number)) Settle(paths.Dictionary(number), policy);
+            if (manifest.Dictionaries.All(named => named.Number != number)) Settle(manifest, paths.Dictionary(number), policy);
         }
     }
 
@@ -116,10 +116,12 @@ internal sealed class UnnamedFiles(IFileSystem files, DataLayout paths, Action<s
 
     private IEnumerable<string> TableDirectories() => WindowDirectories.All(files, paths).Select(window => paths.TableDirectory(level: 1, window)).Prepend(paths.Tables);
 
-    private void Settle(string path, RestPolicy policy)
+    private void Settle(ManifestState manifest, string path, RestPolicy policy)
     {
-        if (policy == RestPolicy.Remove) Remove(path);
-        else if (policy == RestPolicy.PutAside) PutAside(path, "files were given up before (accept_data_loss)");
+        if (policy == RestPolicy.Leave) return;
+        if (policy == RestPolicy.PutAside) PutAside(path, "files are given up (accept_data_loss) that may hold the same");
+        else if (AcceptedLosses.WasGivenUp(manifest, paths, path)) PutAside(path, "was given up (accept_data_loss)");
+        else Remove(path);
     }
 
     private void PutAside(string path, string why)

@@ -100,7 +100,6 @@ public sealed class BlockRecoveryTests
     [Theory]
     [InlineData(Errno.Access)]
     [InlineData(Errno.InputOutput)]
-    [InlineData(Errno.TooManyFiles)]
     [InlineData(Errno.NoEntry)]
     [InlineData(TooManyLinks)]
     public void A_named_block_that_the_disk_does_not_let_us_open_is_out_of_service_until_it_does(int errno)

@@ -31,7 +31,7 @@ public sealed class EngineCrashTests
     public void A_power_cut_during_recovery_from_a_power_cut_changes_nothing(CrashKind kind)
     {
         var scenario = new CrashScenario(static files => files, new CrashPolicy(kind)) { CrashesDuringRecovery = true };
-        Assert.Equal([], scenario.Run());
+        string told = string.Join("; ", scenario.Run().Take(5)); Assert.True(told.Length == 0, told);
     }
 
     /// <summary>The second recovery is cut off, too, and the third: ten times in a row, each at another of its operations, before one may end.</summary>

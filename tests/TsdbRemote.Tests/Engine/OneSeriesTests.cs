@@ -35,8 +35,11 @@ public abstract class OneSeriesTests
 
     protected static void Write(EngineHarness engine, long time, double value) => Write(engine, Sample.Of(time, value));
 
-    protected static void Write(EngineHarness engine, params Sample[] samples) =>
-        Assert.Equal(WriteStatus.Written, engine.WriteAsync((Name, samples)).GetAwaiter().GetResult().Status);
+    protected static void Write(EngineHarness engine, params Sample[] samples)
+    {
+        WriteReport report = engine.WriteAsync((Name, samples)).GetAwaiter().GetResult();
+        Assert.True(report.Status == WriteStatus.Written, report.Message);
+    }
 
     protected EngineHarness Open(IntegrationOptions integration) => Open(OptionsOf(integration));
 
