@@ -16,7 +16,6 @@ public sealed class Program
         ["serve", .. string[] rest] => ServeVerb.Run(rest),
         ["healthcheck", .. string[] rest] => HealthcheckVerb.Run(rest),
         ["verify", .. string[] rest] => VerifyVerb.Run(rest),
-        ["repair", .. string[] rest] => RepairVerb.Run(rest),
         ["torture", .. string[] rest] => TortureVerb.Run(rest),
         ["version" or "--version"] => VersionVerb.Run(),
         ["help" or "--help" or "-h"] => HelpVerb.Run(),

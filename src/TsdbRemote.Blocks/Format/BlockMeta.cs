@@ -217,9 +217,6 @@ public sealed record BlockMetaParent
 /// <summary>Our mark in a block: which data directory wrote it, and when. Tells the rest of a crash from a foreign block.</summary>
 public sealed record BlockMark
 {
-    // As many as sequences can count.
-    private const long MaxSegments = 1 << 24;
-
     /// <summary>Id of the data directory.</summary>
     public required Guid Directory { get; init; }
 
@@ -229,37 +226,9 @@ public sealed record BlockMark
     /// <summary>How new the block's samples are: of two versions of one instant that of the higher rank wins. 0 or more.</summary>
     public required long Rank { get; init; }
 
-    /// <summary>Deletes that begin at this log segment or before it do not reach the block; 0 where an early build wrote it. Lets a lost manifest be rebuilt.</summary>
-    public long DeletesTo { get; init; }
-
-    /// <summary>What of the log it holds, window by window; none where an early build wrote it, and of foreign blocks that went into it. Lets a lost manifest be rebuilt.</summary>
-    public IReadOnlyList<BlockMarkWindow> Windows { get; init => field = value ?? []; } = [];
-
     internal string? Problem()
     {
         if (Generation < 0) return $"tsdb_remote.generation: is {Generation}";
-        if (DeletesTo is < 0 or >= MaxSegments) return $"tsdb_remote.deletesTo: is {DeletesTo}";
-        for (int i = 0; i < Windows.Count; i++)
-        {
-            if (Windows[i] is not { } window || window.FromSegment < 0 || window.ToSegment < window.FromSegment || window.ToSegment >= MaxSegments) return $"tsdb_remote.windows[{i}]: is no range of log segments";
-        }
-
         return Rank < 0 ? $"tsdb_remote.rank: is {Rank}" : null;
     }
-}
-
-/// <summary>A block holds all that log segments brought into a window, but for what deletes took out.</summary>
-public sealed record BlockMarkWindow
-{
-    /// <summary>Start of the window, ms.</summary>
-    [JsonPropertyName("start")]
-    public required long StartMs { get; init; }
-
-    /// <summary>The first segment.</summary>
-    [JsonPropertyName("from")]
-    public required long FromSegment { get; init; }
-
-    /// <summary>The last segment.</summary>
-    [JsonPropertyName("to")]
-    public required long ToSegment { get; init; }
 }

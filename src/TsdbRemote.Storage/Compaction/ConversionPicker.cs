@@ -1,11 +1,9 @@
 using System.Collections.Immutable;
-using TsdbRemote.Blocks.Format;
 using TsdbRemote.Blocks.Model;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Deletes;
 using TsdbRemote.Storage.Levels;
 using TsdbRemote.Storage.MemTables;
-using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Compaction;
 
@@ -22,14 +20,6 @@ public sealed record ConversionJob(TimeRange Window, ImmutableArray<LevelTable> 
 
     /// <summary>What is taken out of the older tables; null if nothing is.</summary>
     internal DeletionSet? Deletions { get; init; }
-
-    /// <summary>What of the log the block will hold.</summary>
-    internal BlockMarkWindow OfLog() => new()
-    {
-        StartMs = Window.MinMs,
-        FromSegment = MemTable?.Segment ?? WalFormat.SegmentOf(Tables.Min(static table => table.Entry.FirstSequence)),
-        ToSegment = MemTable?.Segment ?? WalFormat.SegmentOf(Tables.Max(static table => table.Entry.LastSequence)),
-    };
 }
 
 /// <summary>Which window is converted next. Pure: figures in, decision out.</summary>

@@ -377,7 +377,7 @@ internal sealed class BlockCompactionWork
         {
             blocks.Add(
                 made.Writer, mark => BlockCompactor.MetaOf(made, [.. inputs.Select(static block => block.Reader.Meta)], _picker.WindowMs) with { Mark = mark },
-                making.AppliedTo, OfLog(inputs), making.Rank);
+                making.AppliedTo, making.Rank);
         }
 
         blocks.Commit(
@@ -397,13 +397,6 @@ internal sealed class BlockCompactionWork
                 return state.With(manifest, blocks: state.Blocks.Without(names).With(stored));
             });
     }
-
-    /// <summary>What of the log the result holds: what its inputs do. Of one that came back nobody knows what was made of the same part meanwhile.</summary>
-    private static BlockMarkWindow[] OfLog(ImmutableArray<StoredBlock> inputs) =>
-    [
-        .. inputs.Where(static block => !block.Entry.Adopted).SelectMany(static block => block.Reader.Meta.Mark?.Windows ?? []).Distinct()
-            .OrderBy(static window => window.StartMs).ThenBy(static window => window.FromSegment),
-    ];
 
     /// <summary>Blocks that a failure is to blame on, so that another attempt would end alike. None: it is the disk's, or the new block's.</summary>
     private ImmutableArray<string> WhoIsUnfit(Exception failure, ImmutableArray<StoredBlock> blocks)

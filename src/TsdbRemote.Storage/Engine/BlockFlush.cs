@@ -107,7 +107,7 @@ internal sealed class BlockFlush
         {
             Ulid ulid = Ulid.Create(_time.GetUtcNow().ToUnixTimeMilliseconds());
             if (_converter.Write(window, memTable.Dictionary, ulid, static _ => { }, CancellationToken.None, out _) is not { } block) continue;
-            output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark), window.AppliedTo, [window.OfLog()]);
+            output.Add(block.Writer, mark => BlockConverter.MetaOf(block, window, mark), window.AppliedTo);
             samples += block.Writer.Stats.Samples;
             series = Math.Max(series, block.Writer.Stats.Series);
             bytes += block.Writer.Stats.ChunkBytes + block.Writer.Stats.IndexBytes;

@@ -233,7 +233,7 @@ internal sealed class ConversionWork
     {
         ImmutableHashSet<long> tables = [.. job.Tables.Select(static table => table.Entry.Id)];
         using var blocks = new NewBlocks(_store, _log);
-        if (block is not null) blocks.Add(block.Writer, mark => BlockConverter.MetaOf(block, job, mark), job.AppliedTo, [job.OfLog()]);
+        if (block is not null) blocks.Add(block.Writer, mark => BlockConverter.MetaOf(block, job, mark), job.AppliedTo);
         blocks.Commit(
             _commits,
             manifest => manifest with { Tables = manifest.TablesWithout(job.Window.MinMs, tables) },

@@ -4,7 +4,6 @@ using TsdbRemote.Blocks.Files;
 using TsdbRemote.Blocks.Format;
 using TsdbRemote.Storage.BlockStorage;
 using TsdbRemote.Storage.Levels;
-using TsdbRemote.Storage.Wal;
 
 namespace TsdbRemote.Storage.Engine;
 
@@ -53,12 +52,11 @@ internal sealed class NewBlocks : IDisposable
     /// <param name="metaOf">Its <c>meta.json</c>, given our mark.</param>
     /// <param name="appliedTo">Tombstones up to this sequence do not reach it.</param>
     /// <param name="rank">Its rank; null for one above all that are there when it is committed.</param>
-    /// <param name="windows">What of the log it holds.</param>
     /// <exception cref="CorruptFileException">It reads otherwise than it was written.</exception>
     /// <exception cref="DiskException">The disk refused.</exception>
-    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo, IReadOnlyList<BlockMarkWindow> windows, long? rank = null)
+    public void Add(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo = 0, long? rank = null)
     {
-        var block = new NewBlock(writer, metaOf, appliedTo, windows, rank) { Reservation = _store.Reserve(writer.Ulid) };
+        var block = new NewBlock(writer, metaOf, appliedTo, rank) { Reservation = _store.Reserve(writer.Ulid) };
         _blocks.Add(block);
         block.Finished = _store.OpenFinished(writer);
     }
@@ -107,14 +105,7 @@ internal sealed class NewBlocks : IDisposable
         foreach (NewBlock block in _blocks)
         {
             long rank = block.Rank ?? Math.Max(FirstRank, manifest.ConversionCounter + 1);
-            BlockMeta meta = block.MetaOf(new BlockMark
-            {
-                Directory = manifest.DirectoryId,
-                Generation = manifest.Generation,
-                Rank = rank,
-                DeletesTo = WalFormat.SegmentOf(block.AppliedTo),
-                Windows = block.Windows,
-            });
+            BlockMeta meta = block.MetaOf(new BlockMark { Directory = manifest.DirectoryId, Generation = manifest.Generation, Rank = rank });
             block.Writer.WriteMeta(meta);
             block.Stored = new StoredBlock(BlockEntry.Of(meta, rank, block.AppliedTo), block.Finished!.Serve(meta));
             manifest = manifest with { ConversionCounter = Math.Max(manifest.ConversionCounter, rank), Blocks = manifest.Blocks.Add(block.Stored.Entry) };
@@ -155,15 +146,13 @@ internal sealed class NewBlocks : IDisposable
         }
     }
 
-    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo, IReadOnlyList<BlockMarkWindow> windows, long? rank) : IDisposable
+    private sealed class NewBlock(BlockWriter writer, Func<BlockMark, BlockMeta> metaOf, ulong appliedTo, long? rank) : IDisposable
     {
         public BlockWriter Writer { get; } = writer;
 
         public Func<BlockMark, BlockMeta> MetaOf { get; } = metaOf;
 
         public ulong AppliedTo { get; } = appliedTo;
-
-        public IReadOnlyList<BlockMarkWindow> Windows { get; } = windows;
 
         public long? Rank { get; } = rank;
 

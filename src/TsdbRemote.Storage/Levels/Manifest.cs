@@ -40,7 +40,7 @@ public static class Manifest
             if (FindData(fs, dataDir) is not { } found) return null;
             throw new ManifestException(
                 $"{path} is missing, but {found} is there: refusing to start, nothing was changed. "
-                + $"Restore MANIFEST or the whole directory from a backup, have it rebuilt of what is there ({RepairCall(dataDir)}), or name an empty data_dir");
+                + "Restore MANIFEST or the whole directory from a backup, or name an empty data_dir");
         }
 
         string? damage = Read(fs, path, out ManifestState? state);
@@ -131,10 +131,8 @@ public static class Manifest
         else problem = Read(fs, path, out state) ?? ManifestCompleteness.ProblemOf(fs, dataDir, state!);
         return problem is null ? state! : throw new ManifestException(
             $"{damage}, and {PreviousFileName} cannot stand in: {problem}. Refusing to start, nothing was changed. "
-            + $"Restore MANIFEST or the whole directory from a backup, or have it rebuilt of what is there ({RepairCall(dataDir)})");
+            + "Restore MANIFEST or the whole directory from a backup");
     }
-
-    private static string RepairCall(string dataDir) => $"tsdb-remote repair --rebuild-manifest {dataDir}";
 
     /// <summary>Anything that a manifest of this directory could have named.</summary>
     internal static string? FindData(IFileSystem fs, string dataDir)

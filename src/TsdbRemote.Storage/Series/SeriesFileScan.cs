@@ -21,8 +21,7 @@ public sealed record SeriesFileDamage(long Offset, long Length, string Reason);
 /// <param name="Entries">Entries that verified and were handed out.</param>
 /// <param name="Damage">Damaged places in order of offsets; the first thousand.</param>
 /// <param name="DamageCount">All damaged places.</param>
-/// <param name="End">Where the last of these entries ends, in bytes; 0 if there is none.</param>
-public sealed record SeriesFileReport(long Entries, IReadOnlyList<SeriesFileDamage> Damage, long DamageCount, long End);
+public sealed record SeriesFileReport(long Entries, IReadOnlyList<SeriesFileDamage> Damage, long DamageCount);
 
 /// <summary>One pass over a dictionary file in big reads, stepping over what does not verify.</summary>
 /// <remarks>
@@ -46,7 +45,6 @@ internal sealed class SeriesFileScan : IDisposable
     private uint _crcState = uint.MaxValue;
     private long _damageCount;
     private long _entries;
-    private long _entriesEnd;
 
     /// <summary>Prepares a pass over the first <paramref name="end"/> bytes.</summary>
     public SeriesFileScan(IFile file, uint salt, long number, long end)
@@ -72,7 +70,7 @@ internal sealed class SeriesFileScan : IDisposable
 
         if (~_crcState != committedCrc && _damageCount == 0)
             Report(_end, 0, "every entry verifies, but the checksum over the whole differs from the manifest's");
-        return new SeriesFileReport(_entries, _damage, _damageCount, _entriesEnd);
+        return new SeriesFileReport(_entries, _damage, _damageCount);
     }
 
     /// <inheritdoc/>
@@ -116,7 +114,6 @@ internal sealed class SeriesFileScan : IDisposable
         {
             visitor(BinaryPrimitives.ReadUInt64LittleEndian(payload), payload[SeriesFile.IdBytes..]);
             _entries++;
-            _entriesEnd = Offset + size;
         }
         else
         {

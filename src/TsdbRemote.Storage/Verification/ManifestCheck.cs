@@ -7,7 +7,7 @@ namespace TsdbRemote.Storage.Verification;
 /// <summary>Checks <c>MANIFEST</c> and <c>MANIFEST.prev</c>, each by itself and one against the other, and what the state says against itself.</summary>
 internal sealed class ManifestCheck(VerifyRun run)
 {
-    private const string Refused = "a start is refused, and nothing is served until the file, or the whole directory, is restored from a backup, or the file rebuilt of what is there: tsdb-remote repair --rebuild-manifest";
+    private const string Refused = "a start is refused, and nothing is served until the file, or the whole directory, is restored from a backup";
 
     private readonly string _current = DataLayout.Join(run.Paths.Root, Manifest.FileName);
     private readonly string _previous = DataLayout.Join(run.Paths.Root, Manifest.PreviousFileName);

@@ -11,9 +11,6 @@ internal static class HelpVerb
             TsdbRemote healthcheck [--urls=...]     exit code 0 if the server there is alive
             TsdbRemote verify DIR [--json]          reads a whole data directory, in which no server works, and says what is wrong; changes nothing
                                                     exit code 0: sound; 1: findings; 2: it cannot be verified (no data directory, in use, wrong call)
-            TsdbRemote repair --rebuild-manifest DIR [--block-duration=2h]
-                                                    makes a new MANIFEST of what is there, where it is damaged or gone and a start is refused; keeps the old one in quarantine/
-                                                    exit code 0: done; 1: it cannot be, and nothing is lost; 2: wrong call
             TsdbRemote torture --data DIR --minutes N [--durability fsync|interval|none] [--seed N]
                                                     tries this program on your disk: kills servers while they are written to, damages copies of their files
                                                     exit code 0: nothing was lost; 1: a promise was broken, and which; 2: wrong call

@@ -132,7 +132,7 @@ public sealed class BlockFlushFailureTests
             for (int i = 1; i <= 2; i++)
             {
                 BlockWriter writer = TestBlocks.Finish(_files, TestBlocks.Directory, TestBlocks.Name(i), [(Series[0], [Sample.Of(At(0), 1)])]);
-                blocks.Add(writer, mark => writer.NewMeta() with { Mark = mark }, 0, []);
+                blocks.Add(writer, mark => writer.NewMeta() with { Mark = mark });
             }
 
             Assert.Throws<DiskException>(() => blocks.Commit(commits, static manifest => manifest, static (state, _, _) => state));
