@@ -55,6 +55,8 @@ public sealed class ForgetfulFileSystem(IFileSystem inner, SyncKind kind, string
 
     public string? UnreliableKind(string path) => inner.UnreliableKind(path);
 
+    public string BootId => inner.BootId;
+
     public IDisposable Lock(string path, string holder) => inner.Lock(path, holder);
 
     private bool Forgets(SyncKind asked, string path)

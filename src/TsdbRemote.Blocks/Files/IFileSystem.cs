@@ -57,6 +57,9 @@ public interface IFileSystem
     /// </summary>
     string? UnreliableKind(string path) => null;
 
+    /// <summary>Which run of the machine this is: another text after a power cut or a reboot. Empty where nobody can tell.</summary>
+    string BootId => "";
+
     /// <summary>Takes the exclusive lock file, creating it if needed, and writes <paramref name="holder"/> into it.</summary>
     /// <exception cref="DirectoryLockedException">Another process holds it.</exception>
     IDisposable Lock(string path, string holder);

@@ -205,6 +205,9 @@ public sealed unsafe class LocalFileSystem : IFileSystem
     string? IFileSystem.UnreliableKind(string path) => UnreliableKind(path);
 
     /// <inheritdoc/>
+    public string BootId => field ??= FindBootId();
+
+    /// <inheritdoc/>
     /// <remarks>
     /// The lock is <c>flock</c>: it is the kernel's, ends with the process, and is refused within the same process too. The file
     /// stays behind when the lock is let go; deleting it would let two processes lock two files of one name.
@@ -364,5 +367,19 @@ public sealed unsafe class LocalFileSystem : IFileSystem
         handle.Dispose();
         if (errno != 0) throw new DiskException("fstat", path, errno, Errno.Describe(errno));
         throw new DiskException("open", path, status.IsDirectory ? Errno.IsDirectory : Errno.Invalid, "not a regular file");
+    }
+
+    private string FindBootId()
+    {
+        try
+        {
+            using IFile file = OpenRead("/proc/sys/kernel/random/boot_id");
+            Span<byte> id = stackalloc byte[64];
+            return System.Text.Encoding.ASCII.GetString(id[..file.Read(0, id)]);
+        }
+        catch (DiskException)
+        {
+            return ""; // nobody can tell
+        }
     }
 }

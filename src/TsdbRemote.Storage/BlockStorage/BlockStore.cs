@@ -145,7 +145,7 @@ public sealed class BlockStore
         catch (DiskException refused) when (refused.Errno is Errno.TooManyFiles or Errno.TooManyFilesOfAll)
         {
             // And therefore nothing is known of the block: what was said of it before stands.
-            NoteShut(entry.Ulid, refused.Message);
+            if (!_outOfService.ContainsKey(entry.Ulid)) NoteShut(entry.Ulid, refused.Message);
             return null;
         }
         catch (DiskException refused)
@@ -169,7 +169,8 @@ public sealed class BlockStore
 
     /// <summary>
     /// Removes the rests of crashes: what carries a temporary name, what the manifest says is deleted, what a conversion never got named. Only while no block is
-    /// being written or removed: at the start. What may be the last copy of something damaged stays.
+    /// being written or removed: at the start. What may be the last copy of something damaged is put aside: left where it is, it would be taken for a foreign block, which
+    /// no delete reaches that it has not.
     /// </summary>
     /// <param name="manifest">The committed state.</param>
     /// <param name="tablesAreWhole">Whether all that blocks are made of could be opened.</param>
@@ -189,7 +190,7 @@ public sealed class BlockStore
             if (name.EndsWith(BlockDirectory.DeletionSuffix, StringComparison.Ordinal)) return BlockDirectory.IsTemporary(name);
             if (deleted.Contains(name)) return true;
             if (BlockDirectory.IsTemporary(name)) return tablesAreWhole;
-            return tablesAreWhole && !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(_files, _paths, name, manifest, outOfService);
+            return !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(_files, _paths, name, manifest, outOfService);
         }
 
         ImmutableArray<string> rests;
@@ -205,7 +206,7 @@ public sealed class BlockStore
 
         // If only the process died, the renames that gave temporary names may still have to reach the disk.
         if (!rests.IsEmpty) _files.SyncDir(_paths.Blocks);
-        return [.. rests.Where(name => !TryRemoveRest(name, damaged))];
+        return [.. rests.Where(name => tablesAreWhole || deleted.Contains(name) || BlockDirectory.IsTemporary(name) ? !TryRemoveRest(name, damaged) : !TryPutAside(name, damaged))];
     }
 
     /// <summary>Names of the blocks that are there and that the manifest knows nothing of.</summary>
@@ -288,6 +289,20 @@ public sealed class BlockStore
         if (BlockDirectory.IsTemporary(name)) BlockDirectory.RemoveTemporary(_files, _paths.Blocks, name);
         else BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(name));
         _reserved.TryRemove(name, out _);
+    }
+
+    private bool TryPutAside(string name, Action<string> damaged)
+    {
+        try
+        {
+            damaged($"{_paths.Block(name)} is not named by MANIFEST, and something that it may have been made from is damaged or gone; kept as {Quarantine(name)}");
+            return true;
+        }
+        catch (DiskException refused)
+        {
+            damaged(refused.Message);
+            return false;
+        }
     }
 
     private bool TryRemoveRest(string name, Action<string> damaged)

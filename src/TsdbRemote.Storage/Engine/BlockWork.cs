@@ -135,6 +135,9 @@ internal sealed class BlockWork : IDisposable
     public bool Step()
     {
         if (_stop.IsCancellationRequested) return false;
+
+        // Reads wait for it, whatever keeps work from being done: it changes nothing on the disk.
+        if (_upkeep.WhyShut is not null) _upkeep.ServeAgain(_stop.Token);
         if (_failure.IsSet)
         {
             Answer(new EngineUnavailableException(_failure.Message));

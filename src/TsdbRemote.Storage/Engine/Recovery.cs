@@ -129,7 +129,6 @@ internal sealed class Recovery
 
         // Where something that is named turned out damaged, a rest may be the last copy of it, and stays: of a block the tables and the log it was made from,
         // of tables also what was made of them. Where something is given up, rests are put aside at once; where something was, what bears its name has come back, and is.
-        bool gaveUp = manifest.Losses is { Length: > 0 };
         bool tablesAreWhole = _damages.Count == 0 && !givesUp;
         BlockSet blocks = _store.OpenNamed(manifest, Damaged);
         _unnamed.RefuseNewerTables(manifest);
@@ -141,7 +140,7 @@ internal sealed class Recovery
         if (tablesAreWhole) _unnamed.RemoveTemporaries();
         SnapshotWork.RemoveRests(_files, _paths, path => Log.RestRemoved(_log, path));
         _unnamed.RemoveFlushedSegments(manifest, log, ofRests);
-        ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole && !gaveUp, blocks, Damaged);
+        ImmutableArray<string> rests = _store.RemoveRests(manifest, tablesAreWhole, blocks, Damaged);
 
         // Labels last: a table that was quarantined just now may need one of them.
         if (ofRests == RestPolicy.PutAside || (ofRests == RestPolicy.Remove && _damages.Count == 0)) _unnamed.RemoveDictionaries(manifest, ofRests);

@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using System.Text;
 using Microsoft.Extensions.Logging;
 using TsdbRemote.Blocks.Encoding;
 using TsdbRemote.Blocks.Files;
@@ -23,7 +24,7 @@ namespace TsdbRemote.Storage.Engine;
 ///          a record. A process that is killed for another reason ends among other records each time, or between two, or behind the last. A log of a few records may be in work as a whole,
 ///          and is through in milliseconds.
 /// Costs:   a start without a log nothing, any other a write of 156 bytes for each group of records, a careful one two for each record. Nothing is synced: what the kernel has outlives the
-///          process, and a power cut, which may take the note, is no record's fault.
+///          process; a power cut is no record's fault, and a note from before one counts as none.
 /// Changed in place, and no harm done: what does not verify counts as no note. Thread-safe.
 /// </remarks>
 internal sealed class ReplayNote : IDisposable
@@ -86,7 +87,8 @@ internal sealed class ReplayNote : IDisposable
     /// <exception cref="DiskException">The disk refused, for another reason than that it is full.</exception>
     public static ReplayNote Begin(IFileSystem files, DataLayout paths, Guid directoryId, bool hasLog, ImmutableHashSet<ulong> givenUp, ILogger log)
     {
-        uint salt = FrameFormat.Salt(directoryId, "REPLAY", number: 0);
+        // What ended with the machine was no record's fault: a note of another run of it verifies no more.
+        uint salt = FrameFormat.Salt(directoryId, "REPLAY", number: Crc32C.Of(Encoding.UTF8.GetBytes(files.BootId)));
         Place before = hasLog ? Read(files, paths.Replay, salt) : Place.None;
         if (before.Repeats >= BlamedAfter && !givenUp.Contains(before.Sequence))
         {

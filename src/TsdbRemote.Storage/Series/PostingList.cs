@@ -32,6 +32,9 @@ internal unsafe struct ValueRecord
 
     /// <summary>The first ordinal.</summary>
     public uint FirstId;
+
+    /// <summary>The value's first four bytes, the first one lowest, zeros behind a shorter one: tells most values of another beginning apart without a look at their bytes.</summary>
+    public uint Start;
 }
 
 /// <summary>The ordinals of the series that carry one label pair, ascending, as they were when the list was taken.</summary>

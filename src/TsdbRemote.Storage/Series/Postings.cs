@@ -90,10 +90,13 @@ public sealed unsafe class Postings : IDisposable
         TryFindValue((uint)name, value, ValueBits((uint)name, value), out uint found) ? new PostingList(ref _values[found]) : default;
 
     /// <summary>Starts before the first value of the name of this number; values come in no useful order.</summary>
-    public ValueReader ValuesOf(int name)
+    public ValueReader ValuesOf(int name) => ValuesOf(name, from: 0, prefix: []);
+
+    /// <summary>As the other, without values of lower numbers, and without most of those that do not begin so.</summary>
+    internal ValueReader ValuesOf(int name, uint from, ReadOnlySpan<byte> prefix)
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)name, (uint)NameCount, nameof(name));
-        return new ValueReader(this, Volatile.Read(ref _names[(uint)name].Newest));
+        return new ValueReader(this, Volatile.Read(ref _names[(uint)name].Newest), from, prefix);
     }
 
     /// <inheritdoc/>
@@ -203,7 +206,7 @@ public sealed unsafe class Postings : IDisposable
         Invariant.Check(_valueCount < int.MaxValue, "a number is left for another label pair");
         uint number = (uint)_valueCount;
         _values.EnsureThrough(number);
-        _values[number] = new ValueRecord { Value = AddressOf(value), Length = value.Length, Name = name, Older = owner.Newest };
+        _values[number] = new ValueRecord { Value = AddressOf(value), Length = value.Length, Name = name, Older = owner.Newest, Start = StartOf(value) };
         Volatile.Write(ref _valueCount, _valueCount + 1);
         Volatile.Write(ref owner.Newest, number + 1);
         Volatile.Write(ref owner.ValueCount, owner.ValueCount + 1);
@@ -268,6 +271,14 @@ public sealed unsafe class Postings : IDisposable
         return BinaryPrimitives.ReadUInt64BigEndian(padded);
     }
 
+    private static uint StartOf(ReadOnlySpan<byte> text)
+    {
+        if (text.Length >= sizeof(uint)) return BinaryPrimitives.ReadUInt32LittleEndian(text);
+        uint start = 0;
+        for (int i = 0; i < text.Length; i++) start |= (uint)text[i] << (8 * i);
+        return start;
+    }
+
     private static ReadOnlySpan<byte> BytesOf(in ValueRecord record) => new(record.Value, record.Length);
 
     private struct NameRecord
@@ -286,22 +297,31 @@ public sealed unsafe class Postings : IDisposable
     }
 
     /// <summary>Walks the values of one name, newest first, as they were when the walk began.</summary>
-    /// <remarks>A second place runs ahead along the chain and has the bytes of each value fetched: they lie in as many cache lines as there are values.</remarks>
+    /// <remarks>
+    /// A second place runs ahead along the chain and has fetched what lies far apart: the records, which mostly lie at like distances, and the bytes of values, in a cache line each.
+    /// </remarks>
     public ref struct ValueReader
     {
         private const int Ahead = 16;
 
         private readonly Postings _postings;
+        private readonly uint _from;
+        private readonly uint _startMask;
+        private readonly uint _start;
         private uint _next;
         private uint _fetched;
         private int _lead;
         private ref ValueRecord _current;
 
-        internal ValueReader(Postings postings, uint newest)
+        internal ValueReader(Postings postings, uint newest, uint from, ReadOnlySpan<byte> prefix)
         {
             _postings = postings;
+            _from = from;
+            _startMask = prefix.Length >= sizeof(uint) ? uint.MaxValue : (1u << (8 * prefix.Length)) - 1;
+            _start = StartOf(prefix);
             _next = newest;
             _fetched = newest;
+            End = newest;
         }
 
         /// <summary>The value.</summary>
@@ -313,26 +333,40 @@ public sealed unsafe class Postings : IDisposable
         /// <summary>The value's number among all pairs.</summary>
         internal uint Number { readonly get; private set; }
 
+        /// <summary>The number of the newest value + 1; 0 if there is none.</summary>
+        internal uint End { get; }
+
+        /// <summary>Values passed so far, those that were skipped too.</summary>
+        internal int Passed { readonly get; private set; }
+
         /// <summary>Steps to the next value.</summary>
         public bool MoveNext()
         {
-            if (_next == 0) return false;
-            if (_lead < Ahead) Fetch();
-            Fetch();
-            Number = _next - 1;
-            _current = ref _postings._values[Number];
-            _next = _current.Older;
-            _lead--;
-            return true;
+            while (_next > _from)
+            {
+                if (_lead < Ahead) Fetch();
+                Fetch();
+                Number = _next - 1;
+                _current = ref _postings._values[Number];
+                _next = _current.Older;
+                _lead--;
+                Passed++;
+                if ((_current.Start & _startMask) == _start) return true;
+            }
+
+            return false;
         }
 
         private void Fetch()
         {
-            if (_fetched == 0) return;
-            ref ValueRecord record = ref _postings._values[_fetched - 1];
-            Prefetch.Near(record.Value);
+            if (_fetched <= _from) return;
+            NativePages<ValueRecord> values = _postings._values;
+            ref ValueRecord record = ref values[_fetched - 1];
+            if ((record.Start & _startMask) == _start) Prefetch.Near(record.Value);
+            ulong step = _fetched - (ulong)record.Older;
             _fetched = record.Older;
             _lead++;
+            if (Ahead * step < _fetched) Prefetch.Near(in values[_fetched - 1 - (uint)(Ahead * step)]);
         }
     }
 }

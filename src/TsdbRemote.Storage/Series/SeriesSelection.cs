@@ -160,22 +160,18 @@ public static class SeriesSelection
             union.Add(postings.ListOf(value));
         }
 
-        // Values come newest first: at the first that was tried before, all are.
-        byte[] prefix = term.Matcher.Type == MatcherType.Regex ? term.Matcher.Prefix ?? [] : [];
+        byte[] prefix = term is { Removes: false, Matcher: { Type: MatcherType.Regex, Prefix: { } begin } } ? begin : [];
         var found = new List<uint>();
-        int tried = 0;
-        uint newEnd = end;
-        Postings.ValueReader values = postings.ValuesOf(term.Name);
-        while (values.MoveNext() && values.Number >= end)
+        Postings.ValueReader values = postings.ValuesOf(term.Name, end, prefix);
+        while (values.MoveNext())
         {
             cancel.ThrowIfCancellationRequested();
-            if (tried++ == 0) newEnd = values.Number + 1;
             if ((values.Value.StartsWith(prefix) && term.Matcher.Matches(values.Value)) == term.Removes) continue;
             union.Add(values.Series);
             found.Add(values.Number);
         }
 
-        postings.Matched.Keep(term.Matcher, known, found, newEnd, tried);
+        postings.Matched.Keep(term.Matcher, known, found, Math.Max(end, values.End), values.Passed);
     }
 
     /// <summary>A matcher on a name that some series have.</summary>

@@ -7,7 +7,7 @@ namespace TsdbRemote.Access;
 /// <summary>Looks every few seconds, and at SIGHUP, whether the web config or a certificate has changed.</summary>
 internal sealed class WebConfigReloads(WebAccess access, AccessMetrics metrics, TimeProvider time, ILogger<WebConfigReloads> log) : BackgroundService
 {
-    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan Interval = TimeSpan.FromSeconds(3);
 
     /// <summary>Looks once.</summary>
     public void Look()

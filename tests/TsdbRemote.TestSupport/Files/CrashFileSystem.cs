@@ -46,6 +46,9 @@ public sealed class CrashFileSystem : IFileSystem
     /// <summary>What <see cref="FreeSpace"/> answers. Bytes.</summary>
     public long FreeBytes { get; set; } = 1L << 40;
 
+    /// <inheritdoc/>
+    public string BootId { get; private init; } = "first";
+
     /// <summary>What <c>UnreliableKind</c> answers.</summary>
     public string? Kind { get; set; }
 
@@ -62,7 +65,9 @@ public sealed class CrashFileSystem : IFileSystem
     {
         lock (Gate)
         {
-            return new CrashFileSystem(CrashImage.Of(_root, policy, seed), _sequence) { FreeBytes = FreeBytes, Mappable = Mappable };
+            // Only the process died where nothing is lost.
+            string boot = policy.Kind == CrashKind.All ? BootId : $"{BootId}.";
+            return new CrashFileSystem(CrashImage.Of(_root, policy, seed), _sequence) { FreeBytes = FreeBytes, Mappable = Mappable, BootId = boot };
         }
     }
 

@@ -129,6 +129,9 @@ public sealed class FaultInjector : IFileSystem
     public string? UnreliableKind(string path) => _inner.UnreliableKind(path);
 
     /// <inheritdoc/>
+    public string BootId => _inner.BootId;
+
+    /// <inheritdoc/>
     public IDisposable Lock(string path, string holder)
     {
         Pass(new FileOperation(FileOperationKind.Lock, path));
