@@ -169,8 +169,7 @@ public sealed class BlockStore
 
     /// <summary>
     /// Removes the rests of crashes: what carries a temporary name, what the manifest says is deleted, what a conversion never got named. Only while no block is
-    /// being written or removed: at the start. What may be the last copy of something damaged is put aside: left where it is, it would be taken for a foreign block, which
-    /// no delete reaches that it has not.
+    /// being written or removed: at the start. What may be the last copy of something damaged stays, and is adopted like a foreign block.
     /// </summary>
     /// <param name="manifest">The committed state.</param>
     /// <param name="tablesAreWhole">Whether all that blocks are made of could be opened.</param>
@@ -190,7 +189,7 @@ public sealed class BlockStore
             if (name.EndsWith(BlockDirectory.DeletionSuffix, StringComparison.Ordinal)) return BlockDirectory.IsTemporary(name);
             if (deleted.Contains(name)) return true;
             if (BlockDirectory.IsTemporary(name)) return tablesAreWhole;
-            return !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(_files, _paths, name, manifest, outOfService);
+            return tablesAreWhole && !named.Contains(name) && BlockDirectory.IsBlock(name, out _) && IsUnnamed(_files, _paths, name, manifest, outOfService);
         }
 
         ImmutableArray<string> rests;
@@ -206,7 +205,7 @@ public sealed class BlockStore
 
         // If only the process died, the renames that gave temporary names may still have to reach the disk.
         if (!rests.IsEmpty) _files.SyncDir(_paths.Blocks);
-        return [.. rests.Where(name => tablesAreWhole || deleted.Contains(name) || BlockDirectory.IsTemporary(name) ? !TryRemoveRest(name, damaged) : !TryPutAside(name, damaged))];
+        return [.. rests.Where(name => !TryRemoveRest(name, damaged))];
     }
 
     /// <summary>Names of the blocks that are there and that the manifest knows nothing of.</summary>
@@ -289,20 +288,6 @@ public sealed class BlockStore
         if (BlockDirectory.IsTemporary(name)) BlockDirectory.RemoveTemporary(_files, _paths.Blocks, name);
         else BlockDirectory.Remove(_files, _paths.Blocks, Ulid.Parse(name));
         _reserved.TryRemove(name, out _);
-    }
-
-    private bool TryPutAside(string name, Action<string> damaged)
-    {
-        try
-        {
-            damaged($"{_paths.Block(name)} is not named by MANIFEST, and something that it may have been made from is damaged or gone; kept as {Quarantine(name)}");
-            return true;
-        }
-        catch (DiskException refused)
-        {
-            damaged(refused.Message);
-            return false;
-        }
     }
 
     private bool TryRemoveRest(string name, Action<string> damaged)
