@@ -136,8 +136,8 @@ internal sealed class BlockWork : IDisposable
     {
         if (_stop.IsCancellationRequested) return false;
 
-        // Reads wait for it, whatever keeps work from being done: it changes nothing on the disk.
-        if (_upkeep.WhyShut is not null) _upkeep.ServeAgain(_stop.Token);
+        // Whatever keeps work from being done: reads wait for it, and it changes nothing on the disk.
+        if (_upkeep.WhyShut is not null && (_failure.IsSet || _backoff.MustWait)) _upkeep.ServeAgain(_stop.Token);
         if (_failure.IsSet)
         {
             Answer(new EngineUnavailableException(_failure.Message));

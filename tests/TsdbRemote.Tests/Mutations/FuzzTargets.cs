@@ -12,6 +12,9 @@ internal static class FuzzTargets
     // bytes is the target yaml.
     private const long Fewer = 100_000;
 
+    // Of YAML an input costs 100 µs.
+    private const long Few = 200_000;
+
     // A tree of nodes for each regular expression, wherever it stands; classes of Unicode are long lists.
     private const long RegexFixedBytes = 1 << 20;
     private const long RegexBytesPerByte = 8192;
@@ -44,8 +47,8 @@ internal static class FuzzTargets
         new("chunk-segment", FileSeeds.ChunkSegments, static () => new ChunkSegmentParser()) { Seal = Seals.ChunkSegment },
         new("xor-chunk", FileSeeds.XorChunks, static () => new XorChunkParser()),
         new("histogram-chunk", FileSeeds.HistogramChunks, static () => new HistogramChunkParser()) { BytesPerByte = 512 },
-        new("yaml", static () => [.. FileSeeds.OptionFiles(), .. FileSeeds.WebConfigs()], static () => new YamlKeysParser()) { BytesPerByte = 1024 },
-        new("web-config", FileSeeds.WebConfigs, static () => new WebConfigParser()) { BytesPerByte = 1024 },
+        new("yaml", static () => [.. FileSeeds.OptionFiles(), .. FileSeeds.WebConfigs()], static () => new YamlKeysParser()) { BytesPerByte = 1024, Count = Few },
+        new("web-config", FileSeeds.WebConfigs, static () => new WebConfigParser()) { BytesPerByte = 1024, Count = Few },
         new("options-file", FileSeeds.OptionFiles, static () => new OptionsFileParser()) { FixedBytes = 256 << 10, BytesPerByte = 1024, Count = Fewer },
     ];
 
